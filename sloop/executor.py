@@ -21,7 +21,9 @@ class Executor(Protocol):
 
     def __call__(
         self, units: Iterable[tuple[str, Unit]], work: Callable[[Unit], Awaitable[Sequence[Record]]]
-    ) -> Iterator[Result]: ...
+    ) -> Iterator[Result]:
+        """Run the units."""
+        ...
 
 
 def concurrent(workers: int = 1) -> Executor:
@@ -30,9 +32,7 @@ def concurrent(workers: int = 1) -> Executor:
     Units that wait for a network overlap; units that only compute gain nothing from more workers.
     """
 
-    def run(
-        units: Iterable[tuple[str, Unit]], work: Callable[[Unit], Awaitable[Sequence[Record]]]
-    ) -> Iterator[Result]:
+    def run(units: Iterable[tuple[str, Unit]], work: Callable[[Unit], Awaitable[Sequence[Record]]]) -> Iterator[Result]:
         async def attempt(key: str, unit: Unit) -> Result:
             try:
                 return key, await work(unit)

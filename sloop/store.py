@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -18,13 +19,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Generic, Literal, TypeVar, cast
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from sloop.executor import Executor
-from sloop.types import Checkpoint, Record, Rejected, Sample, UserError, canonical_json, digest
+from sloop.types import Checkpoint, Prediction, Record, Rejected, Sample, UserError, canonical_json, digest
 
 R = TypeVar("R", bound=Record)
 Unit = TypeVar("Unit")
@@ -39,15 +40,14 @@ MAX_FAILED_SHARE = 0.05
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def open_text(path: Path, mode: str = "r") -> IO[str]:
-    """Open UTF-8 text, gzipped if the name ends in ``.gz`` (without a time stamp, so that bytes repeat)."""
-    if path.suffix == ".gz":
-        if mode == "w":
-            import io
-
-            return io.TextIOWrapper(gzip.GzipFile(path, "wb", mtime=0), encoding="utf-8", newline="\n")
-        return gzip.open(path, mode + "t", encoding="utf-8")
-    return open(path, mode, encoding="utf-8", newline="\n")
+def open_text(path: Path, mode: Literal["r", "w"] = "r") -> IO[str]:
+    """Open UTF-8 text, gzipped if the name ends in ``.gz`` (without name and time, so that bytes repeat)."""
+    if path.suffix != ".gz":
+        return open(path, mode, encoding="utf-8", newline="\n")
+    if mode == "r":
+        return gzip.open(path, "rt", encoding="utf-8")
+    binary = gzip.GzipFile(filename="", mode="wb", fileobj=open(path, "wb"), mtime=0)  # noqa: SIM115
+    return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -55,7 +55,7 @@ def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read_json(path: Path) -> Any:
@@ -69,16 +69,20 @@ def row_of(record: Record) -> dict[str, Any]:
     return {"id": record.id, **row} if isinstance(record, Sample) else row
 
 
+def line_of(record: Record) -> str:
+    """The record as one JSON line."""
+    return json.dumps(row_of(record), ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_rows(path: Path, rows: Iterable[Record]) -> int:
     """Write JSON lines whole or not at all; returns their number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name("partial-" + path.name)
     count = 0
     with open_text(partial, "w") as file:
-        for row in rows:
-            file.write(json.dumps(row_of(row), ensure_ascii=False, allow_nan=False) + "\n")
-            count += 1
-    os.replace(partial, path)
+        for count, row in enumerate(rows, 1):  # noqa: B007
+            file.write(line_of(row))
+    partial.replace(path)
     return count
 
 
@@ -114,11 +118,15 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _is_sidecar(relative: Path) -> bool:
+    return any(part == "sidecar" or part.startswith(".") for part in relative.parts)
+
+
 def folder_digest(path: Path) -> str:
     """SHA-256 over the names and bytes of all files of a folder (hidden ones and ``sidecar/`` apart)."""
     files = (file for file in path.rglob("*") if file.is_file())
     named = {str(file.relative_to(path)): file for file in files}
-    kept = {name: file for name, file in named.items() if not name.startswith((".", "sidecar"))}
+    kept = {name: file for name, file in named.items() if not _is_sidecar(file.relative_to(path))}
     return digest({name: file_digest(kept[name]) for name in sorted(kept)})
 
 
@@ -150,35 +158,37 @@ def now() -> str:
 # --- datasets ---------------------------------------------------------------------------------------------------
 
 
-class Dataset:
-    """A file of samples, unique by id, read as a stream; only columns are ever whole in memory."""
+class Rows(Generic[R]):
+    """A file of records that are unique by a key, read as a stream; only keys and columns are ever whole in memory."""
 
-    def __init__(self, path: Path, *, rows: int | None = None, sha256: str | None = None) -> None:
-        """Open a dataset.
+    def __init__(self, path: Path, kind: type[R], key: Callable[[R], str], *, sha256: str | None = None) -> None:
+        """Open a file of JSON lines.
 
         Args:
-            path: JSON lines, ``.jsonl`` or ``.jsonl.gz``.
-            rows: their number, where it is known.
+            path: ``.jsonl`` or ``.jsonl.gz``.
+            kind: what a line holds.
+            key: what a record is known by.
             sha256: of the file's bytes, where it is known.
 
         Raises:
             UserError: there is no such file.
         """
         if not path.is_file():
-            raise UserError(f"no dataset at {path}. Make one with: sloop gen output_dir={path.parent}")
+            raise UserError(f"no such file: {path}. It should hold JSON lines, one {kind.__name__} a line.")
         self.path = path
-        self._rows = rows
+        self._kind = kind
+        self._key = key
         self._sha256 = sha256
         self._offsets: dict[str, int] | None = None
 
-    def __iter__(self) -> Iterator[Sample]:
-        return read_rows(self.path, Sample)
+    def __iter__(self) -> Iterator[R]:
+        return read_rows(self.path, self._kind)
 
     def __len__(self) -> int:
-        if self._rows is None:
-            with open_text(self.path) as file:
-                self._rows = sum(1 for _ in file)
-        return self._rows
+        return len(self._index())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index()
 
     @property
     def sha256(self) -> str:
@@ -188,45 +198,61 @@ class Dataset:
         return self._sha256
 
     def ids(self) -> list[str]:
-        """Ids in file order.
+        """Keys in file order.
 
         Raises:
-            UserError: an id occurs twice.
+            UserError: a key occurs twice.
         """
         return list(self._index())
 
     def column(self, name: str) -> list[Any]:
-        """One field of every sample, in file order."""
-        return [getattr(sample, name) for sample in self]
+        """One field of every record, in file order."""
+        return [getattr(record, name) for record in self]
 
-    def pick(self, ids: Iterable[str]) -> Iterator[Sample]:
-        """The samples with these ids, in the order asked for, one at a time."""
+    def pick(self, keys: Iterable[str]) -> Iterator[R]:
+        """The records with these keys, in the order asked for, one at a time."""
         index = self._index()
-        with open(self.path, "rb") as file:
-            for sample_id in ids:
-                file.seek(index[sample_id])
+        with self._open() as file:
+            for key in keys:
+                file.seek(index[key])
                 row = json.loads(file.readline())
                 row.pop("id", None)
-                yield Sample.model_validate(row)
+                yield self._kind.model_validate(row)
+
+    def _open(self) -> IO[bytes]:
+        return cast(IO[bytes], gzip.open(self.path, "rb")) if self.path.suffix == ".gz" else open(self.path, "rb")
 
     def _index(self) -> dict[str, int]:
-        """Byte offset of each sample (0 in a gzipped file, which cannot be picked from)."""
+        """Byte offset of each record in the (uncompressed) text."""
         if self._offsets is None:
             offsets: dict[str, int] = {}
-            for offset, sample in zip(self._line_offsets(), self, strict=True):
-                if sample.id in offsets:
-                    raise UserError(f"{self.path} holds the sample {sample.id} twice; a dataset is unique by id.")
-                offsets[sample.id] = offset
+            for offset, record in zip(self._line_offsets(), self, strict=True):
+                key = self._key(record)
+                if key in offsets:
+                    raise UserError(f"{self.path} holds {key} twice; it must be unique by id.")
+                offsets[key] = offset
             self._offsets = offsets
         return self._offsets
 
     def _line_offsets(self) -> Iterator[int]:
-        opener = gzip.open if self.path.suffix == ".gz" else open
-        with opener(self.path, "rb") as file:
+        with self._open() as file:
             position = 0
             for line in file:
                 yield position
                 position += len(line)
+
+
+class Dataset(Rows[Sample]):
+    """A file of samples, unique by id."""
+
+    def __init__(self, path: Path, *, sha256: str | None = None) -> None:
+        """Open a dataset; see `Rows`."""
+        super().__init__(path, Sample, lambda sample: sample.id, sha256=sha256)
+
+
+def predictions_at(path: Path) -> Rows[Prediction]:
+    """A student's answers, by sample id."""
+    return Rows(path, Prediction, lambda prediction: prediction.sample_id)
 
 
 JSON_COLUMNS = ("tools", "messages", "label", "lineage", "env")
@@ -336,7 +362,7 @@ class Stage:
         units: Mapping[str, Unit],
         work: Callable[[Unit], Awaitable[Sequence[Record]]],
         run: Executor,
-        kinds: Mapping[str, type[Record]],
+        kinds: Sequence[type[Record]],
         progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[tuple[str, list[Record]]]:
         """Run the units that are still owed, journal each as it finishes, then yield all in unit order.
@@ -347,7 +373,7 @@ class Stage:
             units: by key, in the order of the fold.
             work: one unit in, its records out.
             run: how they run.
-            kinds: the record classes that ``work`` may return, by name.
+            kinds: the record classes that ``work`` may return.
             progress: told (units done, units in all).
 
         Raises:
@@ -377,7 +403,8 @@ class Stage:
                 done += 1
                 if progress:
                     progress(done, len(units))
-        known = {**kinds, "Rejected": Rejected}
+        known: dict[str, type[Record]] = {kind.__name__: kind for kind in kinds}
+        known["Rejected"] = Rejected
         with open(self._journal, "rb") as journal:
             for key in units:
                 journal.seek(self._offsets[key])
@@ -386,25 +413,47 @@ class Stage:
                 for item in entry["records"]:
                     item["row"].pop("id", None)
                     records.append(known[item["type"]].model_validate(item["row"]))
+                del self._offsets[key]
                 yield key, records
 
+    @contextlib.contextmanager
+    def writing(self, *names: str) -> Iterator[dict[str, Callable[[Record], None]]]:
+        """Write several data files side by side; they appear, whole, when the block ends.
+
+        Yields:
+            By file name, a function that appends one record.
+        """
+        partial = {name: self.folder / f"partial-{name}" for name in names}
+        counts = dict.fromkeys(names, 0)
+        with contextlib.ExitStack() as stack:
+            files = {name: stack.enter_context(open_text(path, "w")) for name, path in partial.items()}
+
+            def append(name: str, record: Record) -> None:
+                files[name].write(line_of(record))
+                counts[name] += 1
+
+            yield {name: functools.partial(append, name) for name in names}
+        for name, path in partial.items():
+            path.replace(self.folder / name)
+            self._files[name] = {"rows": counts[name]}
+
     def write(self, name: str, rows: Iterable[Record]) -> Path:
-        """Write a data file of the stage (digested by `finish`)."""
-        path = self.folder / name
-        count = write_rows(path, rows)
-        self._files[name] = {"rows": count}
-        return path
+        """Write one data file of the stage."""
+        with self.writing(name) as append:
+            for row in rows:
+                append[name](row)
+        return self.folder / name
 
     def dataset(self, name: str) -> Dataset:
         """A data file of a finished stage, as a dataset."""
-        entry = self.manifest["files"][name]
-        return Dataset(self.folder / name, rows=entry["rows"], sha256=entry["sha256"])
+        return Dataset(self.folder / name, sha256=self.manifest["files"][name]["sha256"])
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Digest every file of the folder, write ``stage.json`` last, and make the stage known for linking."""
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            name = str(path.relative_to(self.folder))
-            if name in {"begun.json", "journal.jsonl"} or name.startswith("sidecar"):
+            relative = path.relative_to(self.folder)
+            name = str(relative)
+            if name in {"begun.json", "journal.jsonl"} or _is_sidecar(relative):
                 continue
             self._files[name] = {**self._files.get(name, {}), "bytes": path.stat().st_size, "sha256": file_digest(path)}
         write_json(self.sidecar / "times.json", {"finished": now(), "torn_lines": self.torn_lines})

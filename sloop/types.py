@@ -216,7 +216,9 @@ class Sample(Record):
 
     def blind(self) -> Self:
         """The question alone, as a judge may see it: no label, no kind, no origin."""
-        return self.model_copy(update={"label": None, "kind": None, "source": "seed", "lineage": Lineage(), "slice": ""})
+        return self.model_copy(
+            update={"label": None, "kind": None, "source": "seed", "lineage": Lineage(), "slice": ""}
+        )
 
 
 class Dialogue(Record):
@@ -347,6 +349,13 @@ class Verdict(Record):
     rubric: Rubric | None = None
     evidence: tuple[str, ...] = ()
     """The rules that decided, in the order in which they were applied."""
+
+
+class Judgement(Record):
+    """A judge's verdict on one answer to one sample, kept as evidence."""
+
+    sample_id: str
+    verdict: Verdict
 
 
 class Ruling(Record):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sloop.store import Dataset
 from sloop.types import Checkpoint, Decode, Prediction, Sample
 
 
+@runtime_checkable
 class Student(Protocol):
     """Answers samples, from the weights that were last loaded."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sloop.types import Dialogue, Label, Order, Rejected, Sample, Verdict
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Writes dialogues. Generation and expansion alike: to expand is an order with seed, mistake and axis."""
 
@@ -17,6 +18,7 @@ class Teacher(Protocol):
         ...
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Says which answers are right, without knowing which of them is the label."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sloop.store import Dataset
 from sloop.types import Checkpoint
@@ -13,6 +13,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called now and then with (steps done, steps in all, {"loss": ..., "learning_rate": ...})."""
 
 
+@runtime_checkable
 class Trainer(Protocol):
     """One round of training."""
 

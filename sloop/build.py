@@ -1,0 +1,106 @@
+"""Components from configuration: a plain class named by ``_target_``, built from plain data."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
+
+from sloop.store import file_digest
+from sloop.types import UserError
+
+_SPEC = "__sloop_spec__"
+
+
+def build(spec: Any, path: str = "") -> Any:
+    """Build what a specification describes.
+
+    A mapping with ``_target_`` (a dotted path) becomes an instance of that class, its other entries, built first,
+    being keyword arguments that are validated and coerced against the constructor's annotations. Other mappings and
+    lists are built entry by entry; everything else stays as it is.
+
+    Args:
+        spec: plain data.
+        path: where the specification stands in the configuration, for messages.
+
+    Raises:
+        UserError: no such class, or an argument that is unknown, missing or of a wrong type; names the full key.
+    """
+    if isinstance(spec, Mapping):
+        built = {key: build(value, f"{path}.{key}" if path else str(key)) for key, value in spec.items()}
+        return _instance(spec, built, path) if "_target_" in spec else built
+    if isinstance(spec, list | tuple):
+        return [build(value, f"{path}[{index}]") for index, value in enumerate(spec)]
+    return spec
+
+
+def describe(component: Any) -> Any:
+    """Plain data that stands for a component in a stage's key: what it was built from, files by their digest.
+
+    A component that was not made by `build` is described by its class and its plain attributes.
+    """
+    spec = getattr(component, _SPEC, None)
+    if spec is None:
+        plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
+        spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
+    return _by_content(spec)
+
+
+def _by_content(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _by_content(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_by_content(item) for item in value]
+    if isinstance(value, str) and ("/" in value or "." in value) and Path(value).is_file():
+        return {"file": file_digest(Path(value))}
+    return value
+
+
+def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> Any:
+    target = arguments.pop("_target_")
+    cls = _find(target, path)
+    component: Any = object.__new__(cls)
+    try:
+        if issubclass(cls, BaseModel):
+            component = cls.model_validate(arguments)
+        else:
+            validate_call(config=ConfigDict(arbitrary_types_allowed=True))(component.__init__)(**arguments)
+    except ValidationError as error:
+        raise UserError(_complaint(error, cls, path)) from error
+    object.__setattr__(component, _SPEC, dict(spec))
+    return component
+
+
+def _find(target: str, path: str) -> type:
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise UserError(
+            f"{path}._target_={target}: cannot import the module {module_name!r} ({error}). "
+            "Give the dotted path of an importable class, such as sloop.teachers.template.TemplateTeacher."
+        ) from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        classes = [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module_name]
+        raise UserError(f"{path}._target_={target}: {module_name} has no class {class_name!r}; it has: {classes}.")
+    return found
+
+
+def _complaint(error: ValidationError, cls: type, path: str) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    key = f"{path}.{name}" if path else name
+    allowed = [n for n in inspect.signature(cls).parameters if n != "self"]
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        close = difflib.get_close_matches(name, allowed, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"{key}: {cls.__name__} takes no such key.{hint} Allowed: {', '.join(allowed)}."
+    if first["type"].startswith("missing"):
+        return f"{key} is missing: {cls.__name__} needs it. Give it, for example: {key}=VALUE"
+    return f"{key}={first['input']!r}: {first['msg']}."

@@ -1,0 +1,77 @@
+"""What the next training set is made of: quotas first, then the choice of samples. Pure functions over columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sloop.types import Record, UserError, digest
+
+
+class Quotas(Record):
+    """Shares of the next training set, in samples; they add up to the budget unless ``shortfall`` is above 0."""
+
+    unseen: int
+    error: int
+    expanded: int
+    mastered: int
+    shortfall: int = 0
+
+
+class Shares(Record):
+    """What the quotas follow: shares of the budget, 0 to 1."""
+
+    unseen: float
+    """Of seed data that no round has trained on, in round 2."""
+    unseen_decay: float
+    """Factor on ``unseen`` for every later round (LoopTool: one half)."""
+    error: float
+    """Most of the budget that error seeds may take."""
+    expanded: float
+    """Most of the budget that expansions may take, unless there is nothing else to fill it with."""
+    expansions: int
+    """Most new samples for each error seed."""
+
+    def check(self) -> None:
+        """Raise a `UserError` where the shares cannot be met."""
+        for name in ("unseen", "unseen_decay", "error", "expanded"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise UserError(f"optimize.shares.{name}={value}: give a share from 0 to 1.")
+        if (total := self.unseen + self.error + self.expanded) > 1:
+            raise UserError(f"optimize.shares: unseen + error + expanded = {total:g}; they may take at most 1.")
+
+
+def unseen_quota(budget: int, round: int, shares: Shares) -> int:
+    """Unseen seed samples in the set of round ``round`` (2, 3, ...)."""
+    return int(budget * shares.unseen * shares.unseen_decay ** (round - 2))
+
+
+def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, shares: Shares) -> Quotas:
+    """Divide the budget: the unseen share first, then error seeds up to their cap, then expansions, then mastered.
+
+    Where there are too few mastered samples to fill the rest, expansions may take more than their share.
+
+    Args:
+        budget: samples in the next set.
+        unseen: verified unseen samples that are there to be used.
+        num_error: error seeds there are.
+        num_mastered: mastered samples there are.
+        shares: see `Shares`.
+    """
+    unseen = min(unseen, budget)
+    error = min(num_error, int(budget * shares.error), budget - unseen)
+    left = budget - unseen - error
+    expanded = min(num_error * shares.expansions, left, max(int(budget * shares.expanded), left - num_mastered))
+    mastered = min(num_mastered, left - expanded)
+    return Quotas(
+        unseen=unseen, error=error, expanded=expanded, mastered=mastered, shortfall=left - expanded - mastered
+    )
+
+
+def by_hash(ids: Sequence[str], salt: str) -> list[str]:
+    """The ids in an order that depends on each id alone: a subsample that no other sample can shift."""
+    return sorted(ids, key=lambda sample_id: digest([salt, sample_id]))
+
+
+def hardest(perplexity: Mapping[str, float | None], count: int) -> list[str]:
+    """The ``count`` ids of highest perplexity; those without a measured one come last."""
+    return sorted(perplexity, key=lambda i: (perplexity[i] is None, -(perplexity[i] or 0.0), i))[:count]
