@@ -1,0 +1,107 @@
+"""Tools from files: the packaged everyday set, or a file of the reader's own."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from sloop.types import Tool, UserError
+
+EVERYDAY = Path(__file__).with_name("everyday.json")
+SPLITS = ("train", "dev", "test")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_FORM = '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
+
+
+def load_tools(path: str | Path, split: str | None = None) -> tuple[Tool, ...]:
+    """Tools from OpenAI definitions, checked.
+
+    Args:
+        path: "everyday" for the packaged set, else a ``.json`` file (a list) or a ``.jsonl`` file (one definition a
+            line), either of them gzipped if its name ends in ``.gz``. A definition may be a bare function object.
+        split: keep the definitions whose extra key ``split`` says this; None: all of them.
+
+    Returns:
+        The tools in file order.
+
+    Raises:
+        UserError: no such file, not JSON, not a tool definition, a bad or repeated name, parameters that are no
+            JSON Schema (Draft 2020-12) of type object, or nothing of that split.
+    """
+    source = EVERYDAY if str(path) == "everyday" else Path(path)
+    rows = _rows(source)
+    if split is not None:
+        rows = [(place, row) for place, row in rows if row.get("split") == split]
+    if not rows:
+        wanted = f" with split={split}" if split is not None else ""
+        raise UserError(
+            f'{source} holds no tools{wanted}. Splits are written in the file, as a key beside "function": '
+            f"{', '.join(SPLITS)}. Leave tools.split empty (null) to take all tools of the file."
+        )
+    tools: dict[str, Tool] = {}
+    for place, row in rows:
+        tool = _tool(row, place)
+        if tool.name in tools:
+            raise UserError(f"{place}: a second tool is named {tool.name}. Names are unique: rename one of the two.")
+        tools[tool.name] = tool
+    return tuple(tools.values())
+
+
+def _rows(source: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """Definitions with their place in the file, for messages."""
+    names = source.name.removesuffix(".gz")
+    if not names.endswith((".json", ".jsonl")):
+        raise UserError(
+            f"{source}: tools are read from .json or .jsonl files (or .json.gz, .jsonl.gz), or are the word everyday. "
+            "Try tools.path=everyday, or tools.path=FILE.json."
+        )
+    if not source.is_file():
+        raise UserError(f"There is no tool file {source}. Try tools.path=everyday, or the path of a .json file.")
+    opener = gzip.open if source.suffix == ".gz" else open
+    found: list[tuple[str, Any]]
+    try:
+        with opener(source, "rt", encoding="utf-8") as file:
+            if names.endswith(".jsonl"):
+                found = [(f"line {n}", json.loads(line)) for n, line in enumerate(file, 1) if line.strip()]
+            else:
+                whole = json.load(file)
+                if not isinstance(whole, list):
+                    raise UserError(f"{source} holds no list. Write a list of {_FORM}.")
+                found = [(f"tool {n}", row) for n, row in enumerate(whole, 1)]
+    except (ValueError, gzip.BadGzipFile) as error:
+        raise UserError(f"{source} is not JSON: {error}. Write a list of {_FORM}.") from error
+    for place, row in found:
+        if not isinstance(row, Mapping):
+            raise UserError(f"{source}, {place}, is no object. Write {_FORM}.")
+    return [(f"{source}, {place}", row) for place, row in found]
+
+
+def _tool(row: Mapping[str, Any], place: str) -> Tool:
+    function = row.get("function", row)
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise UserError(f"{place} has no function name. Write {_FORM}.")
+    name = function["name"]
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{place}: the name {name!r} is not allowed: 1 to 64 letters, digits, _ and - make a name.")
+    description, parameters = function.get("description") or "", function.get("parameters") or {}
+    if not isinstance(description, str):
+        raise UserError(f"{place}, {name}: the description is no text: {description!r}.")
+    if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
+        raise UserError(f'{place}, {name}: parameters must be a JSON Schema of "type": "object".')
+    schema = {"type": "object", "properties": {}, **parameters}
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        where = "/".join(map(str, error.absolute_path))
+        raise UserError(f"{place}, {name}: parameters are no JSON Schema (at {where!r}): {error.message}") from error
+    missing = [key for key in schema.get("required", ()) if key not in schema["properties"]]
+    if missing:
+        raise UserError(f"{place}, {name}: required but not among the properties: {', '.join(missing)}.")
+    return Tool(name=name, description=description, parameters=schema)

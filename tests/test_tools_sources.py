@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sloop.tools.sources import SPLITS, load_tools
+from sloop.types import UserError
+
+ECHO = {"name": "echo", "description": "Say it again.", "parameters": {"type": "object", "properties": {}}}
+
+
+def write(folder: Path, name: str, content: object) -> Path:
+    path = folder / name
+    text = content if isinstance(content, str) else json.dumps(content)
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return path
+
+
+def test_the_everyday_set_has_its_splits():
+    parts = [load_tools("everyday", split) for split in SPLITS]
+    assert [len(part) for part in parts] == [18, 3, 5]
+    assert load_tools("everyday") == tuple(tool for part in parts for tool in part)
+
+
+def test_the_everyday_set_has_real_types():
+    tools = load_tools("everyday", "train")
+    kinds = {schema["type"] for tool in tools for schema in tool.properties.values()}
+    assert kinds == {"string", "integer", "number", "boolean", "array"}
+    assert any(set(tool.properties) > set(tool.required) for tool in tools)
+    assert all(schema["description"] for tool in load_tools("everyday") for schema in tool.properties.values())
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.json.gz"])
+def test_a_list_of_bare_or_wrapped_functions_is_read(tmp_path, name):
+    path = write(tmp_path, name, [ECHO, {"type": "function", "function": {**ECHO, "name": "echo2"}}])
+    assert [tool.name for tool in load_tools(path)] == ["echo", "echo2"]
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.gz"])
+def test_one_definition_a_line_is_read(tmp_path, name):
+    path = write(tmp_path, name, json.dumps(ECHO) + "\n\n")
+    assert [tool.name for tool in load_tools(str(path))] == ["echo"]
+
+
+def test_a_function_without_parameters_takes_none(tmp_path):
+    (tool,) = load_tools(write(tmp_path, "t.json", [{"name": "now"}]))
+    assert tool.parameters == {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("{", "JSON"),
+        ({"a": 1}, "list"),
+        ([1], "object"),
+        ([], "no tools"),
+        ([{"description": "x"}], "function name"),
+        ([{"name": "a b"}], "a b"),
+        ([{"name": "x" * 65}], "64"),
+        ([ECHO, ECHO], "second tool"),
+        ([{**ECHO, "description": 3}], "description"),
+        ([{**ECHO, "parameters": {"type": "array"}}], "object"),
+        ([{**ECHO, "parameters": {"properties": {"a": {"type": "text"}}}}], "JSON Schema"),
+        ([{**ECHO, "parameters": {"required": ["a"]}}], "required"),
+    ],
+)
+def test_a_bad_file_is_a_user_error_that_names_the_trouble(tmp_path, content, word):
+    with pytest.raises(UserError, match=word):
+        load_tools(write(tmp_path, "t.json", content))
+
+
+def test_a_missing_file_and_a_strange_ending_are_user_errors(tmp_path):
+    with pytest.raises(UserError, match="no tool file"):
+        load_tools(tmp_path / "none.json")
+    with pytest.raises(UserError, match=r"\.jsonl"):
+        load_tools(tmp_path / "tools.yaml")
+
+
+def test_an_unknown_split_is_a_user_error():
+    with pytest.raises(UserError, match="split=held_out"):
+        load_tools("everyday", "held_out")
+
+
+@pytest.mark.skipif("SLOOP_TOOLS" not in os.environ, reason="SLOOP_TOOLS (the folder of the tool corpora) is not set")
+@pytest.mark.parametrize(("name", "count"), [("apizoo", 4216), ("bfcl_nonlive", 953), ("toolalpaca_eval", 94)])
+def test_the_corpora_load(name, count):
+    assert len(load_tools(Path(os.environ["SLOOP_TOOLS"]) / f"{name}.json.gz")) == count
