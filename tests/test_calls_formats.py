@@ -50,7 +50,7 @@ def call(name: str = "f", **arguments: object) -> ToolCall:
 
 
 def test_unknown_format_names_the_allowed_ones() -> None:
-    with pytest.raises(UserError, match="pythonic.*hermes"):
+    with pytest.raises(UserError, match=r"pythonic.*hermes"):
         parse("pythonic", "")
 
 

@@ -1,0 +1,1 @@
+"""Shape and meaning of a tool call: text formats, schema checks, comparators. Pure."""

@@ -1,0 +1,1 @@
+"""Comparators: is this the call that the label asks for? Pure."""

@@ -1,0 +1,204 @@
+"""Does a call satisfy its tool's JSON Schema (draft 2020-12)?
+
+Three rules go beyond the standard, or are a reading of it:
+
+- An argument that the tool does not declare is an error wherever ``properties`` are declared and
+  ``additionalProperties`` is left out. JSON Schema would let it pass; the function behind the tool would not.
+  ``additionalProperties: true``, a schema there, or ``patternProperties`` are taken at their word.
+- A boolean is never a number. An integer is a number, and a float without a fraction (5.0) is an integer, as in
+  JSON Schema: JSON has one number type.
+- ``format`` is a note to the reader and checked by nothing, as in JSON Schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from sloop.types import Tool, ToolCall, UserError, canonical_json
+
+BRANCHES = ("anyOf", "oneOf")
+PARTS = frozenset({*BRANCHES, "allOf", "not", "if", "then", "else", "dependentSchemas", "$defs", "definitions"})
+"""Keywords whose schemas describe a part of a value, or none that stands here: only the whole can be closed."""
+MAPS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+"""Keywords whose value holds schemas by name."""
+DATA = frozenset({"enum", "const", "default", "examples", "required"})
+"""Keywords whose value is no schema."""
+OPENING = ("additionalProperties", "unevaluatedProperties", "patternProperties")
+
+
+def call_errors(call: ToolCall, tools: Sequence[Tool]) -> tuple[str, ...]:
+    """What is wrong with a call; empty where it satisfies its tool's schema.
+
+    Each error is ``<code>:<path>`` and, after a space, words: ``unknown_tool:f``, ``missing_required:city``,
+    ``undeclared_argument:town``, ``type:days[0] expected integer, got string``, ``enum:unit not an allowed value``,
+    ``constraint:days maximum``. They are sorted, and no library's wording is in them.
+
+    Raises:
+        UserError: the tool's parameters are not a usable JSON Schema.
+    """
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        return (f"unknown_tool:{call.name}",)
+    check = validator(tool)
+    try:
+        found = {text for error in check.iter_errors(call.arguments) for text in _describe(error)}
+    except OverflowError:  # multipleOf over an integer that no float can hold
+        found = {"constraint: a number is too large"}
+    except RecursionError as error:
+        raise _unusable(tool, "it refers to itself without end") from error
+    except Unresolvable as error:
+        raise _unusable(tool, f"it refers to {error.ref!r}, which it does not hold") from error
+    return tuple(sorted(found))
+
+
+def validator(tool: Tool) -> Draft202012Validator:
+    """The validator of a tool's arguments; made once per content of the schema.
+
+    Raises:
+        UserError: the tool's parameters are not a JSON Schema of type object, or refer to something outside it.
+    """
+    try:
+        return _validator(canonical_json(tool.parameters))
+    except SchemaError as error:
+        raise _unusable(tool, f"{dotted(tuple(error.absolute_path))}: {error.message}") from error
+    except (ValueError, RecursionError) as error:
+        raise _unusable(tool, str(error)) from error
+
+
+def pointed(root: dict[str, Any], reference: str) -> dict[str, Any]:
+    """The schema that a local reference (``#/$defs/Place``) names.
+
+    Raises:
+        ValueError: it is not local, or names no schema.
+    """
+    node: Any = root
+    if not reference.startswith("#"):
+        raise ValueError(f"it refers to {reference!r}, which is outside it")
+    for part in reference[1:].split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        node = node[int(key)] if isinstance(node, list) and key.isdecimal() and int(key) < len(node) else node
+        node = node.get(key) if isinstance(node, dict) else node
+    if not isinstance(node, dict):
+        raise ValueError(f"it refers to {reference!r}, which it does not hold")
+    return node
+
+
+def json_type(value: Any) -> str:
+    """JSON Schema's name for a value's type; 5 is an ``integer`` and 5.0 a ``number``."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    for python, name in ((str, "string"), (int, "integer"), (float, "number"), (list, "array")):
+        if isinstance(value, python):
+            return name
+    return "object"
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """A path as text: ``stops[0].city``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def _unusable(tool: Tool, reason: str) -> UserError:
+    return UserError(
+        f"tool {tool.name!r}: its parameters are not a JSON Schema (draft 2020-12) of type object that stands alone: "
+        f"{reason}. Correct the tool's definition."
+    )
+
+
+@functools.lru_cache(maxsize=8192)
+def _validator(parameters: str) -> Draft202012Validator:
+    schema = json.loads(parameters)
+    Draft202012Validator.check_schema(schema)
+    if schema.get("type", "object") != "object":
+        raise ValueError(f"its type is {schema['type']!r}")
+    # An empty registry: the default one would fetch an unknown reference over the network.
+    return Draft202012Validator(_closed(schema, schema, is_part=False), registry=Registry())
+
+
+def _closed(schema: Any, root: dict[str, Any], *, is_part: bool) -> Any:
+    """The schema with other properties forbidden wherever an object's are declared and nothing is said of others.
+
+    Raises:
+        ValueError: a reference leads nowhere.
+    """
+    if isinstance(schema, list):
+        return [_closed(item, root, is_part=is_part) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        pointed(root, schema["$ref"])
+    new: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        part = keyword in PARTS
+        if keyword in DATA:
+            new[keyword] = value
+        elif keyword in MAPS and isinstance(value, dict):
+            new[keyword] = {name: _closed(child, root, is_part=part) for name, child in value.items()}
+        else:
+            new[keyword] = _closed(value, root, is_part=part)
+    places = list(_declarations(schema, root, frozenset()))
+    if places and not is_part and not any(keyword in schema for keyword in OPENING):
+        new["additionalProperties" if len(places) == 1 and places[0] is schema else "unevaluatedProperties"] = False
+    return new
+
+
+def _declarations(schema: Any, root: dict[str, Any], seen: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """The schemas, itself or its parts, that declare properties of one and the same object."""
+    if not isinstance(schema, dict):
+        return
+    if "properties" in schema:
+        yield schema
+    for keyword in ("allOf", *BRANCHES):
+        for part in schema.get(keyword, ()):
+            yield from _declarations(part, root, seen)
+    for keyword in ("then", "else"):
+        yield from _declarations(schema.get(keyword), root, seen)
+    reference = schema.get("$ref")
+    if reference is not None and reference not in seen:
+        yield from _declarations(pointed(root, reference), root, seen | {reference})
+
+
+def _describe(error: ValidationError) -> list[str]:
+    """Our words for one finding."""
+    path, keyword, schema = tuple(error.absolute_path), str(error.validator), error.schema
+    value: Any = error.instance
+    wanted: Any = error.validator_value
+    where = dotted(path)
+    if keyword == "required":
+        return [f"missing_required:{dotted((*path, name))}" for name in wanted if name not in value]
+    if keyword == "additionalProperties" and wanted is False and isinstance(schema, dict):
+        patterns = [re.compile(pattern) for pattern in schema.get("patternProperties", {})]
+        declared = schema.get("properties", {})
+        extra = [name for name in value if name not in declared and not any(p.search(name) for p in patterns)]
+        return [f"undeclared_argument:{dotted((*path, name))}" for name in extra]
+    if keyword == "unevaluatedProperties":
+        return [f"undeclared_argument:{where}"]
+    types = _wanted_types(error)
+    if types:
+        return [f"type:{where} expected {' or '.join(types)}, got {json_type(value)}"]
+    if keyword in {"enum", "const"}:
+        return [f"enum:{where} not an allowed value"]
+    return [f"constraint:{where} {keyword}"]
+
+
+def _wanted_types(error: ValidationError) -> list[str]:
+    """The types asked for, where the value's type is all that is wrong; empty elsewhere."""
+    wanted: Any = error.validator_value
+    if error.validator == "type":
+        return [wanted] if isinstance(wanted, str) else list(wanted)
+    if error.validator not in BRANCHES or not error.context:
+        return []
+    per_branch = [_wanted_types(inner) if not inner.relative_path else [] for inner in error.context]
+    return list(dict.fromkeys(name for names in per_branch for name in names)) if all(per_branch) else []
