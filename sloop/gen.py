@@ -267,7 +267,7 @@ def gen(
             return stage
         plan_rng = unit_rng(seed, "plan", round, "")
         orders = plan_orders(tools, sampler, kinds, offered, contrast, plan_rng, f"r{round}-")
-        admission = Admission(forbidden=forbidden)
+        admission = Admission(rules=("duplicate", "forbidden"), forbidden=forbidden)
         counts: Counter[str] = Counter()
         rejected: Counter[str] = Counter()
         placed = 0

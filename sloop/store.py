@@ -180,6 +180,7 @@ class Rows(Generic[R]):
         self._key = key
         self._sha256 = sha256
         self._offsets: dict[str, int] | None = None
+        self._unzipped: bytes | None = None
 
     def __iter__(self) -> Iterator[R]:
         return read_rows(self.path, self._kind)
@@ -220,7 +221,11 @@ class Rows(Generic[R]):
                 yield self._kind.model_validate(row)
 
     def _open(self) -> IO[bytes]:
-        return cast(IO[bytes], gzip.open(self.path, "rb")) if self.path.suffix == ".gz" else open(self.path, "rb")
+        if self.path.suffix != ".gz":
+            return open(self.path, "rb")
+        if self._unzipped is None:  # seeking in gzip means unpacking it anew: these files are small, keep the text
+            self._unzipped = gzip.decompress(self.path.read_bytes())
+        return io.BytesIO(self._unzipped)
 
     def _index(self) -> dict[str, int]:
         """Byte offset of each record in the (uncompressed) text."""

@@ -1,0 +1,1 @@
+"""Repair labels, expand failures, compose the next training set."""

@@ -1,0 +1,89 @@
+"""The start and train stages: checkpoint 0, and a checkpoint trained on from another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from sloop.build import describe
+from sloop.store import Dataset, Stage, stage_key
+from sloop.students.base import Student
+from sloop.train.base import Trainer
+from sloop.types import Checkpoint, UserError
+
+FOLDER = "checkpoint"
+LOSS = "loss.jsonl"
+
+
+def checkpoint_of(stage: Stage) -> Checkpoint:
+    """The checkpoint that a finished start or train stage made, or was given."""
+    checkpoint = Checkpoint.model_validate(stage.summary["checkpoint"])
+    if checkpoint.path == FOLDER:
+        return checkpoint.model_copy(update={"path": str(stage.folder / FOLDER)})
+    return checkpoint
+
+
+def start(*, student: Student, data: Dataset, seed: int, out: Path, experiment: Path | None = None) -> Stage:
+    """Checkpoint 0: made from scratch in ``out``, or the folder or hub id that the student's settings name."""
+    key = stage_key("start", student=describe(student), data=data.sha256, seed=seed)
+    with Stage(out, key, experiment) as stage:
+        if not stage.done:
+            checkpoint = student.start(data, seed=seed, out=out / FOLDER)
+            stage.finish({"checkpoint": _relative(checkpoint, out)})
+    return stage
+
+
+def train(
+    *,
+    trainer: Trainer,
+    start: Checkpoint,
+    data: Dataset,
+    predictions: Path | None,
+    steps: int,
+    seed: int,
+    out: Path,
+    experiment: Path | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Stage:
+    """Train for exactly ``steps`` optimizer steps.
+
+    Args:
+        trainer: how.
+        start: where the weights start.
+        data: what on.
+        predictions: the student's answers to ``data``, for preference pairs.
+        steps: optimizer steps.
+        seed: of the order of the data.
+        out: the stage's folder; the new checkpoint is ``out/checkpoint``, the loss ``out/sidecar/loss.jsonl``.
+        experiment: where a finished stage with the same key is looked for.
+        report: told (steps done, steps in all).
+
+    Returns:
+        The finished stage.
+    """
+    if steps < 1:
+        raise UserError(f"steps={steps}: give a whole number of optimizer steps from 1.")
+    if not len(data):
+        raise UserError(f"{data.path} holds no samples: there is nothing to train on.")
+    key = stage_key("train", trainer=describe(trainer), start=start.digest, data=data.sha256, steps=steps, seed=seed)
+    with Stage(out, key, experiment) as stage:
+        if stage.done:
+            return stage
+        last: dict[str, float] = {}
+
+        def progress(done: int, total: int, values: dict[str, float]) -> None:
+            last.update(values)
+            with open(stage.sidecar / LOSS, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": done, **values}) + "\n")
+            if report:
+                report(done, total)
+
+        made = trainer.train(start, data, predictions, steps=steps, seed=seed, out=out / FOLDER, progress=progress)
+        stage.finish({"checkpoint": _relative(made, out), "steps": steps, **({"loss": last.get("loss")})})
+    return stage
+
+
+def _relative(checkpoint: Checkpoint, out: Path) -> dict[str, str]:
+    path = FOLDER if Path(checkpoint.path) == out / FOLDER else checkpoint.path
+    return {"path": path, "digest": checkpoint.digest}
