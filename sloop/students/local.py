@@ -1,0 +1,252 @@
+"""A checkpoint that answers on this machine: batched greedy decoding with log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from sloop.calls.formats import parse
+from sloop.store import Dataset, checkpoint_at, read_json, write_json
+from sloop.students.tiny import RECORD_FILE, TinySpec
+from sloop.types import Checkpoint, Decode, Message, Prediction, Sample, UserError
+
+DTypeName = Literal["fp32", "bf16"]
+DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class LocalStudent:
+    """A Hugging Face causal language model, made from scratch, from a folder or from the Hub."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        path: str | None,
+        scratch: TinySpec | None,
+        answer_format: str | None,
+        batch_size: int,
+        threads: int,
+        dtype: DTypeName,
+        device: str,
+    ) -> None:
+        """Take the settings as they stand in ``conf/student/*.yaml``, which says what each value is.
+
+        Raises:
+            UserError: not exactly one of ``path`` and ``scratch`` is given.
+        """
+        if (path is None) == (scratch is None):
+            raise UserError(
+                f"student {name}: path is {path!r} and scratch is {'given' if scratch else 'not given'}; give a "
+                "checkpoint (student.path=<folder or hub id>) or a recipe to make one (student=tiny), not both."
+            )
+        self.name = name
+        self.path = path
+        self.scratch = scratch
+        self.answer_format = answer_format
+        self.batch_size = batch_size
+        self.threads = threads
+        self.dtype = DTYPES[dtype]
+        self.device = device
+        self._model: PreTrainedModel | None = None
+        self._tokenizer: PreTrainedTokenizerBase | None = None
+        self._format = ""
+
+    def start(self, data: Dataset, *, seed: int, out: Path) -> Checkpoint:
+        """Checkpoint 0: made from scratch under ``out``, a given folder as it is, or a copy of a Hub model."""
+        if self.scratch is not None:
+            return self.scratch.make(data, seed=seed, out=out)
+        assert self.path is not None
+        if Path(self.path).is_dir():
+            return checkpoint_at(Path(self.path))
+        try:
+            AutoTokenizer.from_pretrained(self.path).save_pretrained(out)
+            AutoModelForCausalLM.from_pretrained(self.path, dtype="auto").save_pretrained(out)
+        except OSError as error:
+            raise UserError(
+                f"student.path={self.path}: neither a folder nor a model that could be had from the Hub ({error}). "
+                "Give a folder with config.json and model.safetensors, or a hub id such as Qwen/Qwen3-0.6B."
+            ) from error
+        write_json(out / RECORD_FILE, {"format": self.answer_format, "source": self.path})
+        return checkpoint_at(out)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Answer from these weights from now on.
+
+        Raises:
+            UserError: the answer format is neither configured nor recorded in the checkpoint.
+        """
+        folder = Path(checkpoint.path)
+        record = folder / RECORD_FILE
+        found = self.answer_format or (read_json(record)["format"] if record.is_file() else None)
+        if found is None:
+            raise UserError(
+                f"checkpoint {folder} does not say in which format it writes calls (no {RECORD_FILE}); "
+                "set student.answer_format, for instance to hermes."
+            )
+        self.close()
+        torch.set_num_threads(self.threads)
+        self._format = found
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self._model = load_model(folder, self.dtype).to(self.device).eval()
+
+    def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        """Greedy answers to one batch, in input order; the caller fixes the batches.
+
+        What is written does not depend on the rest of the batch; ``logprob`` does in its last bits, as padding
+        changes the order of sums. A prompt that leaves no room for ``max_tokens`` in the model's context is not
+        asked (error ``truncated``, no text): cutting it would cut tools.
+        """
+        if self._model is None or self._tokenizer is None:
+            raise UserError("the student has no weights yet: call load(checkpoint) before predict.")
+        prompts = encode(self._tokenizer, [render_prompt(self._tokenizer, sample) for sample in samples])
+        room = self._model.config.max_position_embeddings - decode.max_tokens
+        asked = [index for index, prompt in enumerate(prompts) if len(prompt) <= room]
+        answers = greedy(
+            self._model, [prompts[index] for index in asked], decode.max_tokens, stop_ids(self._model, self._tokenizer)
+        )
+        predictions = {
+            index: self._prediction(samples[index], *answer) for index, answer in zip(asked, answers, strict=True)
+        }
+        return [
+            predictions.get(index) or Prediction(sample_id=sample.id, error="truncated")
+            for index, sample in enumerate(samples)
+        ]
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._model = self._tokenizer = None
+
+    def _prediction(self, sample: Sample, tokens: list[int], logprob: float, ended: bool) -> Prediction:
+        assert self._tokenizer is not None
+        text = str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        measured = {"sample_id": sample.id, "text": text, "logprob": logprob, "num_tokens": len(tokens)}
+        if not ended:
+            return Prediction(**measured, error="truncated")
+        parsed = parse(self._format, text)
+        return Prediction(**measured, calls=parsed.calls, content=parsed.content, error=parsed.error)
+
+
+def load_model(folder: Path, dtype: torch.dtype) -> Any:
+    """The causal language model in a folder, without Transformers' progress bars."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+
+
+def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as chat templates want them: OpenAI form, but for arguments that are objects."""
+    rows = []
+    for message in messages:
+        row = message.to_openai()
+        for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
+            call["function"]["arguments"] = given.arguments
+        rows.append(row)
+    return rows
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
+    """The text that a student reads before it answers ``sample``."""
+    return _render(tokenizer, sample, sample.messages, add_generation_prompt=True)
+
+
+def render_answer(tokenizer: PreTrainedTokenizerBase, sample: Sample, prompt: str) -> str:
+    """The text that says the sample's label after ``prompt``, up to and including the end token.
+
+    Raises:
+        UserError: the chat template renders the dialogue with the answer otherwise than the one before it.
+    """
+    assert sample.label is not None
+    whole = _render(tokenizer, sample, (*sample.messages, sample.label.message()), add_generation_prompt=False)
+    if not whole.startswith(prompt):
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} does not keep the prompt in front of the answer, so that "
+            "the loss cannot be laid on the answer alone. Use a checkpoint whose template does."
+        )
+    answer, end = whole[len(prompt) :], str(tokenizer.eos_token)
+    return answer[: answer.rindex(end)] + end if end in answer else answer + end
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text as it stands."""
+    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+    return rows
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens that end an answer."""
+    configured = model.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in (*ends, tokenizer.eos_token_id) if token is not None)
+
+
+@torch.inference_mode()
+def greedy(
+    model: PreTrainedModel, prompts: Sequence[list[int]], max_tokens: int, stops: frozenset[int]
+) -> list[tuple[list[int], float, bool]]:
+    """The likeliest next token again and again, for all prompts at once.
+
+    Written out rather than left to ``generate``: log-probabilities come without keeping the logits of every step
+    (batch x tokens x vocabulary), and rows that have ended leave the batch.
+
+    Returns:
+        Per prompt: the answer's tokens with the one that ended it, the sum of their natural-log probabilities, and
+        whether it ended within ``max_tokens``.
+    """
+    answers: list[list[int]] = [[] for _ in prompts]
+    logprobs = [0.0] * len(prompts)
+    ended = [False] * len(prompts)
+    if not prompts:
+        return []
+    longest = max(len(prompt) for prompt in prompts)
+    pad = next(iter(stops))
+    ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config)
+    rows = list(range(len(prompts)))
+    for _ in range(max_tokens):
+        logits = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        best, token = logits.float().log_softmax(-1).max(-1)
+        for row, index, logprob in zip(rows, token.tolist(), best.tolist(), strict=True):
+            if not ended[row]:
+                answers[row].append(index)
+                logprobs[row] += logprob
+                ended[row] = index in stops
+        writing = [place for place, row in enumerate(rows) if not ended[row]]
+        if not writing:
+            break
+        ids, positions = token[:, None], positions[:, -1:] + 1
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
+        if len(writing) <= len(rows) * KEEP_SHARE:
+            kept = torch.tensor(writing, device=model.device, dtype=torch.long)
+            ids, positions, mask = ids[kept], positions[kept], mask[kept]
+            cache.reorder_cache(kept)  # type: ignore[arg-type]
+            rows = [rows[place] for place in writing]
+    return list(zip(answers, logprobs, ended, strict=True))
+
+
+KEEP_SHARE = 0.75
+"""Ended rows leave the batch once no more than this share is still writing: each leaving copies the cache."""
+
+
+def _render(
+    tokenizer: PreTrainedTokenizerBase, sample: Sample, messages: Sequence[Message], *, add_generation_prompt: bool
+) -> str:
+    text = tokenizer.apply_chat_template(
+        chat(messages),
+        tools=[tool.to_openai() for tool in sample.tools] or None,
+        add_generation_prompt=add_generation_prompt,
+        tokenize=False,
+    )
+    return str(text)

@@ -1,0 +1,134 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from sloop.store import Dataset, write_rows
+from sloop.students.local import LocalStudent, encode, greedy, load_model, render_prompt, stop_ids
+from sloop.types import Checkpoint, Decode, Message, Sample, UserError
+from tests.test_students_tiny import WEATHER, ask, pool, spec
+from tests.test_train_sft import trainer
+
+
+def student(**changes: object) -> LocalStudent:
+    settings = {
+        "name": "s",
+        "path": None,
+        "scratch": spec(),
+        "answer_format": None,
+        "batch_size": 4,
+        "threads": 1,
+        "dtype": "fp32",
+        "device": "cpu",
+    }
+    return LocalStudent(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    folder = tmp_path_factory.mktemp("student")
+    write_rows(folder / "pool.jsonl", pool())
+    data = Dataset(folder / "pool.jsonl")
+    start = student().start(data, seed=0, out=folder / "c0")
+    return trainer(learning_rate=0.01, batch_size=8).train(start, data, None, steps=120, seed=0, out=folder / "c1")
+
+
+def test_a_trained_student_answers_what_it_learnt(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    answers = one.predict(pool(), Decode(max_tokens=64))
+    assert [answer.sample_id for answer in answers] == [sample.id for sample in pool()]
+    assert [answer.error for answer in answers] == [None] * len(answers)
+    assert [answer.calls for answer in answers] == [sample.label.calls for sample in pool() if sample.label]
+    assert answers[-1].content == "No suitable tool."
+    assert all(answer.perplexity is not None and 1 <= answer.perplexity < 1.5 for answer in answers)
+
+
+def test_an_answer_does_not_depend_on_its_batch(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    samples = [*pool(), ask("hello hello hello what is the weather in a town whose name is long")]
+    together = one.predict(samples, Decode(max_tokens=40))
+    backwards = one.predict(samples[::-1], Decode(max_tokens=40))[::-1]
+    alone = [one.predict([sample], Decode(max_tokens=40))[0] for sample in samples]
+    for answers in (backwards, alone):
+        assert [answer.text for answer in answers] == [answer.text for answer in together]
+        for answer, same in zip(answers, together, strict=True):
+            assert answer.logprob == pytest.approx(same.logprob, abs=1e-3)
+
+
+def test_the_loop_writes_what_transformers_generates_with_its_log_probabilities(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    model, tokenizer = one._model, one._tokenizer
+    assert model is not None
+    assert tokenizer is not None
+    sample = pool()[3]
+    prompt = encode(tokenizer, [render_prompt(tokenizer, sample)])[0]
+    ids, logprob, ended = greedy(model, [prompt], 40, stop_ids(model, tokenizer))[0]
+    assert ended
+    assert model.generate(torch.tensor([prompt]), max_new_tokens=40)[0, len(prompt) :].tolist() == ids
+    logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    assert logprob == pytest.approx(logits[range(len(ids)), ids].sum().item(), abs=1e-3)
+
+
+def test_an_answer_without_end_is_truncated(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    answer = one.predict(pool()[:1], Decode(max_tokens=3))[0]
+    assert (answer.error, answer.num_tokens, answer.calls) == ("truncated", 3, ())
+    assert answer.logprob is not None
+    assert math.isfinite(answer.logprob)
+
+
+def test_a_prompt_beyond_the_context_is_not_cut_but_reported(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    long, short = ask("word " * 400), pool()[0]
+    answers = one.predict([long, short], Decode(max_tokens=64))
+    assert (answers[0].error, answers[0].text, answers[0].num_tokens) == ("truncated", "", 0)
+    assert answers[1].error is None
+
+
+def test_no_samples_have_no_answers(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    assert one.predict([], Decode()) == []
+
+
+def test_a_folder_is_taken_as_it_is(trained: Checkpoint, tmp_path: Path) -> None:
+    write_rows(tmp_path / "pool.jsonl", pool())
+    given = student(path=trained.path, scratch=None).start(Dataset(tmp_path / "pool.jsonl"), seed=0, out=tmp_path / "c")
+    assert given == trained
+    assert not (tmp_path / "c").exists()
+
+
+def test_path_and_scratch_exclude_each_other() -> None:
+    with pytest.raises(UserError, match="not both"):
+        student(path="somewhere")
+    with pytest.raises(UserError, match="not both"):
+        student(scratch=None)
+
+
+def test_answers_before_weights_are_refused() -> None:
+    with pytest.raises(UserError, match="load"):
+        student().predict([Sample(tools=(WEATHER,), messages=(Message(role="user", content="hi"),))], Decode())
+
+
+def test_a_checkpoint_that_names_no_format_is_refused_unless_one_is_configured(
+    trained: Checkpoint, tmp_path: Path
+) -> None:
+    for file in Path(trained.path).iterdir():
+        if file.is_file() and file.name != "sloop.json":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    bare = Checkpoint(path=str(tmp_path), digest="0")
+    with pytest.raises(UserError, match="answer_format"):
+        student().load(bare)
+    one = student(answer_format="hermes")
+    one.load(bare)
+    assert one.predict(pool()[:1], Decode(max_tokens=64))[0].calls
+
+
+def test_weights_load_in_the_asked_for_precision(trained: Checkpoint) -> None:
+    assert load_model(Path(trained.path), torch.bfloat16).dtype == torch.bfloat16
