@@ -17,7 +17,6 @@ def student(**changes: object) -> LocalStudent:
         "path": None,
         "scratch": spec(),
         "answer_format": None,
-        "batch_size": 4,
         "threads": 1,
         "dtype": "fp32",
         "device": "cpu",

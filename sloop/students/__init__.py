@@ -1,0 +1,1 @@
+"""What is trained, probed and evaluated."""

@@ -29,7 +29,6 @@ class LocalStudent:
         path: str | None,
         scratch: TinySpec | None,
         answer_format: str | None,
-        batch_size: int,
         threads: int,
         dtype: DTypeName,
         device: str,
@@ -48,7 +47,6 @@ class LocalStudent:
         self.path = path
         self.scratch = scratch
         self.answer_format = answer_format
-        self.batch_size = batch_size
         self.threads = threads
         self.dtype = DTYPES[dtype]
         self.device = device

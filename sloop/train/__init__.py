@@ -1,0 +1,1 @@
+"""What turns a checkpoint and a dataset into the next checkpoint."""

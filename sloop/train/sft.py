@@ -72,8 +72,9 @@ class SFT:
         """Train for exactly ``steps`` steps; see `sloop.train.base.Trainer`.
 
         ``predictions`` are not used. The same arguments give the same bytes for the same number of ``threads`` on
-        the same machine, also when training was interrupted. ``out/sidecar/log.json`` holds the loss curve (step,
-        mean loss in nats per token, learning rate) and how many samples were left out for which reason.
+        the same machine, also when training was interrupted. ``progress`` hears the mean loss since its last word
+        (nats per token), the learning rate and how many samples were left out; ``out/sidecar/left_out.json`` says
+        for which reasons.
 
         Raises:
             UserError: no sample of ``data`` can be learnt from.
@@ -86,6 +87,7 @@ class SFT:
                 f"none of the {len(data)} samples of {data.path} can be trained on ({dict(left_out)}); give labelled "
                 f"samples, or raise trainer.max_length (now {self.max_length} tokens)."
             )
+        write_json(out / "sidecar" / "left_out.json", dict(left_out))
         lengths = [row.length for row in rows]
         model: PreTrainedModel = load_model(Path(start.path), torch.float32).to(self.device).train()
         optimizers = self._optimizers(model)
@@ -95,7 +97,7 @@ class SFT:
             model=model,
             optimizers=optimizers,
         )
-        done, curve = partial.restore()
+        done = partial.restore()
         losses: list[float] = []
         for step in range(done, steps):
             rate = self.learning_rate * schedule(step, steps, self.warmup, self.decay)
@@ -112,19 +114,18 @@ class SFT:
                 optimizer.zero_grad(set_to_none=True)
             losses.append(loss.item())
             if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-                mean = sum(losses) / len(losses)
-                curve.append((step + 1, mean, rate))
-                losses.clear()
                 if progress:
-                    progress(step + 1, steps, {"loss": mean, "learning_rate": rate})
+                    mean = sum(losses) / len(losses)
+                    told = {"loss": mean, "learning_rate": rate, "left_out": float(left_out.total())}
+                    progress(step + 1, steps, told)
+                losses.clear()
             if (step + 1) % self.save_every == 0 and step + 1 < steps:
-                partial.save(step + 1, curve)
+                partial.save(step + 1)
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
         record = Path(start.path) / RECORD_FILE
         if record.is_file():
             shutil.copyfile(record, out / RECORD_FILE)
-        write_json(out / "sidecar" / "log.json", {"examples": len(rows), "left_out": dict(left_out), "curve": curve})
         partial.path.unlink(missing_ok=True)
         return checkpoint_at(out)
 
@@ -192,7 +193,7 @@ class _Partial:
         self.model = model
         self.optimizers = optimizers
 
-    def save(self, step: int, curve: list[tuple[int, float, float]]) -> None:
+    def save(self, step: int) -> None:
         """Keep the state after ``step`` steps."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".tmp")
@@ -200,7 +201,6 @@ class _Partial:
             {
                 "key": self.key,
                 "step": step,
-                "curve": curve,
                 "model": self.model.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             },
@@ -208,14 +208,14 @@ class _Partial:
         )
         unfinished.replace(self.path)
 
-    def restore(self) -> tuple[int, list[tuple[int, float, float]]]:
-        """Steps done and the loss curve so far; (0, []) where nothing was kept, or under other arguments."""
+    def restore(self) -> int:
+        """Steps done; 0 where nothing was kept, or under other arguments."""
         if not self.path.is_file():
-            return 0, []
+            return 0
         state = torch.load(self.path, weights_only=True)
         if state["key"] != self.key:
-            return 0, []
+            return 0
         self.model.load_state_dict(state["model"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
-        return state["step"], state["curve"]
+        return int(state["step"])
