@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint smoke bench ui clean
+
+demo: $(READY)  ## the closed loop and its static control: three rounds, trained from scratch on the CPU
+	$(BIN)/sloop loop -m experiment=demo variant=full,static
+	$(BIN)/sloop compare full static --study demo
+	$(BIN)/sloop ui --links
+	@echo "start the UI behind these links with: make ui"
+
+test: $(READY)  ## the tests, with coverage
+	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=85
+
+lint: $(READY)  ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+smoke: $(READY)  ## a loop of two short rounds, in a minute
+	$(BIN)/sloop loop experiment=smoke
+
+bench: $(READY)  ## the benchmark programs; their figures stand in benchmarks/README.md
+	for program in benchmarks/bench_*.py; do $(BIN)/python $$program; done
+
+ui: $(READY)  ## the MLflow UI of what was run here
+	$(BIN)/sloop ui
+
+clean:  ## remove what was built and run, but not mlruns
+	rm -rf $(VENV) build dist outputs multirun *.egg-info
+
+# torch first, exactly this version: anything else pulls gigabytes of CUDA.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev]"
+	touch $@

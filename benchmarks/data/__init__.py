@@ -1,0 +1,1 @@
+"""Frozen benchmark data that ships with sloop."""

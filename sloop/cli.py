@@ -1,0 +1,230 @@
+"""The command line: ``sloop <command> ...``. The only module that imports hydra; ``--help`` imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sloop import __version__
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+STAGES = {
+    "gen": "write a tool-calling dataset from tools with a teacher",
+    "train": "train a student on a dataset",
+    "probe": "answer a dataset greedily, with the probability of each answer",
+    "optimize": "repair labels, expand failures, compose the next training set",
+    "eval": "score a checkpoint on a benchmark",
+    "loop": "all of them, round after round",
+}
+COMMANDS = {
+    "table": "rounds x metrics of the runs of a study",
+    "compare": "paired comparison of two runs, or of two variants over seeds",
+    "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
+    "ui": "start the MLflow UI and print links to the charts",
+    "version": "version, commit, Python",
+}
+HELP = f"""sloop {__version__}: the closed data loop for LLM tool calling
+
+usage: sloop <stage> [key=value ...] [-m]     -m sweeps over comma-separated values
+       sloop <command> [--help]
+
+stages
+{chr(10).join(f"  {name:9} {text}" for name, text in STAGES.items())}
+
+commands
+{chr(10).join(f"  {name:9} {text}" for name, text in COMMANDS.items())}
+
+examples
+  sloop gen num_samples=200 output_dir=outputs/data
+  sloop gen preview=10 tools.path=my_tools.json
+  sloop loop -m experiment=demo variant=full,static seed=0,1,2
+  sloop loop --cfg job          print the configuration
+"""
+SWEEP_VARIABLE = "SLOOP_SWEEP"
+"""Environment variable that carries a sweep's id from the parent process to its jobs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with 2 on a mistake of the reader's, with its message alone."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return
+    first = arguments[0]
+    if "=" in first or first in ("-m", "--multirun", "--cfg"):
+        first, arguments = "loop", ["loop", *arguments]
+    from sloop.types import UserError
+
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if first in STAGES:
+            _hydra(first, arguments[1:])
+        elif first in COMMANDS:
+            import sloop.commands
+
+            sloop.commands.run(first, arguments[1:])
+        else:
+            known = [*STAGES, *COMMANDS]
+            close = difflib.get_close_matches(first, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"no command {first!r}.{hint} Commands: {', '.join(known)}. See: sloop --help")
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; the same command resumes where it stopped\n")
+        sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"sloop: {message}\n")
+    sys.exit(2)
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    sys.exit(128 + signum)
+
+
+# --- stages, through hydra ----------------------------------------------------------------------------------------
+
+
+def _hydra(stage: str, rest: Sequence[str]) -> None:
+    """Compose the configuration and run the stage, once or as a sweep."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who say them in one line
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from sloop.types import UserError
+
+    sys.argv = ["sloop", f"stage={stage}", *rest]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_hydra_message(error)) from error
+    finally:
+        SweepCallback.close()
+
+
+def conf_folder() -> Path:
+    """The configuration tree: in a wheel and in an editable install alike it is the package ``sloop.conf``."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("sloop.conf")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("the package sloop.conf is missing from this installation")
+    return Path(next(iter(spec.submodule_search_locations))).resolve()
+
+
+def _hydra_message(error: Exception) -> str:
+    """Hydra's message without its advice to print a traceback, and with ours."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    text = " ".join(dict.fromkeys(str(cause).strip() for cause in causes if str(cause).strip()))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type"))]
+    return " ".join(kept) + " See the keys with: sloop loop --cfg job"
+
+
+def task(cfg: DictConfig) -> None:
+    """One job: plain data out of Hydra's hands, then `sloop.run`."""
+    from omegaconf import OmegaConf
+
+    from sloop.console import Progress, print_preview, print_run
+    from sloop.run import execute, parse_config, preview_samples
+
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    config = parse_config(plain)
+    if config.preview:
+        print_preview(preview_samples(config))
+        return
+    overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("hydra")]
+    tracked = _Tracking(config)
+    with Progress() as progress:
+        folder = execute(
+            config,
+            plain,
+            overrides=overrides,
+            sweep=os.environ.get(SWEEP_VARIABLE),
+            report=progress.report,
+            project=tracked.project,
+        )
+    print_run(folder, tracked.seconds)
+
+
+class _Tracking:
+    """Projects a run to MLflow, where that is wanted, and knows what it cost."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.seconds = 0.0
+        self._tracker: Any = None
+
+    def project(self, folder: Path) -> None:
+        """Log what is new."""
+        if not self.config.tracking.enabled:
+            return
+        from sloop.track import connect
+
+        began = time.process_time()
+        if self._tracker is None:
+            settings = self.config
+            self._tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
+        self._tracker.project(folder)
+        self.seconds += time.process_time() - began
+
+
+class SweepCallback:
+    """Hydra's callback: the parent process makes the sweep's run before any job starts, and finishes it.
+
+    Hydra does not call ``on_multirun_end`` when a job failed, so `close` is called by the command itself.
+    """
+
+    _open: tuple[Any, dict[str, Any]] | None = None
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Make the sweep's run and pass its id down by the environment."""
+        from omegaconf import OmegaConf
+
+        from sloop.cite import sweep_record
+        from sloop.run import parse_config
+
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        plain.pop("hydra", None)
+        settings = parse_config(plain)
+        record = sweep_record(settings.name, settings.stage)
+        os.environ[SWEEP_VARIABLE] = record["id"]
+        tracker = None
+        if settings.tracking.enabled:
+            from sloop.track import connect
+
+            tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
+            tracker.sweep(record)
+        SweepCallback._open = (tracker, {**record, "outputs": settings.paths.outputs, "stage": settings.stage})
+
+    @classmethod
+    def close(cls) -> None:
+        """Finish the sweep's run, if one is open; show its runs side by side."""
+        if cls._open is None:
+            return
+        from sloop.console import print_sweep
+        from sloop.store import now
+
+        tracker, record = cls._open
+        cls._open = None
+        os.environ.pop(SWEEP_VARIABLE, None)
+        failed = sys.exc_info()[0] is not None
+        if tracker:
+            tracker.sweep({**record, "finished": now(), "status": "FAILED" if failed else "FINISHED"})
+        if record["stage"] == "loop":
+            print_sweep(Path(record["outputs"]) / record["study"])

@@ -1,0 +1,175 @@
+"""What a person sees while a command runs and when it ends: progress and tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from sloop.runs import RUN_FILE, Run, find_runs, metric_name
+from sloop.store import STAGE_FILE, read_json
+from sloop.types import Rejected, Sample, Score
+
+QUIET_SECONDS = 10.0
+"""Without a terminal, progress is a line now and then."""
+
+MAIN_METRICS = (
+    ("call_accuracy", "call acc."),
+    ("tool_accuracy", "tool"),
+    ("argument_accuracy", "args"),
+    ("format_correctness", "format"),
+    ("no_call_accuracy", "no call"),
+    ("false_refusal_rate", "refused"),
+    ("judge_score", "judge"),
+)
+SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
+
+
+def console() -> Console:
+    """Standard output; wide enough for the tables where it is not a terminal."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=150)
+
+
+class Progress:
+    """One bar on a terminal, a line every few seconds elsewhere; on standard error."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bars: Bars | None = None
+        self._task: Any = None
+        self._what = ""
+        self._said = 0.0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bars = Bars(*columns, console=self._console, transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        if self._bars:
+            if what != self._what:
+                if self._task is not None:
+                    self._bars.remove_task(self._task)
+                self._task = self._bars.add_task(what, total=total)
+            self._bars.update(self._task, completed=done, total=total)
+        elif done == total or time.monotonic() - self._said > QUIET_SECONDS:
+            self._said = time.monotonic()
+            self._console.print(f"[{self._said - self._began:6.1f} s] {what}: {done}/{total}", markup=False)
+        self._what = what
+
+
+def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
+    """Rounds x metrics; every rate in per cent, the main one with its 95% interval."""
+    table = Table(title=f"{runs[0].record['study']}: rounds x metrics" if runs else "no runs", title_justify="left")
+    for name in ("run", "round"):
+        table.add_column(name, no_wrap=True)
+    for _, title in MAIN_METRICS:
+        table.add_column(title, justify="right")
+    table.add_column("label noise", justify="right")
+    table.add_column("trained on", no_wrap=True)
+    for run in runs:
+        for content in run.rounds:
+            scores = {metric_name(s): s for s in map(Score.model_validate, content["metrics"])}
+            name = benchmark or next((key.split("/")[1] for key in scores if key.startswith("eval/")), "")
+            cells = [
+                _per_cent(scores.get(f"eval/{name}/{metric}"), interval=number == 0)
+                for number, (metric, _) in enumerate(MAIN_METRICS)
+            ]
+            noise = _per_cent(scores.get("data/label_noise"))
+            shares = [(s, scores.get(f"data/share/{s}")) for s in SOURCES]
+            parts = " ".join(f"{s} {score.value * 100:.0f}" for s, score in shares if score and score.value)
+            table.add_row(escape(run.name), str(content["round"]), *cells, noise, parts)
+        table.add_section()
+    return table
+
+
+def scores_table(scores: Sequence[Score], title: str) -> Table:
+    """One row a metric: value, interval, n; slices below."""
+    table = Table(title=title, title_justify="left")
+    for name in ("metric", "slice"):
+        table.add_column(name)
+    for name in ("value", "95% interval", "n"):
+        table.add_column(name, justify="right")
+    for score in scores:
+        interval = f"{score.low * 100:.1f} to {score.high * 100:.1f}" if score.low is not None and score.high else ""
+        value = "not measured" if score.value is None else f"{score.value * 100:.1f}"
+        table.add_row(score.name, score.slice, value, interval, str(score.n))
+    return table
+
+
+def print_run(folder: Path, tracking_seconds: float) -> None:
+    """What a finished run has to show, and where it is."""
+    out = console()
+    run = Run(folder, read_json(folder / RUN_FILE))
+    if run.record["kind"] == "loop":
+        out.print(rounds_table([run]))
+    elif run.record.get("metrics"):
+        out.print(scores_table([Score.model_validate(row) for row in run.record["metrics"]], run.name))
+    else:
+        manifest = read_json(folder / STAGE_FILE)
+        table = Table(title=run.name, title_justify="left")
+        for name in ("file", "rows", "bytes", "sha256"):
+            table.add_column(name, justify="left" if name in ("file", "sha256") else "right")
+        for name, entry in manifest["files"].items():
+            table.add_row(name, str(entry.get("rows", "")), str(entry["bytes"]), entry["sha256"][:16])
+        out.print(table)
+        out.print(f"summary: {manifest['summary']}", markup=False)
+    out.print(f"run folder: {folder}", markup=False, soft_wrap=True)
+    if tracking_seconds:
+        out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui", markup=False)
+
+
+def print_sweep(study: Path) -> None:
+    """The runs of a study side by side."""
+    loops = [run for run in find_runs(study) if run.record["kind"] == "loop"]
+    if loops:
+        console().print(rounds_table(loops))
+
+
+def print_preview(samples: Sequence[Sample | Rejected]) -> None:
+    """Samples as a person reads them."""
+    out = console()
+    for number, sample in enumerate(samples, 1):
+        if isinstance(sample, Rejected):
+            out.print(f"{number}. rejected: {sample.reason} {sample.detail}", markup=False)
+            continue
+        label = sample.label
+        out.print(f"{number}. {sample.kind}; tools: {', '.join(tool.name for tool in sample.tools)}", markup=False)
+        for message in sample.messages:
+            out.print(f"   {message.role}: {message.content}", markup=False)
+        for call in label.calls if label else ():
+            out.print(f"   -> {call.name}({_arguments(call.arguments)})", markup=False)
+        if label and not label.calls:
+            out.print(f"   -> {label.content}", markup=False)
+
+
+def _arguments(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+
+
+def _per_cent(score: Score | None, *, interval: bool = False) -> str:
+    if score is None or score.value is None:
+        return "-"
+    text = f"{score.value * 100:.1f}"
+    if interval and score.low is not None and score.high is not None:
+        text += f" [{score.low * 100:.1f}, {score.high * 100:.1f}]"
+    return text

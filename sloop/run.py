@@ -1,0 +1,441 @@
+"""From a configuration to a run: typed settings, a run folder with its record, the stage, the tracking."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from sloop.build import build
+from sloop.cite import config_hash, machine, run_record
+from sloop.evaluate.benchmarks import Benchmark
+from sloop.evaluate.stage import SCORES, evaluate
+from sloop.gen import Sampler, gen, preview
+from sloop.loop import Parts, Settings, Variant, loop
+from sloop.optimize.compose import Shares
+from sloop.optimize.stage import optimize
+from sloop.probe import probe
+from sloop.runs import RUN_FILE
+from sloop.store import Dataset, Stage, now, read_json, read_rows, write_json
+from sloop.students.base import Student
+from sloop.teachers.base import Judge, Teacher
+from sloop.tools.sources import load_tools
+from sloop.train.base import Trainer
+from sloop.train.stage import checkpoint_of, start, train
+from sloop.types import Axis, Checkpoint, Decode, Record, Rejected, Sample, Score, Tool, UserError
+
+STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
+T = TypeVar("T")
+Report = Callable[[str, int, int], None]
+
+
+class GenConfig(Record):
+    """Section ``gen``."""
+
+    kinds: dict[str, float]
+    offered: tuple[int, int]
+    contrast: float
+
+
+class OptimizeConfig(Record):
+    """Section ``optimize``."""
+
+    judge_agreements: bool
+    axes: tuple[Axis, ...]
+    shares: Shares
+
+
+class LoopConfig(Record):
+    """Section ``loop``."""
+
+    rounds: int
+    budget: int
+    first_steps: int
+
+
+class ExecutorConfig(Record):
+    """Section ``executor``."""
+
+    workers: int
+
+
+class TrackingConfig(Record):
+    """Section ``tracking``."""
+
+    enabled: bool
+    uri: str | None
+
+
+class PathsConfig(Record):
+    """Section ``paths``."""
+
+    outputs: str
+    mlruns: str
+
+
+class Config(Record):
+    """The whole configuration, typed; ``conf/config.yaml`` says what each key means. Components are plain data."""
+
+    stage: Literal["gen", "probe", "optimize", "train", "eval", "loop"]
+    name: str
+    output_dir: str | None
+    seed: int
+    data: str | None
+    unseen: str | None
+    predictions: str | None
+    num_samples: int | None
+    label_noise: float
+    train_split: float
+    preview: int
+    gen: GenConfig
+    steps: int
+    epochs: float | None
+    decode: Decode
+    batch_size: int
+    optimize: OptimizeConfig
+    loop: LoopConfig
+    executor: ExecutorConfig
+    tracking: TrackingConfig
+    paths: PathsConfig
+    tools: dict[str, Any]
+    teacher: dict[str, Any]
+    judge: dict[str, Any]
+    student: dict[str, Any]
+    sampler: dict[str, Any]
+    trainer: dict[str, Any]
+    benchmark: dict[str, Any]
+    variant: Variant
+
+
+def parse_config(plain: Mapping[str, Any]) -> Config:
+    """Type the configuration.
+
+    Raises:
+        UserError: an unknown key or a value of the wrong type; names key, value and what is allowed.
+    """
+    try:
+        config = Config.model_validate(dict(plain))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{key}={first['input']!r}: {first['msg']}. See the keys with: sloop loop --cfg job") from error
+    for key, value in (("label_noise", config.label_noise), ("train_split", config.train_split)):
+        if not 0 <= value <= 1:
+            raise UserError(f"{key}={value}: give a share from 0 to 1.")
+    if config.batch_size < 1 or config.executor.workers < 1:
+        raise UserError(
+            f"batch_size={config.batch_size}, executor.workers={config.executor.workers}: both must be 1 or more."
+        )
+    return config
+
+
+class Builder:
+    """The components of one run, built when first asked for, so that a stage needs only what it uses."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools that samples are about."""
+        section = self.config.tools
+        unknown = set(section) - {"path", "split"}
+        if unknown:
+            raise UserError(f"tools.{min(unknown)}: no such key. Allowed: tools.path, tools.split.")
+        return load_tools(self._given("tools", "path"), section.get("split"))
+
+    def teacher(self) -> Teacher:
+        """Who writes."""
+        return self._build("teacher", Teacher)
+
+    def judge(self) -> Judge:
+        """Who judges."""
+        return self._build("judge", Judge)
+
+    def student(self) -> Student:
+        """Who answers."""
+        return self._build("student", Student)
+
+    def sampler(self) -> Sampler:
+        """Which tools are wanted."""
+        return self._build("sampler", Sampler)
+
+    def trainer(self) -> Trainer:
+        """How weights change."""
+        return self._build("trainer", Trainer)
+
+    def benchmark(self) -> Benchmark:
+        """What is asked."""
+        return self._build("benchmark", Benchmark)
+
+    def dataset(self, key: str) -> Dataset:
+        """The dataset that a top-level key names."""
+        return Dataset(self.path(key))
+
+    def path(self, key: str) -> Path:
+        """The file that a top-level key names."""
+        value = getattr(self.config, key)
+        if value is None:
+            raise UserError(f"{key} is missing: the stage {self.config.stage} needs it. Give it: {key}=FILE.jsonl")
+        if not Path(value).is_file():
+            raise UserError(f"{key}={value}: no such file.")
+        return Path(value)
+
+    def checkpoint(self, student: Student, data: Dataset, out: Path) -> Checkpoint:
+        """The checkpoint that ``student.path`` names, or checkpoint 0 made from scratch for ``data``."""
+        return checkpoint_of(start(student=student, data=data, seed=self.config.seed, out=out))
+
+    def trained(self, student: Student, data: Dataset, out: Path) -> Checkpoint:
+        """The checkpoint that ``student.path`` names; a stage that answers does not make one."""
+        if "path" in self.config.student and self.config.student["path"] is None:
+            raise UserError("student.path is missing: name the checkpoint, such as student.path=RUN/train/checkpoint")
+        return self.checkpoint(student, data, out)
+
+    def _build(self, group: str, kind: type[T]) -> T:
+        self._given(group, "_target_")
+        component = build(getattr(self.config, group), group)
+        if not isinstance(component, kind):
+            target = getattr(self.config, group)["_target_"]
+            raise UserError(f"{group}._target_={target}: it lacks methods of sloop's {kind.__name__}.")
+        return component
+
+    def _given(self, group: str, key: str) -> Any:
+        """Fail on the group's missing values while there is a name to give."""
+        for path, value in _leaves(getattr(self.config, group), group):
+            if value == "???":
+                raise UserError(f"{path} is missing and has no default. Give it, for example: {path}=VALUE")
+        if key not in getattr(self.config, group):
+            raise UserError(f"{group}.{key} is missing. Give it, for example: {group}.{key}=VALUE")
+        return getattr(self.config, group)[key]
+
+
+def run_name(config: Config, plain: Mapping[str, Any]) -> str:
+    """``<student>-<variant>-s<seed>-<hash8>``, for a stage used alone ``<stage>-s<seed>-<hash8>``."""
+    what = f"{config.student.get('name', 'student')}-{config.variant.name}" if config.stage == "loop" else config.stage
+    return f"{what}-s{config.seed}-{config_hash(plain)[:8]}"
+
+
+def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
+    """Where the run's files go."""
+    return Path(config.output_dir or Path(config.paths.outputs) / config.name / run_name(config, plain))
+
+
+def preview_samples(config: Config) -> list[Sample | Rejected]:
+    """The first ``config.preview`` samples that the gen stage would write; nothing is written."""
+    parts = Builder(config)
+    return asyncio.run(
+        preview(
+            tools=parts.tools(), teacher=parts.teacher(), sampler=parts.sampler(), kinds=config.gen.kinds,
+            num_samples=config.preview, offered=config.gen.offered, contrast=config.gen.contrast, seed=config.seed,
+        )  # fmt: skip
+    )
+
+
+def execute(
+    config: Config,
+    plain: Mapping[str, Any],
+    *,
+    overrides: Sequence[str],
+    sweep: str | None,
+    report: Report,
+    project: Callable[[Path], None],
+) -> Path:
+    """Run the configured stage or loop, or what is left of it; returns its folder.
+
+    Args:
+        config: typed.
+        plain: the same, as it is recorded.
+        overrides: as given on the command line, for the record.
+        sweep: id of the sweep that it belongs to.
+        report: told (what, done, in all).
+        project: told the run's folder whenever there is something new to log.
+    """
+    folder = run_folder(config, plain)
+    with _recorded(folder, config, plain, overrides, sweep, project) as record:
+        if config.stage == "loop":
+            _loop(config, folder, report, project)
+        else:
+            _ONE_STAGE[config.stage](Builder(config), folder, record, report)
+    return folder
+
+
+def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path], None]) -> None:
+    parts = Builder(config)
+    settings = Settings(
+        variant=config.variant, seed=config.seed, rounds=config.loop.rounds, budget=config.loop.budget,
+        num_samples=config.num_samples, first_steps=config.loop.first_steps, steps=config.steps,
+        kinds=config.gen.kinds, offered=config.gen.offered, contrast=config.gen.contrast,
+        shares=config.optimize.shares, axes=config.optimize.axes, judge_agreements=config.optimize.judge_agreements,
+        decode=config.decode, batch_size=config.batch_size, workers=config.executor.workers,
+    )  # fmt: skip
+    loop(
+        Parts(
+            tools=parts.tools(), teacher=parts.teacher(), judge=parts.judge(), student=parts.student(),
+            sampler=parts.sampler(), trainer=parts.trainer(), benchmarks=(parts.benchmark(),),
+        ),
+        settings, out=folder, experiment=folder.parent, report=report,
+        finished_round=lambda _: project(folder),
+    )  # fmt: skip
+
+
+def _gen(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+    config = parts.config
+    if config.num_samples is None:
+        raise UserError("num_samples is missing: give a whole number, such as num_samples=1000")
+    gen(
+        tools=parts.tools(), teacher=parts.teacher(), sampler=parts.sampler(), kinds=config.gen.kinds,
+        num_samples=config.num_samples, offered=config.gen.offered, contrast=config.gen.contrast, seed=config.seed,
+        train_split=config.train_split, out=folder, workers=config.executor.workers,
+        report=lambda done, total: report("gen", done, total),
+    )  # fmt: skip
+
+
+def _train(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+    config = parts.config
+    data = parts.dataset("data")
+    record["inputs"] = [_input("data", data)]
+    steps = config.steps
+    if config.epochs is not None:
+        if "batch_size" not in config.trainer:
+            raise UserError(f"epochs={config.epochs}: the trainer has no batch_size to count with; give steps=N.")
+        steps = math.ceil(config.epochs * sum(s.copies for s in data) / config.trainer["batch_size"])
+    first = parts.checkpoint(parts.student(), data, folder / "sidecar" / "start")
+    train(
+        trainer=parts.trainer(), start=first, data=data,
+        predictions=parts.path("predictions") if config.predictions else None, steps=steps, seed=config.seed,
+        out=folder, report=lambda done, total: report("train", done, total),
+    )  # fmt: skip
+
+
+def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+    config = parts.config
+    data = parts.dataset("data")
+    record["inputs"] = [_input("data", data)]
+    student = parts.student()
+    probe(
+        data=[data], student=student, checkpoint=parts.trained(student, data, folder / "sidecar" / "start"),
+        decode=config.decode, batch_size=config.batch_size, out=folder,
+        report=lambda done, total: report("probe", done, total),
+    )  # fmt: skip
+    student.close()
+
+
+def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+    config = parts.config
+    data = parts.dataset("data")
+    unseen = parts.dataset("unseen") if config.unseen else None
+    record["inputs"] = [_input("data", data), *([_input("unseen", unseen)] if unseen else [])]
+    optimize(
+        data=data, unseen=unseen, predictions=parts.path("predictions"), judge=parts.judge(), teacher=parts.teacher(),
+        tools=parts.tools(), axes=config.optimize.axes, shares=config.optimize.shares, budget=len(data),
+        judge_agreements=config.optimize.judge_agreements, seed=config.seed, round=1, out=folder,
+        workers=config.executor.workers, report=report,
+    )  # fmt: skip
+
+
+def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+    config = parts.config
+    benchmark, student = parts.benchmark(), parts.student()
+    record["inputs"] = [_input(benchmark.name, benchmark.data)]
+    stage = evaluate(
+        benchmark=benchmark, student=student,
+        checkpoint=parts.trained(student, benchmark.data, folder / "sidecar" / "start"), decode=config.decode,
+        batch_size=config.batch_size, judge=parts.judge(), out=folder,
+        report=lambda done, total: report("eval", done, total),
+    )  # fmt: skip
+    scores = read_rows(stage.folder / SCORES, Score)
+    record["metrics"] = [
+        score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}).model_dump() for score in scores
+    ]
+    student.close()
+
+
+_ONE_STAGE: dict[str, Callable[[Builder, Path, dict[str, Any], Report], None]] = {
+    "gen": _gen,
+    "train": _train,
+    "probe": _probe,
+    "optimize": _optimize,
+    "eval": _eval,
+}
+
+
+@contextmanager
+def _recorded(
+    folder: Path,
+    config: Config,
+    plain: Mapping[str, Any],
+    overrides: Sequence[str],
+    sweep: str | None,
+    project: Callable[[Path], None],
+) -> Iterator[dict[str, Any]]:
+    """Keep ``run.json`` through the run: opened or resumed, then FINISHED, FAILED or KILLED. A mistake of the
+    reader's that shows before anything was made leaves no record behind."""
+    path = folder / RUN_FILE
+    made = not path.is_file()
+    record = run_record(
+        kind=config.stage, name=run_name(config, plain), config=plain, overrides=overrides, sweep=sweep
+    )
+    if not made:
+        before = read_json(path)
+        if before["config_hash"] != record["config_hash"]:
+            raise UserError(
+                f"{folder} holds the run {before['name']} with another configuration. Choose another output_dir, "
+                "or delete the folder."
+            )
+        if before["status"] == "FINISHED":
+            record = {**before, "resumed": before.get("resumed", 0)}
+        else:
+            record = {**before, "status": "RUNNING", "finished": None, "machine": machine()}
+            record["resumed"] = before.get("resumed", 0) + 1
+    write_json(path, record)
+    status = "FAILED"
+    try:
+        yield record
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        if made and status == "FAILED" and _is_bare(folder):
+            path.unlink()
+            os.removedirs(folder)
+        else:
+            _close(path, record, status)
+            project(folder)
+
+
+def _close(path: Path, record: dict[str, Any], status: str) -> None:
+    """Write the end of the run, keeping what the tracker has noted meanwhile and the first time of finishing."""
+    kept = {key: value for key, value in read_json(path).items() if key == "mlflow"}
+    finished = record["finished"] or now()
+    write_json(path, {**record, **kept, "status": status, "finished": finished})
+
+
+def _is_bare(folder: Path) -> bool:
+    return {entry.name for entry in folder.iterdir()} <= {RUN_FILE}
+
+
+def _input(name: str, data: Dataset) -> dict[str, Any]:
+    return {"name": name, "path": str(data.path), "sha256": data.sha256}
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def stage_at(folder: Path) -> Stage:
+    """The finished stage in a folder."""
+    manifest = read_json(folder / "stage.json")
+    return Stage(folder, manifest["parts"])

@@ -1,0 +1,126 @@
+"""Runs as they stand on disk: found, read, laid out as a table of rounds x metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sloop.evaluate.metrics import Grade
+from sloop.evaluate.stage import GRADES
+from sloop.loop import ROUND_FILE
+from sloop.store import read_json, read_rows
+from sloop.types import Score, UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+    record: dict[str, Any]
+    """``run.json``"""
+
+    @property
+    def name(self) -> str:
+        """As shown."""
+        return str(self.record["name"])
+
+    @property
+    def variant(self) -> str:
+        """Of the loop; empty for a stage used alone."""
+        return str(self.record["config"]["variant"]["name"]) if self.record["kind"] == "loop" else ""
+
+    @property
+    def student(self) -> str:
+        """Name of the student."""
+        return str(self.record["config"]["student"]["name"])
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """The complete rounds, in order."""
+        paths = sorted(self.folder.glob(f"round_*/{ROUND_FILE}"), key=lambda p: int(p.parent.name.split("_")[1]))
+        return [read_json(path) for path in paths]
+
+    def scores(self) -> Iterator[tuple[int, Score]]:
+        """Every metric of every round."""
+        for content in self.rounds:
+            for row in content["metrics"]:
+                yield content["round"], Score.model_validate(row)
+
+    def grades(self, benchmark: str, round: int) -> dict[str, Grade]:
+        """Grades by sample id.
+
+        Raises:
+            UserError: the run has no such round or benchmark.
+        """
+        path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
+        if not path.is_file():
+            have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.glob(f"round_*/evaluate/*/{GRADES}"))
+            raise UserError(f"run {self.name} has no grades of {benchmark} in round {round}; it has: {have}.")
+        return {grade.sample_id: grade for grade in read_rows(path, Grade)}
+
+
+def find_runs(root: Path) -> list[Run]:
+    """Every run under a folder, by path."""
+    return [Run(path.parent, read_json(path)) for path in sorted(root.rglob(RUN_FILE))]
+
+
+def find_run(root: Path, what: str) -> Run:
+    """One run: a folder, or the beginning of the name or id of a run under ``root``.
+
+    Raises:
+        UserError: none or several match; names them.
+    """
+    if (Path(what) / RUN_FILE).is_file():
+        return Run(Path(what), read_json(Path(what) / RUN_FILE))
+    found = [run for run in find_runs(root) if run.name.startswith(what) or run.record["id"].startswith(what)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(sorted(run.name for run in (found or find_runs(root)))) or "none"
+    problem = "several runs match" if found else "no run matches"
+    raise UserError(f"{problem} {what!r} under {root}. Name one of: {names}.")
+
+
+def runs(root: Path | str = "outputs") -> pandas.DataFrame:
+    """Rounds x metrics of every loop under a folder.
+
+    Returns:
+        One row a round, with columns ``run, study, student, variant, seed, round`` and one for each metric; for a
+        metric with an interval also ``<metric>:low`` and ``<metric>:high``, and ``<metric>:n``.
+    """
+    import pandas
+
+    rows: list[dict[str, Any]] = []
+    for run in find_runs(Path(root)):
+        by_round: dict[int, dict[str, Any]] = {}
+        for number, score in run.scores():
+            row = by_round.setdefault(
+                number,
+                {
+                    "run": run.name,
+                    "study": run.record["study"],
+                    "student": run.student,
+                    "variant": run.variant,
+                    "seed": run.record["seed"],
+                    "round": number,
+                },
+            )
+            name = metric_name(score)
+            row[name] = score.value
+            row[f"{name}:n"] = score.n
+            if score.low is not None:
+                row[f"{name}:low"], row[f"{name}:high"] = score.low, score.high
+        rows += by_round.values()
+    return pandas.DataFrame(rows)
+
+
+def metric_name(score: Score) -> str:
+    """``name`` or ``name/slice``, as columns and MLflow know it."""
+    return f"{score.name}/{score.slice}" if score.slice else score.name

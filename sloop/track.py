@@ -1,0 +1,282 @@
+"""MLflow as a projection of the disk: `Tracker.project` replays a run's files, with their own times, as often as asked.
+
+The only module that imports mlflow, and only once something is to be logged. What is on disk is the truth: a server
+that was down, or a resumed run, is made good by projecting again. A run is found by its tag ``sloop.id``, so that
+projecting twice gives one run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from filelock import FileLock
+
+from sloop.runs import RUN_FILE, Run, metric_name
+from sloop.store import STAGE_FILE, read_json, write_json
+from sloop.train.stage import LOSS
+from sloop.types import Score, UserError, digest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Metric
+
+BATCH_METRICS = 1000
+BATCH_PARAMS = 100
+PARAM_LENGTH = 6000
+TAG_LENGTH = 5000
+ARTIFACTS = ("*.jsonl", "card.md")
+"""Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
+
+
+class Tracker:
+    """One MLflow experiment, named after the study."""
+
+    def __init__(self, *, uri: str | None, mlruns: Path, study: str) -> None:
+        """Connect; makes database and experiment where they are missing, under a lock.
+
+        Args:
+            uri: tracking server; None: the sqlite database ``mlruns/mlflow.db``.
+            mlruns: folder of the embedded database and its artifacts.
+            study: name of the experiment.
+        """
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        mlruns = mlruns.resolve()
+        self.uri = uri or f"sqlite:///{mlruns / 'mlflow.db'}"
+        self.study = study
+        mlruns.mkdir(parents=True, exist_ok=True)
+        # Several processes that open a new database at once corrupt its schema for good.
+        with FileLock(mlruns / ".lock"):
+            self.client: MlflowClient = MlflowClient(tracking_uri=self.uri)
+            experiment = self.client.get_experiment_by_name(study)
+            if experiment is None:
+                location = None if uri else (mlruns / "artifacts" / study).as_uri()
+                self.experiment_id = self.client.create_experiment(study, artifact_location=location)
+            else:
+                self.experiment_id = experiment.experiment_id
+            if uri is None:
+                with closing(sqlite3.connect(mlruns / "mlflow.db")) as database:
+                    database.execute("PRAGMA journal_mode=WAL")
+
+    def project(self, folder: Path) -> str:
+        """Bring MLflow up to date with a run folder; returns the MLflow run id. Idempotent."""
+        record = read_json(folder / RUN_FILE)
+        run = Run(folder, record)
+        parent = self._run_id(record["sweep"]) if record["sweep"] else None
+        run_id = self._run(record["id"], record["name"], record["began"], _run_tags(run), parent)
+        if record.get("mlflow", {}).get("run_id") != run_id:
+            config = _flat(record["config"])
+            for start in range(0, len(config), BATCH_PARAMS):
+                self.client.log_batch(run_id, params=_params(config[start : start + BATCH_PARAMS]))
+            record["mlflow"] = {"run_id": run_id, "experiment_id": self.experiment_id, "rounds": {}}
+        logged = record["mlflow"]["rounds"]
+        if record["kind"] == "loop":
+            for content in run.rounds:
+                state = digest(content)
+                if logged.get(str(content["round"])) != state:
+                    self._round(run, content, run_id)
+                    logged[str(content["round"])] = state
+        elif (folder / STAGE_FILE).is_file() and logged.get("stage") is None:
+            self._stage(run, run_id)
+            logged["stage"] = "done"
+        self.client.set_tag(run_id, "sloop.status", record["status"])
+        if record["finished"]:
+            self.client.log_artifact(run_id, str(folder / RUN_FILE))
+            self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
+        else:
+            self.client.update_run(run_id, status="RUNNING")
+        write_json(folder / RUN_FILE, record)
+        return run_id
+
+    def sweep(self, record: Mapping[str, Any]) -> str:
+        """The parent run of a sweep: made once, by the parent process, and finished by it."""
+        tags = {"sloop.kind": "sweep", "sloop.command": str(record["command"])}
+        run_id = self._run(record["id"], record["name"], record["began"], tags, None)
+        if record["finished"]:
+            self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
+        return run_id
+
+    def links(self, server: str, run_ids: Sequence[str]) -> dict[str, str]:
+        """Deep links to the charts of the loops and to the comparison of runs."""
+        page = f"{server}/#/experiments/{self.experiment_id}/runs"
+        search = quote("tags.`sloop.kind` = 'loop'")
+        links = {"charts": f"{page}?compareRunsMode=CHART&searchFilter={search}"}
+        if len(run_ids) > 1:
+            ids, experiments = quote(json.dumps(list(run_ids))), quote(json.dumps([self.experiment_id]))
+            links["compare"] = f"{server}/#/compare-runs?runs={ids}&experiments={experiments}"
+        return links
+
+    def loops(self) -> list[str]:
+        """Ids of the loop runs of the study, oldest first."""
+        found = self.client.search_runs(
+            [self.experiment_id], "tags.`sloop.kind` = 'loop'", order_by=["attributes.start_time ASC"], max_results=500
+        )
+        return [run.info.run_id for run in found]
+
+    def reap(self) -> list[str]:
+        """Mark as KILLED what still says RUNNING although its process is gone from this host; returns names."""
+        import socket
+
+        reaped = []
+        for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'", max_results=1000):
+            pid, host = run.data.tags.get("sloop.pid"), run.data.tags.get("sloop.host")
+            if host == socket.gethostname() and pid and not Path(f"/proc/{pid}").exists():
+                self.client.set_terminated(run.info.run_id, "KILLED")
+                reaped.append(run.info.run_name)
+        return reaped
+
+    def _round(self, run: Run, content: Mapping[str, Any], run_id: str) -> None:
+        number, when = content["round"], _milliseconds(content["finished"])
+        scores = [Score.model_validate(row) for row in content["metrics"]]
+        self._log_metrics(run_id, list(_metrics(scores, number, when)))
+        tags = {**_run_tags(run), "sloop.kind": "round", "sloop.round": str(number)}
+        name = f"round {number}"
+        child = self._run(f"{run.record['id']}-{number}", name, content["began"], tags, run_id)
+        folder = run.folder / f"round_{number}"
+        self._log_metrics(child, [*_metrics(scores, number, when), *_loss(folder / "train" / "sidecar" / LOSS, when)])
+        data = [_dataset(run.folder / content["data"]["path"], content["data"]["sha256"], f"round_{number}")]
+        for target in (run_id, child):
+            self.client.log_inputs(target, datasets=data)
+        for stage in content["stages"]:
+            self._upload(child, folder / stage, stage)
+        self.client.set_terminated(child, "FINISHED", when)
+
+    def _stage(self, run: Run, run_id: str) -> None:
+        manifest = read_json(run.folder / STAGE_FILE)
+        when = _milliseconds(run.record["finished"] or run.record["began"])
+        scores = [Score.model_validate(row) for row in run.record.get("metrics", [])]
+        numbers = [*_metrics(scores, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
+        self._log_metrics(run_id, [*numbers, *_counts(manifest["summary"], when)])
+        inputs = [_dataset(Path(entry["path"]), entry["sha256"], entry["name"]) for entry in run.record.get("inputs", [])]
+        for name, entry in manifest["files"].items():
+            if name.endswith(".jsonl") and entry.get("rows"):
+                inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem))
+        self.client.log_inputs(run_id, datasets=inputs)
+        self._upload(run_id, run.folder, run.record["kind"])
+
+    def _upload(self, run_id: str, folder: Path, place: str) -> None:
+        for pattern in ARTIFACTS:
+            for path in sorted(folder.glob(pattern)):
+                self.client.log_artifact(run_id, str(path), artifact_path=place)
+
+    def _run_id(self, sloop_id: str) -> str | None:
+        found = self.client.search_runs([self.experiment_id], f"tags.`sloop.id` = '{sloop_id}'", max_results=1)
+        return found[0].info.run_id if found else None
+
+    def _run(self, sloop_id: str, name: str, began: str, tags: Mapping[str, str], parent: str | None) -> str:
+        """The run with this id, made if it is missing."""
+        if run_id := self._run_id(sloop_id):
+            return run_id
+        extra = {"sloop.id": sloop_id, **({"mlflow.parentRunId": parent} if parent else {})}
+        run = self.client.create_run(self.experiment_id, _milliseconds(began), {**tags, **extra}, name)
+        return str(run.info.run_id)
+
+    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        for start in range(0, len(metrics), BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH_METRICS])
+
+
+def _run_tags(run: Run) -> dict[str, str]:
+    record = run.record
+    code, machine = record["code"], record["machine"]
+    tags = {
+        "sloop.kind": record["kind"],
+        "sloop.run": record["name"],
+        "sloop.seed": record["seed"],
+        "sloop.student": run.student,
+        "sloop.variant": run.variant,
+        "sloop.config_hash": record["config_hash"],
+        "sloop.code": code["digest"],
+        "sloop.command": record["command"],
+        "sloop.host": machine["host"],
+        "sloop.pid": machine["pid"],
+        "sloop.dirty": code.get("dirty"),
+        "mlflow.source.name": "sloop",
+        "mlflow.source.git.commit": code["commit"],
+    }
+    return {key: str(value)[:TAG_LENGTH] for key, value in tags.items() if value not in (None, "")}
+
+
+def _metrics(scores: Sequence[Score], step: int, when: int) -> Iterator[Metric]:
+    """Values, and the intervals of the overall ones under ``interval/``."""
+    from mlflow.entities import Metric
+
+    for score in scores:
+        if score.value is None:
+            continue
+        name = metric_name(score)
+        yield Metric(name, float(score.value), when, step)
+        if score.low is not None and score.high is not None and not score.slice:
+            yield Metric(f"interval/{name}/low", score.low, when, step)
+            yield Metric(f"interval/{name}/high", score.high, when, step)
+
+
+def _loss(path: Path, when: int) -> Iterator[Metric]:
+    """The loss curve over optimizer steps; steps that an interrupted training repeated count once."""
+    from mlflow.entities import Metric
+
+    if not path.is_file():
+        return
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    for step, row in sorted({row["step"]: row for row in rows}.items()):
+        for name in ("loss", "learning_rate"):
+            if name in row:
+                yield Metric(f"train/curve/{name}", row[name], when, step)
+
+
+def _counts(summary: Mapping[str, Any], when: int, prefix: str = "data") -> Iterator[Metric]:
+    from mlflow.entities import Metric
+
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            yield from _counts(value, when, f"{prefix}/{name}")
+        elif isinstance(value, int | float):
+            yield Metric(f"{prefix}/{name}", float(value), when, 0)
+
+
+def _dataset(path: Path, sha256: str, name: str) -> DatasetInput:
+    """A dataset under our own digest: MLflow's ignores list columns and samples rows. Its field holds 36 characters."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": str(path)})
+    dataset = Dataset(name=name, digest=sha256[:32], source_type="local", source=source)
+    return DatasetInput(dataset, [InputTag("sloop.sha256", sha256), InputTag("mlflow.data.context", "training")])
+
+
+def _params(items: Sequence[tuple[str, str]]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(key, value[:PARAM_LENGTH]) for key, value in items]
+
+
+def _flat(config: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if not isinstance(config, Mapping) or not config:
+        return [(prefix, str(config))]
+    return [pair for key, value in config.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
+
+
+def _milliseconds(when: str) -> int:
+    return int(datetime.fromisoformat(when).timestamp() * 1000)
+
+
+def connect(uri: str | None, mlruns: Path, study: str) -> Tracker:
+    """A tracker, or a `UserError` where the server cannot be reached."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Tracker(uri=uri, mlruns=mlruns, study=study)
+    except MlflowException as error:
+        where = uri or mlruns
+        raise UserError(
+            f"tracking.uri={where}: {error.message}. Start the server, or go on without it (tracking.enabled=false) "
+            "and log later with: sloop runs sync"
+        ) from error
