@@ -1,0 +1,326 @@
+"""Invents an argument value from a JSON Schema, a parameter's name and its description.
+
+Types, enums, bounds, formats, ``const`` and ``examples`` of the schema are obeyed; what a string looks like is read
+from the name and the description (an ID, a date, a city, ...). A ``pattern`` is met by trying values of common looks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from sloop.calls.schema import pointed
+from sloop.teachers.values import Values, made_up_word, words
+
+MAX_ITEMS = 3
+"""Most items of an invented list, unless the schema asks for more."""
+MAX_DEPTH = 6
+_TRIES = 60
+
+Maker = Callable[[Random, Values], str]
+
+
+class Unsayable(Exception):
+    """A teacher cannot write what it was asked to; becomes a `Rejected` record."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+def invent(
+    name: str, schema: Mapping[str, Any], rng: Random, bank: Values, root: Mapping[str, Any], depth: int = 0
+) -> Any:
+    """A value of the schema.
+
+    Args:
+        name: of the parameter.
+        schema: of the value.
+        rng: decides.
+        bank: where names, cities, dates and so on come from.
+        root: the tool's parameters, for local references.
+        depth: how deep inside the arguments the value stands.
+
+    Raises:
+        Unsayable: ("no_value") no value could be made, such as for a pattern that no common look meets.
+    """
+    schema = _resolved(schema, root)
+    if depth > MAX_DEPTH:
+        raise Unsayable("no_value", f"{name}: the schema nests deeper than {MAX_DEPTH}")
+    if "const" in schema:
+        return schema["const"]
+    if choices := [choice for choice in schema.get("enum") or schema.get("examples") or () if choice not in (None, "")]:
+        return rng.choice(choices)
+    kind = _type(schema)
+    if kind == "boolean":
+        return rng.random() < 0.5
+    if kind in ("integer", "number"):
+        return _number(name, kind, schema, rng)
+    if kind == "array":
+        return _array(name, schema, rng, bank, root, depth)
+    if kind == "object":
+        parts: Mapping[str, Any] = schema.get("properties") or {}
+        keys = schema.get("required") or list(parts)[:2]
+        if not keys:
+            raise Unsayable("no_value", f"{name}: an object without properties")
+        return {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1) for key in keys}
+    return _string(name, schema, rng, bank)
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with references followed and the first branch that is not null taken."""
+    for _ in range(MAX_DEPTH):
+        if not isinstance(schema, Mapping):
+            return {}
+        if "$ref" in schema:
+            schema = {**pointed(dict(root), schema["$ref"]), **{k: v for k, v in schema.items() if k != "$ref"}}
+            continue
+        branches = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+        if not branches:
+            break
+        branch = next((b for b in branches if isinstance(b, Mapping) and b.get("type") != "null"), {})
+        kept = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf", "allOf")}
+        schema = {**kept, **branch}
+    return schema
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((each for each in kind if each != "null"), "string")
+    if kind is None:
+        kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
+    return str(kind)
+
+
+def _array(
+    name: str, schema: Mapping[str, Any], rng: Random, bank: Values, root: Mapping[str, Any], depth: int
+) -> list[Any]:
+    least = max(1, schema.get("minItems", 1))
+    most = min(schema.get("maxItems", MAX_ITEMS), max(MAX_ITEMS, least))
+    count = rng.randint(least, max(least, most))
+    part = schema.get("items")
+    item = part if isinstance(part, Mapping) else {}
+    single = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
+    described = {"description": schema.get("description", ""), **item}
+    values: list[Any] = []
+    for _ in range(_TRIES):
+        if len(values) == count:
+            break
+        value = invent(single, described, rng, bank, root, depth + 1)
+        if value not in values:
+            values.append(value)
+    if len(values) < least:
+        raise Unsayable("no_value", f"{name}: fewer than {least} different items")
+    return values
+
+
+def _number(name: str, kind: str, schema: Mapping[str, Any], rng: Random) -> int | float:
+    low, high = _usual_range(words(name), str(schema.get("description", "")))
+    step = schema.get("multipleOf", 1)
+    floor = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1 if "exclusiveMinimum" in schema else None)
+    ceiling = schema.get("maximum", schema.get("exclusiveMaximum", 0) - 1 if "exclusiveMaximum" in schema else None)
+    if floor is not None:
+        low, high = (floor, max(high, floor + 50)) if low < floor else (low, high)
+    if ceiling is not None:
+        low, high = min(low, ceiling) if floor is None else floor, min(high, ceiling)
+    if low > high:
+        raise Unsayable("no_value", f"{name}: no number between {low} and {high}")
+    if kind == "integer" or rng.random() < 0.6 or high - low < 2:
+        first, last = -(-low // step), high // step
+        if first > last:
+            return float(low)
+        value = rng.randint(int(first), int(last)) * step
+        return int(value) if value == int(value) else float(value)
+    return rng.randint(int(low), int(high) - 1) + rng.randint(1, 9) / 10 if step == 1 else low // step * step + step
+
+
+def _usual_range(label: str, description: str) -> tuple[float, float]:
+    for pattern, ends in _RANGES:
+        if pattern.search(label.lower()):
+            return ends
+    return (0, 100) if "percent" in description.lower() else (1, 500)
+
+
+_RANGES: tuple[tuple[re.Pattern[str], tuple[float, float]], ...] = (
+    (re.compile(r"\b(year)\b"), (1990, 2030)),
+    (re.compile(r"\b(latitude|lat)\b"), (-80, 80)),
+    (re.compile(r"\b(longitude|lon|lng)\b"), (-170, 170)),
+    (re.compile(r"\b(month)\b"), (1, 12)),
+    (re.compile(r"\b(day)\b"), (1, 28)),
+    (re.compile(r"\b(hour)\b"), (0, 23)),
+    (re.compile(r"\b(id|port|code|number)\b"), (1000, 99999)),
+    (re.compile(r"\b(page|offset|version|level|priority)\b"), (1, 20)),
+)
+
+
+def _string(name: str, schema: Mapping[str, Any], rng: Random, bank: Values) -> str:
+    least, most = schema.get("minLength", 1), schema.get("maxLength", 10_000)
+    pattern = schema.get("pattern")
+    matches = re.compile(pattern).search if isinstance(pattern, str) else None
+    makers = [_maker(name, schema)] if not matches else [_maker(name, schema), *_LOOKS]
+    for attempt in range(_TRIES):
+        value = makers[attempt % len(makers)](rng, bank)
+        if len(value) < least:
+            value += "".join(made_up_word(rng) for _ in range(least - len(value)))
+        value = value[:most].strip()
+        if len(value) >= least and (matches is None or matches(value)):
+            return value
+    raise Unsayable("no_value", f"{name}: no value of a common look matches {pattern!r}")
+
+
+def _maker(name: str, schema: Mapping[str, Any]) -> Maker:
+    """How a string parameter's values are made: by format, then name, then description."""
+    if (by_format := _FORMATS.get(str(schema.get("format")))) is not None:
+        return by_format
+    label = words(name).lower()
+    description = str(schema.get("description", "")).lower()
+    declared = re.match(r"\W*(?:\[required\]|required|optional)?\W*(integer|number|boolean)\b", description)
+    if declared:
+        return _true_or_false if declared.group(1) == "boolean" else _digits
+    for pattern, maker in _BY_NAME:
+        if pattern.search(label):
+            return maker
+    quoted = re.findall(r"[`'\"]([A-Za-z][\w-]{1,24})[`'\"]", str(schema.get("description", "")))
+    if len(set(quoted)) >= 2 and not any(mark in description for mark in ("parameter", "deprecated", "e.g")):
+        return lambda rng, _: rng.choice(list(dict.fromkeys(quoted)))
+    for pattern, maker in _BY_DESCRIPTION:
+        if pattern.search(description):
+            return maker
+    return _name_like
+
+
+def _of(kind: str) -> Maker:
+    return lambda rng, bank: str(bank.draw(kind, rng))
+
+
+def _digits(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"integers": [10, 99999]}, rng))
+
+
+def _identifier(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"codes": ["####", "@@####", "@@@-####", "@#@#@#", "#######"]}, rng))
+
+
+def _long_identifier(rng: Random, bank: Values) -> str:
+    return f"{made_up_word(rng, (1, 2))}{bank.draw({'codes': ['######', '#@#@#@#@']}, rng).lower()}"
+
+
+def _true_or_false(rng: Random, bank: Values) -> str:
+    return rng.choice(("true", "false"))
+
+
+def _uuid(rng: Random, bank: Values) -> str:
+    digits = f"{rng.getrandbits(128):032x}"
+    return "-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", f"8{digits[17:20]}", digits[20:]))
+
+
+def _name_like(rng: Random, bank: Values) -> str:
+    first = bank.draw("adjective", rng) if rng.random() < 0.5 else bank.draw("street", rng).lower()
+    return f"{first} {bank.draw('noun', rng)}" if rng.random() < 0.6 else made_up_word(rng, (2, 4))
+
+
+def _full_name(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('first_name', rng)} {made_up_word(rng).capitalize()}"
+
+
+def _slug(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('street', rng).lower()}-{made_up_word(rng)}"
+
+
+def _email(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('first_name', rng).lower()}@{made_up_word(rng)}.com"
+
+
+def _host(rng: Random, bank: Values) -> str:
+    return f"{made_up_word(rng)}.{rng.choice(('com', 'org', 'net', 'io'))}"
+
+
+def _url(rng: Random, bank: Values) -> str:
+    return f"https://{_host(rng, bank)}/{made_up_word(rng)}"
+
+
+def _path(rng: Random, bank: Values) -> str:
+    return f"/{made_up_word(rng)}/{made_up_word(rng)}.{rng.choice(('txt', 'csv', 'pdf', 'json'))}"
+
+
+def _address(rng: Random, bank: Values) -> str:
+    return ".".join(str(rng.randint(1, 254)) for _ in range(4))
+
+
+def _phone(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"codes": ["+1##########", "+44##########", "###-###-####"]}, rng))
+
+
+def _version(rng: Random, bank: Values) -> str:
+    return rng.choice((f"v{rng.randint(1, 9)}", f"{rng.randint(1, 9)}.{rng.randint(0, 20)}"))
+
+
+def _date_time(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('date', rng)}T{bank.draw('time', rng)}:00Z"
+
+
+def _plain_code(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"codes": ["@@@", "@@##", "@@@@", "@@@##"]}, rng))
+
+
+def _word(rng: Random, bank: Values) -> str:
+    return made_up_word(rng)
+
+
+_FORMATS: dict[str, Maker] = {
+    **{"date": _of("date"), "time": _of("time"), "date-time": _date_time, "email": _email, "uuid": _uuid},
+    **{"uri": _url, "url": _url, "hostname": _host, "ipv4": _address, "phone": _phone},
+}
+_LOOKS: tuple[Maker, ...] = (
+    *(_digits, _of("ticker"), _of("currency"), _plain_code, _identifier, _word, _of("date"), _of("time"), _date_time),
+    *(_email, _url, _phone, _uuid, _slug, _version, _of("person"), _path, _of("tracking_number")),
+)
+
+
+def _table(*rows: tuple[str, Maker]) -> tuple[tuple[re.Pattern[str], Maker], ...]:
+    return tuple((re.compile(rf"\b(?:{alternatives})\b"), maker) for alternatives, maker in rows)
+
+
+_BY_NAME = _table(
+    ("e?mails?", _email),
+    ("uuid|guid", _uuid),
+    ("url|uri|link|href|webhook|website", _url),
+    ("token|cursor|secret|password|hash|signature|etag", _long_identifier),
+    ("phone|mobile|fax", _phone),
+    ("ip|ip address", _address),
+    ("host|hostname|domain", _host),
+    ("id|ids|key|identifier|sku|barcode|uid|sys id", _identifier),
+    ("tickers?|symbols?|stock", _of("ticker")),
+    ("currency|currencies|base", _of("currency")),
+    ("languages?|locale|lang|hl", _of("language")),
+    ("city|town|location|place|origin|destination|region", _of("city")),
+    ("country|state|province", _of("land")),
+    ("datetime|timestamp|date time|modified at|created at", _date_time),
+    ("dates?|birthday|deadline|since|until|before|after|day|from|to|start|end", _of("date")),
+    ("times?|time of day|clock", _of("time")),
+    ("first name|given name", _of("first_name")),
+    ("last name|surname|family name", _word),
+    ("full name|author|artist|user name|username|owner|assignee|person|recipient|contact|user|member", _full_name),
+    ("query|keywords?|search|q|term|topic|subject|title", _of("subject")),
+    ("text|message|content|body|comment|note|description|summary|reason|question|prompt", _of("text")),
+    ("path|file|filename|directory|folder", _path),
+    ("version|revision", _version),
+    ("limit|offset|page|size|count|max|min|number|quantity|amount|index|length|age", _digits),
+    ("years?|hours?|minutes?|days?|seconds?", _digits),
+    ("codes?", _plain_code),
+    ("slug|tag|tags|label|channel|branch|bucket|table|database|schema|namespace|environment|cluster", _slug),
+    ("color|colour", _of("color")),
+)
+_BY_DESCRIPTION = _table(
+    ("e-?mail address", _email),
+    ("url|uri", _url),
+    (r"sys_id|unique id\w*|id of|identifier|guid", _identifier),
+    ("date and time|timestamp|iso 8601", _date_time),
+    ("yyyy-mm-dd|date", _of("date")),
+    ("true or false|flag that|boolean", _true_or_false),
+    ("number of|maximum|how many|integer", _digits),
+)
