@@ -50,6 +50,11 @@ def parse(format: str, text: str) -> Parsed:
     return FORMATS[format](text)
 
 
+def opens_call(text: str) -> bool:
+    """True where a text opens a call in any known format: what to ask of an answer that was cut off."""
+    return any(mark in text for mark in MARKS.values())
+
+
 def parse_hermes(text: str) -> Parsed:
     """Read the Hermes form, which Qwen 2.5 and 3 write: ``<tool_call>``, a JSON object, ``</tool_call>``, repeated.
 
@@ -168,3 +173,5 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=_finit
 
 FORMATS: dict[str, Callable[[str], Parsed]] = {"hermes": parse_hermes}
 """Reader of each format, by the name that a checkpoint records."""
+MARKS: dict[str, str] = {"hermes": OPEN}
+"""What a call begins with, by format."""

@@ -1,0 +1,113 @@
+"""From answers to METHOD's metrics. Pure: nothing here runs a tool or asks a model.
+
+| metric | over (n) | right when |
+| --- | --- | --- |
+| call_accuracy | samples | the calls are the label's; for a label without calls: the answer ends and calls nothing |
+| tool_accuracy | samples whose label calls | the multiset of tool names is the label's |
+| argument_accuracy | calls to a right tool | the arguments match |
+| format_correctness | answers that attempt a call | they parse and every call satisfies its tool's schema |
+| no_call_accuracy | samples whose label does not call | the answer ends and calls nothing |
+| false_refusal_rate | samples whose label calls | (lower is better) no call is attempted |
+| model_errors | all samples | (lower is better) the student gave no answer; such samples are in no other metric |
+
+A call that cannot be parsed is an attempt. An answer cut off at the longest length is an attempt if it opened a call;
+if it did not, it is a refusal where a call is wanted and no abstention where none is: it earns nothing either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from sloop.calls.formats import opens_call
+from sloop.calls.match import strict
+from sloop.calls.schema import call_errors
+from sloop.evaluate.stats import rate
+from sloop.types import Prediction, Record, Sample, Score, UserError
+
+
+class Grade(Record):
+    """One graded answer. None is "not measured" or "does not apply", and neither right nor wrong."""
+
+    sample_id: str
+    group: str
+    """Cluster of the sample: its dialogue, or its own id where it has none."""
+    slice: str
+    calls_expected: bool
+    """The label calls."""
+    attempted: bool
+    """A call was made, or opened and not brought to an end."""
+    parsed: bool
+    schema_valid: bool | None
+    """Every call satisfies its tool's schema; None where no call could be read."""
+    tool_correct: bool | None
+    """None where the label does not call."""
+    argument_pairs: tuple[int, int]
+    """(arguments right, calls to a right tool)"""
+    correct: bool | None
+    """The whole decision; None where the student gave no answer."""
+    error: Literal["format", "truncated", "model"] | None
+    reason: str | None
+    """The first difference from the label (`sloop.calls.match.Match.reason`)."""
+
+
+def grade(sample: Sample, prediction: Prediction) -> Grade:
+    """Grade one answer by the strict comparator.
+
+    Raises:
+        UserError: the sample has no label, or a tool's schema cannot be used.
+        ValueError: the answer is to another sample.
+    """
+    if sample.label is None:
+        raise UserError(f"sample {sample.id} has no label, so no answer to it can be graded. Give it one.")
+    if prediction.sample_id != sample.id:
+        raise ValueError(f"an answer to {prediction.sample_id} was graded against {sample.id}")
+    error, expected = prediction.error, bool(sample.label.calls)
+    calls = prediction.calls if error is None else None
+    match = strict(sample.tools, calls, sample.label)
+    asked = error != "model"
+    return Grade(
+        sample_id=sample.id,
+        group=sample.group or sample.id,
+        slice=sample.slice,
+        calls_expected=expected,
+        attempted=bool(calls) or error == "format" or (error == "truncated" and opens_call(prediction.text)),
+        parsed=error is None,
+        schema_valid=not any(call_errors(call, sample.tools) for call in calls) if calls else None,
+        tool_correct=match.tools_equal if expected and asked else None,
+        argument_pairs=(match.right, match.paired) if expected else (0, 0),
+        correct=match.valid if asked else None,
+        error=error,
+        reason="truncated: the answer was cut off" if error == "truncated" else match.reason if asked else None,
+    )
+
+
+def scores(grades: Iterable[Grade]) -> list[Score]:
+    """Every metric, overall (slice ``""``) and for each slice by name, with n and a 95% interval (see `stats.rate`)."""
+    graded = list(grades)
+    slices = sorted({g.slice for g in graded} - {""})
+    return [
+        rate(name, ((g.group, *count(g)) for g in graded if part in ("", g.slice)), part)
+        for part in ("", *slices)
+        for name, count in METRICS.items()
+    ]
+
+
+def _of_samples(right: bool | None, applies: bool) -> tuple[int, int]:
+    return int(bool(right)), int(applies)
+
+
+def _when_answered(count: Callable[[Grade], tuple[int, int]]) -> Callable[[Grade], tuple[int, int]]:
+    return lambda g: (0, 0) if g.error == "model" else count(g)
+
+
+METRICS: dict[str, Callable[[Grade], tuple[int, int]]] = {
+    "call_accuracy": _when_answered(lambda g: _of_samples(g.correct, True)),
+    "tool_accuracy": _when_answered(lambda g: _of_samples(g.tool_correct, g.calls_expected)),
+    "argument_accuracy": _when_answered(lambda g: g.argument_pairs),
+    "format_correctness": _when_answered(lambda g: _of_samples(g.schema_valid, g.attempted)),
+    "no_call_accuracy": _when_answered(lambda g: _of_samples(g.correct and not g.calls_expected, not g.calls_expected)),
+    "false_refusal_rate": _when_answered(lambda g: _of_samples(g.calls_expected and not g.attempted, g.calls_expected)),
+    "model_errors": lambda g: _of_samples(g.error == "model", True),
+}
+"""(right, of) that one answer adds to each metric."""
