@@ -70,7 +70,12 @@ _VERBS = frozenset(
         *("suspend", "resume", "mark", "link", "unlink", "attach", "detach", "block", "unblock", "mute", "unmute"),
         *("patch", "put", "post", "sync", "migrate", "promote", "deploy", "rename", "load", "look", "make", "give"),
         *("select", "pick", "plan", "solve", "evaluate", "simulate", "draw", "plot", "print", "extract", "parse"),
-        *("sync", "commit", "roll", "rotate", "revert", "undo", "redo", "abort", "pause", "end", "finish", "recover"),
+        *("configure", "discard", "survey", "unpublish", "reconcile", "accept", "decline", "reopen", "reply", "claim"),
+        *("hide", "pin", "unpin", "rate", "review", "sign", "scan", "crawl", "backup", "drop", "purge", "manage"),
+        *("aggregate", "customize", "reboot", "switch", "discover", "forward", "flush", "attest", "specify", "stream"),
+        *("seek", "locate", "mix", "combine", "detect", "analyse", "withdraw", "examine", "control", "integrate"),
+        *("upsert", "bind", "unbind", "associate", "disassociate", "dissociate", "map", "unmap", "share", "unshare"),
+        *("commit", "roll", "rotate", "revert", "undo", "redo", "abort", "pause", "end", "finish", "recover"),
     )
 )
 _PLAINER = {"return": "get", "retrieve": "get", "batch": "batch", "allow": "", "provide": "get", "perform": "run"}
@@ -78,7 +83,7 @@ _BOILERPLATE = re.compile(
     r"^(?:use this (?:api|endpoint|method|service|operation|tool|function) to|"
     r"send a request to this end ?point (?:to )?|"
     r"this (?:api|endpoint|method|service|operation|tool|function|resource) (?:is used to |allows you to |lets you |"
-    r"will |can be used to )?|allows? (?:you|users?|the user) to|lets you|used to|api to)\s*",
+    r"will |can be used to )?|will |allows? (?:you|users?|the user) to|lets you|used to|api to)\s*",
     re.IGNORECASE,
 )
 _ENDS = re.compile(
@@ -86,6 +91,32 @@ _ENDS = re.compile(
     r"by a|by the|by its|given|using|specified by|identified by|if|because|with an? \w+ value|for use|e\.g|i\.e)\b.*",
     re.IGNORECASE,
 )
+_OBJECT = re.compile(r"(?:a|an|the|all|one|specified|existing|specific|new|multiple|up to|data)\b", re.IGNORECASE)
+_NO_VERBS = frozenset(
+    (
+        *("this", "these", "that", "is", "are", "has", "have", "was", "does", "can", "will", "may", "contains", "as"),
+        *(
+            "includes",
+            "its",
+            "if",
+            "when",
+            "for",
+            "from",
+            "to",
+            "of",
+            "by",
+            "in",
+            "on",
+            "at",
+            "with",
+            "after",
+            "before",
+        ),
+        *("about", "only", "not", "and", "or", "also", "then", "through", "via", "into", "within", "without", "all"),
+        *("one", "both", "each", "please", "note", "however", "otherwise", "while", "where", "during", "under", "over"),
+    )
+)
+_NO_NOUNS = frozenset(("from", "to", "of", "by", "in", "on", "at", "with", "since", "until", "before", "after", "for"))
 _DANGLING = re.compile(
     r"(?:[\s,]+(?:and|or|of|for|to|the|an?|with|in|on|by|from|at|as|into|about|is|are|be|its|their|your|all|any|this|"
     r"specified|given|certain|particular|specific|each|every|within|per|via|has|have|one|more|not|can))+$",
@@ -174,8 +205,9 @@ def ask(name: str) -> str:
 
 @lru_cache(maxsize=16384)
 def label(name: str) -> str:
-    """A parameter's name in plain words, at most five."""
-    return " ".join(words(name).split()[:5]) or "value"
+    """A parameter's name in plain words; a name that is no noun gets one."""
+    plain = words(name) or "input"
+    return f"{plain} value" if plain in _NO_NOUNS or (len(plain) < 3 and plain.islower()) else plain
 
 
 def action(tool: Tool) -> str:
@@ -185,26 +217,42 @@ def action(tool: Tool) -> str:
 
 @lru_cache(maxsize=16384)
 def _action(name: str, description: str) -> str:
-    pieces = [piece for piece in _pieces(description) if name.lower() not in piece.lower()]
+    pieces = [piece for piece in _pieces(description) if not names_tool(name, description, piece)]
     commands = [command for piece in pieces if (command := _command(piece))]
-    for command in commands:
-        if len(command.split()) >= 3:
+    for command in (*commands, _by_name(name)):
+        if len(command.split()) >= 3 and not names_tool(name, description, command):
             return command
-    by_name = _command(words(name))
-    for command in [*commands, by_name]:
-        if len(command.split()) >= 2 and name.lower() != command.lower() and name.lower() not in command.lower():
+    for command in (*commands, _by_name(name)):
+        if len(command.split()) == 2 and not names_tool(name, description, command):
             return command
-    topic = next((short for piece in pieces if (short := _shortened(piece.lower()))), "")
+    topic = max((_shortened(_lowered(piece)) for piece in pieces[:3]), key=len, default="")
     return f"get information about {topic}" if topic else "do what this is for"
+
+
+def names_tool(name: str, description: str, text: str) -> bool:
+    """True if the text names the tool. A name that is a plain word of the tool's description ("user") is none."""
+    if name.isalpha() and name.islower() and re.search(rf"\b(?:{name}|{name.capitalize()})\b", description):
+        return False
+    return name.lower() in text.lower()
+
+
+def _by_name(name: str) -> str:
+    """A command made of the words of the tool's name, wherever its verb stands; "" without a verb."""
+    plain = words(name).split()
+    place = next((index for index, word in enumerate(plain) if word in _VERBS), None)
+    if place is None:
+        return ""
+    rest = plain[place + 1 :] or plain[:place]
+    return _shortened(" ".join([plain[place], *rest]))
 
 
 def _pieces(description: str) -> list[str]:
     """Plain sentences of a description, and the title before its first sentence, without markup."""
-    text = html.unescape(description)
+    text = re.split(r"\s\*\*\[?(?:Scopes|Prerequisite|Note|Rate Limit)", html.unescape(description))[0]
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)?", r"\1", text)
     text = re.sub(r"<[^>]*>", ". ", text)
     text = re.sub(r"\b(?:GET|POST|PUT|PATCH|DELETE)\s+/\S*", " ", text)
-    text = re.sub(r"https?://\S+|\[[A-Z]+\]|\([^)]*\)|\{[^}]*\}", " ", text)
+    text = re.sub(r"https?://\S+|\([^)]*\)|\{[^}]*\}|\[[^\]]*\]", " ", text)
     text = re.sub(r"[*`\"#<>|=$]+|\s/\S*", " ", text)
     pieces = re.split(r"(?<=[.!?;])\s+|:\s+|\s+-\s+|\n", text)
     return [piece for part in pieces if (piece := tidy(part).strip(" .,;:!?-'"))]
@@ -216,6 +264,8 @@ def _command(piece: str) -> str:
     first, _, rest = text.partition(" ")
     verb = first.lower().strip(",")
     base = next((form for form in _infinitives(verb) if form in _VERBS), "")
+    if not base and _OBJECT.match(rest) and verb.isalpha() and verb not in _NO_VERBS:
+        base = _infinitives(verb)[-1]  # "discards the draft", "claim a task"
     if not base:
         return ""
     base = _PLAINER.get(base, base)

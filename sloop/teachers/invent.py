@@ -181,6 +181,8 @@ def _maker(name: str, schema: Mapping[str, Any]) -> Maker:
     declared = re.match(r"\W*(?:\[required\]|required|optional)?\W*(integer|number|boolean)\b", description)
     if declared:
         return _true_or_false if declared.group(1) == "boolean" else _digits
+    if re.search(r"\btrue\b.*\bfalse\b", description, re.DOTALL):
+        return _true_or_false
     for pattern, maker in _BY_NAME:
         if pattern.search(label):
             return maker
@@ -195,6 +197,14 @@ def _maker(name: str, schema: Mapping[str, Any]) -> Maker:
 
 def _of(kind: str) -> Maker:
     return lambda rng, bank: str(bank.draw(kind, rng))
+
+
+def _one_of(*values: str) -> Maker:
+    return lambda rng, _: rng.choice(values)
+
+
+def _street(rng: Random, bank: Values) -> str:
+    return f"{rng.randint(1, 199)} {bank.draw('street', rng)} street"
 
 
 def _digits(rng: Random, bank: Values) -> str:
@@ -282,45 +292,53 @@ _LOOKS: tuple[Maker, ...] = (
 
 
 def _table(*rows: tuple[str, Maker]) -> tuple[tuple[re.Pattern[str], Maker], ...]:
-    return tuple((re.compile(rf"\b(?:{alternatives})\b"), maker) for alternatives, maker in rows)
+    return tuple((re.compile(rf"\b(?:{alternatives})\b", re.DOTALL), maker) for alternatives, maker in rows)
 
 
 _BY_NAME = _table(
     ("e?mails?", _email),
     ("uuid|guid", _uuid),
-    ("url|uri|link|href|webhook|website", _url),
     ("token|cursor|secret|password|hash|signature|etag", _long_identifier),
     ("phone|mobile|fax", _phone),
+    ("ids?|key|identifier|sku|barcode|uid", _identifier),
+    ("(?:first|given) name", _of("first_name")),
+    ("(?:last|family) name|surname", _word),
+    ("(?:file|path|folder|directory) ?name|filename", _path),
+    ("(?:host|domain|server) ?name|hostname|host|domain", _host),
+    (".*name$|title$", _name_like),
+    ("url|uri|href|webhook|website", _url),
     ("ip|ip address", _address),
-    ("host|hostname|domain", _host),
-    ("id|ids|key|identifier|sku|barcode|uid|sys id", _identifier),
+    ("address|street", _street),
     ("tickers?|symbols?|stock", _of("ticker")),
-    ("currency|currencies|base", _of("currency")),
+    ("currency|currencies", _of("currency")),
     ("languages?|locale|lang|hl", _of("language")),
+    ("time ?zone|tz", _one_of("UTC", "Europe/Paris", "Asia/Tokyo", "America/New_York", "Africa/Cairo")),
     ("city|town|location|place|origin|destination|region", _of("city")),
-    ("country|state|province", _of("land")),
+    ("country|state or province|province|nationality", _of("land")),
     ("datetime|timestamp|date time|modified at|created at", _date_time),
-    ("dates?|birthday|deadline|since|until|before|after|day|from|to|start|end", _of("date")),
-    ("times?|time of day|clock", _of("time")),
-    ("first name|given name", _of("first_name")),
-    ("last name|surname|family name", _word),
-    ("full name|author|artist|user name|username|owner|assignee|person|recipient|contact|user|member", _full_name),
+    ("dates?$|birthday|deadline|since$|until$|before$|after$|day$|from$|to$|start$|end$", _of("date")),
+    ("time$|time of day|clock", _of("time")),
+    ("author|artist|user|owner|assignee|person|recipient|contact|member|manager|customer", _full_name),
     ("query|keywords?|search|q|term|topic|subject|title", _of("subject")),
-    ("text|message|content|body|comment|note|description|summary|reason|question|prompt", _of("text")),
-    ("path|file|filename|directory|folder", _path),
+    ("text|message|content|body|comments?|note|description|summary|reason|question|prompt", _of("text")),
+    ("path|file|directory|folder", _path),
     ("version|revision", _version),
-    ("limit|offset|page|size|count|max|min|number|quantity|amount|index|length|age", _digits),
-    ("years?|hours?|minutes?|days?|seconds?", _digits),
+    ("limit|offset|page|size|count|max|min|number|quantity|index|length|age|level", _digits),
+    ("amount|total|subtotal|tax|price|cost|budget|fee|rate|balance", _digits),
+    ("years?|hours?|minutes?|days?|seconds?|duration|interval", _digits),
     ("codes?", _plain_code),
-    ("slug|tag|tags|label|channel|branch|bucket|table|database|schema|namespace|environment|cluster", _slug),
-    ("color|colour", _of("color")),
+    ("sort|order|direction", _one_of("ascending", "descending")),
+    ("status|state|stage", _one_of("open", "closed", "active", "pending", "done", "cancelled", "draft")),
+    ("gender|sex", _one_of("female", "male")),
+    ("slug|tags?|label|channel|branch|bucket|table|database|schema|namespace|environment|cluster", _slug),
+    ("colou?r", _of("color")),
 )
 _BY_DESCRIPTION = _table(
+    ("true if|flag that|boolean", _true_or_false),
     ("e-?mail address", _email),
     ("url|uri", _url),
     (r"sys_id|unique id\w*|id of|identifier|guid", _identifier),
     ("date and time|timestamp|iso 8601", _date_time),
     ("yyyy-mm-dd|date", _of("date")),
-    ("true or false|flag that|boolean", _true_or_false),
     ("number of|maximum|how many|integer", _digits),
 )
