@@ -127,8 +127,8 @@ def test_an_answer_to_another_sample_is_refused() -> None:
 
 def test_a_sample_without_a_group_is_its_own_cluster() -> None:
     asked = sample()
-    assert graded(asked).group == asked.id
-    assert graded(sample(group="g")).group == "g"
+    assert graded(asked).cluster == asked.id
+    assert graded(sample(group="g")).cluster == "g"
 
 
 # --- many answers -----------------------------------------------------------------------------------------------

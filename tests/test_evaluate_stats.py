@@ -93,47 +93,48 @@ def test_mean_and_its_interval() -> None:
 
 
 def test_paired_counts_and_difference() -> None:
-    result = compare_paired(outcomes(False, False, True, True), outcomes(True, True, False, True))
-    assert (result.delta, result.n, result.n01, result.n10) == (0.25, 4, 2, 1)
-    assert result.p == 1.0
+    result = compare_paired(outcomes(True, True, False, True), outcomes(False, False, True, True))
+    assert (result.a, result.b, result.delta) == (0.75, 0.5, 0.25)
+    assert (result.n, result.n10, result.n01) == (4, 2, 1)
+    assert result.p_value == 1.0
 
 
 def test_mcnemar_is_exact() -> None:
-    a, b = outcomes(*[False] * 8, *[True] * 12), outcomes(*[True] * 20)
-    assert compare_paired(a, b).p == pytest.approx(2 * 0.5**8)
+    a, b = outcomes(*[True] * 20), outcomes(*[False] * 8, *[True] * 12)
+    assert compare_paired(a, b).p_value == pytest.approx(2 * 0.5**8)
 
 
 def test_the_paired_interval_is_that_of_bonett_and_price() -> None:
     # n = 40, 10 gained, 3 lost
-    a = outcomes(*[False] * 10, *[True] * 3, *[True] * 27)
-    b = outcomes(*[True] * 10, *[False] * 3, *[True] * 27)
-    p01, p10 = 11 / 42, 4 / 42
-    half = 1.959964 * ((p01 + p10 - (p01 - p10) ** 2) / 42) ** 0.5
+    a = outcomes(*[True] * 10, *[False] * 3, *[True] * 27)
+    b = outcomes(*[False] * 10, *[True] * 3, *[True] * 27)
+    p10, p01 = 11 / 42, 4 / 42
+    half = 1.959964 * ((p10 + p01 - (p10 - p01) ** 2) / 42) ** 0.5
     result = compare_paired(a, b)
-    assert result.low == pytest.approx(p01 - p10 - half, abs=1e-6)
-    assert result.high == pytest.approx(p01 - p10 + half, abs=1e-6)
+    assert result.low == pytest.approx(p10 - p01 - half, abs=1e-6)
+    assert result.high == pytest.approx(p10 - p01 + half, abs=1e-6)
 
 
 def test_identical_answers_leave_some_doubt() -> None:
     a = outcomes(*[True] * 50)
-    result = compare_paired(a, a)
-    assert result.delta == 0
-    assert result.low < 0 < result.high
-    assert result.p == 1.0
+    for result in (compare_paired(a, a), compare_runs([(a, a, None), (a, a, None)])):
+        assert result.delta == 0
+        assert result.low < 0 < result.high
+        assert result.p_value == 1.0
 
 
 def test_clusters_widen_the_paired_interval_and_count_once_in_the_test() -> None:
-    a, b = outcomes(*[False] * 12, *[True] * 28), outcomes(*[True] * 40)
+    a, b = outcomes(*[True] * 40), outcomes(*[False] * 12, *[True] * 28)
     clusters = {f"s{k}": f"c{k // 2}" for k in range(40)}
     clustered, free = compare_paired(a, b, clusters), compare_paired(a, b)
     assert clustered.delta == free.delta
     assert clustered.high - clustered.low > free.high - free.low
-    assert clustered.p == pytest.approx(2 * 0.5**6)
+    assert clustered.p_value == pytest.approx(2 * 0.5**6)
 
 
 def test_what_was_not_measured_is_left_out_and_counted() -> None:
-    result = compare_paired(outcomes(True, None, False), outcomes(True, True, True))
-    assert (result.n, result.unmeasured, result.n01) == (2, 1, 1)
+    result = compare_paired(outcomes(True, None, True), outcomes(True, True, False))
+    assert (result.n, result.unmeasured, result.n10) == (2, 1, 1)
 
 
 def test_different_samples_are_not_compared() -> None:
@@ -153,76 +154,97 @@ def test_swapping_the_sides_turns_the_sign(a: dict[str, bool], rng: random.Rando
     forward, back = compare_paired(a, b), compare_paired(b, a)
     assert forward.delta == -back.delta
     assert forward.low == pytest.approx(-back.high)
-    assert forward.p == pytest.approx(back.p)
-    assert forward.low <= forward.delta <= forward.high
+    assert forward.p_value == pytest.approx(back.p_value)
+    assert -1 <= forward.low <= forward.delta <= forward.high <= 1
 
 
 # --- over seeds -------------------------------------------------------------------------------------------------
 
+Seed = tuple[Mapping[str, bool | None], Mapping[str, bool | None], None]
 
-def shifted(rng: random.Random, gain: float, n: int = 100) -> tuple[Mapping[str, bool], Mapping[str, bool]]:
-    a = {f"s{k}": rng.random() < 0.5 for k in range(n)}
-    return a, {key: value or rng.random() < gain for key, value in a.items()}
+
+def seed(rng: random.Random, gain: float, n: int = 100) -> Seed:
+    b = {f"s{k}": rng.random() < 0.5 for k in range(n)}
+    return {key: value or rng.random() < gain for key, value in b.items()}, b, None
 
 
 def test_the_difference_is_the_mean_over_seeds() -> None:
-    pairs = {
-        0: (outcomes(False, False, True, True), outcomes(True, False, True, True)),
-        1: (outcomes(False, False, True, True), outcomes(True, True, True, True)),
-    }
-    result = compare_runs(pairs)
-    assert result.delta == pytest.approx(0.375)
-    assert result.deltas == {0: 0.25, 1: 0.5}
-    assert (result.seeds, result.n) == (2, 8)
+    b = outcomes(False, False, True, True)
+    result = compare_runs([(outcomes(True, False, True, True), b, None), (outcomes(True, True, True, True), b, None)])
+    assert (result.a, result.b, result.delta) == pytest.approx((0.875, 0.5, 0.375))
+    assert result.deltas == (0.25, 0.5)
+    assert (result.n, result.n10, result.n01) == (8, 3, 0)
 
 
 def test_a_clear_gain_is_found_and_none_is_not() -> None:
     rng = random.Random(0)
-    gain = compare_runs({seed: shifted(rng, 0.4) for seed in range(5)})
-    assert gain.p is not None
-    assert gain.p < 0.01
-    assert gain.low is not None
+    gain = compare_runs([seed(rng, 0.4) for _ in range(5)])
+    assert gain.p_value is not None
+    assert gain.p_value < 0.01
     assert gain.low > 0
-    none = compare_runs({seed: (shifted(rng, 0)[0], shifted(rng, 0)[0]) for seed in range(5)})
-    assert none.p is not None
-    assert none.p > 0.05
+    none = compare_runs([(seed(rng, 0)[0], seed(rng, 0)[0], None) for _ in range(5)])
+    assert none.p_value is not None
+    assert none.p_value > 0.05
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
-    a = outcomes(*[False] * 50, *[True] * 50)
-    b = outcomes(*[False] * 40, *[True] * 60)
-    none, much = a, outcomes(*[False] * 30, *[True] * 70)
-    steady, unsteady = compare_runs({0: (a, b), 1: (a, b)}), compare_runs({0: (a, none), 1: (a, much)})
-    assert steady.delta == unsteady.delta
-    assert (unsteady.high or 0) - (unsteady.low or 0) > (steady.high or 0) - (steady.low or 0)
+    def right(n: int) -> dict[str, bool | None]:
+        return outcomes(*[False] * (100 - n), *[True] * n)
+
+    steady = compare_runs([(right(60), right(50), None)] * 2)
+    unsteady = compare_runs([(right(50), right(50), None), (right(70), right(50), None)])
+    assert steady.delta == pytest.approx(unsteady.delta)
+    assert unsteady.high - unsteady.low > steady.high - steady.low
+
+
+def test_clusters_widen_the_interval_over_seeds() -> None:
+    a, b = outcomes(*[True] * 100), outcomes(*[False] * 12, *[True] * 88)
+    clusters = {f"s{k}": f"c{k // 2}" for k in range(100)}
+    free, clustered = compare_runs([(a, b, None)] * 3), compare_runs([(a, b, clusters)] * 3)
+    assert clustered.high - clustered.low > free.high - free.low
 
 
 def test_one_seed_gives_an_interval_over_samples_alone() -> None:
-    a, b = shifted(random.Random(1), 0.3)
-    result, paired = compare_runs({7: (a, b)}), compare_paired(a, b)
-    assert result.seeds == 1
+    one = seed(random.Random(1), 0.3)
+    result, paired = compare_runs([one]), compare_paired(*one)
     assert result.low == pytest.approx(paired.low, abs=0.02)
     assert result.high == pytest.approx(paired.high, abs=0.02)
 
 
-def test_one_sample_of_one_seed_gives_no_interval() -> None:
-    result = compare_runs({0: (outcomes(False), outcomes(True))})
-    assert (result.delta, result.low, result.p) == (1.0, None, None)
+def test_one_sample_of_one_seed_says_nothing_of_others() -> None:
+    result = compare_runs([(outcomes(True), outcomes(False), None)])
+    assert (result.delta, result.low, result.high, result.p_value) == (1.0, -1.0, 1.0, None)
+
+
+def test_the_interval_over_seeds_covers_the_truth() -> None:
+    rng = random.Random(0)
+    covered = 0
+    for _ in range(150):
+        items = [rng.random() for _ in range(100)]
+        seeds: list[Seed] = []
+        for _ in range(3):
+            luck = rng.gauss(0, 0.05)
+            sides = [
+                {f"s{k}": rng.random() < min(1, max(0, 0.25 + 0.5 * p + shift)) for k, p in enumerate(items)}
+                for shift in (0.1 + luck, 0.0)
+            ]
+            seeds.append((sides[0], sides[1], None))
+        result = compare_runs(seeds)
+        covered += result.low <= 0.1 <= result.high
+    assert covered / 150 > 0.93
 
 
 def test_order_of_seeds_and_samples_changes_nothing() -> None:
     rng = random.Random(3)
-    pairs = {seed: shifted(rng, 0.2) for seed in range(3)}
-    turned = {
-        seed: tuple(dict(reversed(list(side.items()))) for side in pairs[seed]) for seed in sorted(pairs, reverse=True)
-    }
-    one, other = compare_runs(pairs), compare_runs(turned)  # type: ignore[arg-type]
-    assert one.model_dump_json() == other.model_dump_json()
+    seeds = [seed(rng, 0.2) for _ in range(3)]
+    turned: list[Seed] = [(dict(reversed(a.items())), dict(reversed(b.items())), None) for a, b, _ in seeds[::-1]]
+    one, other = compare_runs(seeds), compare_runs(turned)
+    assert one.model_copy(update={"deltas": one.deltas[::-1]}).model_dump_json() == other.model_dump_json()
 
 
 def test_no_seeds_is_the_users_to_correct() -> None:
     with pytest.raises(UserError, match="no seed"):
-        compare_runs({})
+        compare_runs([])
 
 
 def test_holm_keeps_names_and_order() -> None:

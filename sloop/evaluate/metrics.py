@@ -30,8 +30,8 @@ class Grade(Record):
     """One graded answer. None is "not measured" or "does not apply", and neither right nor wrong."""
 
     sample_id: str
-    group: str
-    """Cluster of the sample: its dialogue, or its own id where it has none."""
+    cluster: str
+    """The sample's group, or its own id where it has none."""
     slice: str
     calls_expected: bool
     """The label calls."""
@@ -68,7 +68,7 @@ def grade(sample: Sample, prediction: Prediction) -> Grade:
     asked = error != "model"
     return Grade(
         sample_id=sample.id,
-        group=sample.group or sample.id,
+        cluster=sample.group or sample.id,
         slice=sample.slice,
         calls_expected=expected,
         attempted=bool(calls) or error == "format" or (error == "truncated" and opens_call(prediction.text)),
@@ -87,7 +87,7 @@ def scores(grades: Iterable[Grade]) -> list[Score]:
     graded = list(grades)
     slices = sorted({g.slice for g in graded} - {""})
     return [
-        rate(name, ((g.group, *count(g)) for g in graded if part in ("", g.slice)), part)
+        rate(name, ((g.cluster, *count(g)) for g in graded if part in ("", g.slice)), part)
         for part in ("", *slices)
         for name, count in METRICS.items()
     ]

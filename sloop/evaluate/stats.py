@@ -24,41 +24,28 @@ Sums = dict[str, tuple[int, int]]
 
 
 class Comparison(Record):
-    """How much oftener ``b`` is right than ``a``, on the same samples."""
+    """How much oftener ``a`` is right than ``b`` on the same samples."""
 
+    a: float
+    """Share right in a; over several seeds, their mean."""
+    b: float
     delta: float
-    """Share right in b minus share right in a."""
+    """a - b"""
     low: float
+    """Lower end of the 95% interval of delta; -1 and 1 where nothing is known of it."""
     high: float
-    p: float
-    """McNemar's exact test, two-sided, on clusters: those in which b gained against those in which it lost."""
+    p_value: float | None
+    """Two-sided, of delta = 0; None where nothing is known of it."""
     n: int
-    """Samples measured on both sides."""
+    """Samples measured on both sides, summed over seeds."""
     n01: int
     """Wrong in a, right in b."""
     n10: int
     """Right in a, wrong in b."""
-    unmeasured: int = 0
+    unmeasured: int
     """Samples left out because one side has no result."""
-
-
-class SeedComparison(Record):
-    """The same difference between two arms that were each run under several seeds."""
-
-    delta: float
-    """Mean over seeds."""
-    low: float | None
-    """None where a single sample leaves nothing to estimate an interval from."""
-    high: float | None
-    p: float | None
-    """Two-sided, of delta = 0."""
-    seeds: int
-    """With 1 the interval covers the choice of samples alone, not that of the seed."""
-    n: int
-    """Samples measured on both sides, summed over seeds."""
-    deltas: dict[int, float]
-    """By seed."""
-    unmeasured: int = 0
+    deltas: tuple[float, ...]
+    """Of each seed. With one seed the interval covers the choice of samples alone, not that of the seed."""
 
 
 def wilson(right: float, n: float) -> tuple[float | None, float | None]:
@@ -115,11 +102,12 @@ def compare_paired(a: Outcomes, b: Outcomes, clusters: Mapping[str, str] | None 
     """Compare two students on the same samples.
 
     The interval is that of Bonett and Price (2012) for paired proportions, one added to each kind of discordant pair,
-    at the effective size (simulated coverage 95 to 98% where a paired cluster bootstrap has 90 to 95%).
+    at the effective size (simulated coverage 95% or more; 90 to 96% for a paired cluster bootstrap). The p-value is
+    that of McNemar's exact test on clusters: those in which a gains against those in which it loses.
 
     Args:
-        a: the one compared against.
-        b: the other.
+        a: right or wrong by sample id.
+        b: the same for the other student.
         clusters: cluster of each sample id; None: each sample is its own.
 
     Raises:
@@ -127,29 +115,21 @@ def compare_paired(a: Outcomes, b: Outcomes, clusters: Mapping[str, str] | None 
     """
     from scipy.stats import binomtest
 
-    differences, unmeasured = _differences(a, b)
-    n = len(differences)
-    n01, n10 = (sum(value == sign for value in differences.values()) for sign in (1, -1))
-    delta = (n01 - n10) / n
+    pairs = _Pairs(a, b)
     sums: Sums = {}
-    for sample_id, difference in differences.items():
+    for sample_id, difference in pairs.differences.items():
         cluster = clusters[sample_id] if clusters else sample_id
         before = sums.get(cluster, (0, 0))
         sums[cluster] = before[0] + difference, before[1] + 1
-    size = _effective_size(sums, (n01 + n10) / n - delta**2)
-    p01, p10 = ((count / n * size + 1) / (size + 2) for count in (n01, n10))
-    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt((p01 + p10 - (p01 - p10) ** 2) / (size + 2))
-    low, high = max(-1.0, p01 - p10 - half), min(1.0, p01 - p10 + half)
+    size = _effective_size(sums, (pairs.n01 + pairs.n10) / pairs.n - pairs.delta**2)
+    p10, p01 = ((count / pairs.n * size + 1) / (size + 2) for count in (pairs.n10, pairs.n01))
+    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt((p10 + p01 - (p10 - p01) ** 2) / (size + 2))
     gains = [total for total, _ in sums.values() if total]
-    p = float(binomtest(sum(total > 0 for total in gains), len(gains), 0.5).pvalue) if gains else 1.0
-    return Comparison(
-        delta=delta, low=min(low, delta), high=max(high, delta), p=p, n=n, n01=n01, n10=n10, unmeasured=unmeasured
-    )
+    p_value = float(binomtest(sum(total > 0 for total in gains), len(gains), 0.5).pvalue) if gains else 1.0
+    return _comparison([pairs], p10 - p01 - half, p10 - p01 + half, p_value)
 
 
-def compare_runs(
-    pairs: Mapping[int, tuple[Outcomes, Outcomes]], clusters: Mapping[str, str] | None = None
-) -> SeedComparison:
+def compare_runs(seeds: Sequence[tuple[Outcomes, Outcomes, Mapping[str, str] | None]]) -> Comparison:
     """Compare two arms (variants of a loop, say) over seeds: the mean over seeds of each seed's paired difference.
 
     Its variance has two parts, added: that between the seeds' differences over the number of seeds, and that between
@@ -159,44 +139,35 @@ def compare_runs(
     (simulated coverage 90 to 93% where seeds differ much, against 94 to 95% here).
 
     Args:
-        pairs: by seed, the outcomes of arm a and of arm b.
-        clusters: cluster of each sample id; None: each sample is its own.
+        seeds: for each seed the outcomes of arm a, those of arm b, and the cluster of each sample id (None: each
+            sample is its own).
 
     Raises:
         UserError: there are no seeds, the sample ids of a seed's two sides differ, or nothing was measured.
     """
     from scipy.stats import t
 
-    if not pairs:
+    if not seeds:
         raise UserError("there is no seed under which both arms were run: run the same seeds for each, then compare.")
-    deltas: dict[int, float] = {}
+    pairs = [_Pairs(a, b) for a, b, _ in seeds]
     influence: dict[str, float] = {}
-    n = unmeasured = 0
-    for seed in sorted(pairs):
-        differences, left_out = _differences(*pairs[seed])
-        count = len(differences)
-        deltas[seed] = delta = sum(differences.values()) / count
-        n, unmeasured = n + count, unmeasured + left_out
-        for sample_id, difference in differences.items():
+    for pair, (_, _, clusters) in zip(pairs, seeds, strict=True):
+        for sample_id, difference in pair.differences.items():
             cluster = clusters[sample_id] if clusters else sample_id
-            influence[cluster] = influence.get(cluster, 0.0) + (difference - delta) / count / len(pairs)
-    mean = math.fsum(deltas.values()) / len(deltas)
+            influence[cluster] = influence.get(cluster, 0.0) + (difference - pair.delta) / pair.n / len(seeds)
     parts: list[tuple[float, int]] = []
-    if len(deltas) > 1:
-        parts.append((variance(deltas.values()) / len(deltas), len(deltas) - 1))
+    if len(seeds) > 1:
+        parts.append((variance(pair.delta for pair in pairs) / len(seeds), len(seeds) - 1))
     if (k := len(influence)) > 1:
         between = k / (k - 1) * math.fsum(value**2 for value in influence.values())
         parts.append((max(between, 2 / (k + 2) ** 2), k - 1))  # no less than with one gain and one loss
-    low = high = p = None
-    if (total := math.fsum(v for v, _ in parts)) > 0:
-        freedom = total**2 / math.fsum(v**2 / df for v, df in parts)
-        error = math.sqrt(total)
-        half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
-        low, high = mean - half, mean + half
-        p = float(2 * t.sf(abs(mean) / error, freedom))
-    return SeedComparison(
-        delta=mean, low=low, high=high, p=p, seeds=len(deltas), n=n, deltas=deltas, unmeasured=unmeasured
-    )
+    total = math.fsum(v for v, _ in parts)
+    if total == 0:
+        return _comparison(pairs, -1.0, 1.0, None)
+    freedom = total**2 / math.fsum(v**2 / df for v, df in parts)
+    mean, error = math.fsum(pair.delta for pair in pairs) / len(pairs), math.sqrt(total)
+    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    return _comparison(pairs, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, freedom)))
 
 
 def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
@@ -209,22 +180,45 @@ def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in zip(pvalues, adjusted, strict=True)}
 
 
-def _differences(a: Outcomes, b: Outcomes) -> tuple[dict[str, int], int]:
-    """What b is above a (-1, 0, 1) of each sample measured on both sides, and how many were not."""
-    if a.keys() != b.keys():
-        only = [len(a.keys() - b.keys()), len(b.keys() - a.keys())]
-        raise UserError(
-            f"the two sides were not asked the same samples: {only[0]} only in the first, {only[1]} only in the "
-            f"second, {len(a.keys() & b.keys())} in both. Compare results on one and the same benchmark."
-        )
-    differences: dict[str, int] = {}
-    for sample_id, before in a.items():
-        after = b[sample_id]
-        if before is not None and after is not None:
-            differences[sample_id] = int(after) - int(before)
-    if not differences:
-        raise UserError("no sample was measured on both sides, so there is nothing to compare.")
-    return differences, len(a) - len(differences)
+class _Pairs:
+    """The samples measured on both sides."""
+
+    def __init__(self, a: Outcomes, b: Outcomes) -> None:
+        if a.keys() != b.keys():
+            only = [len(a.keys() - b.keys()), len(b.keys() - a.keys())]
+            raise UserError(
+                f"the two sides were not asked the same samples: {only[0]} only in the first, {only[1]} only in the "
+                f"second, {len(a.keys() & b.keys())} in both. Compare results on one and the same benchmark."
+            )
+        both = {i: (x, y) for i, x in a.items() if x is not None and (y := b[i]) is not None}
+        if not both:
+            raise UserError("no sample was measured on both sides, so there is nothing to compare.")
+        self.n = len(both)
+        self.unmeasured = len(a) - self.n
+        self.a = sum(x for x, _ in both.values()) / self.n
+        self.b = sum(y for _, y in both.values()) / self.n
+        self.differences = {i: int(x) - int(y) for i, (x, y) in both.items()}
+        self.n10 = sum(difference > 0 for difference in self.differences.values())
+        self.n01 = sum(difference < 0 for difference in self.differences.values())
+        self.delta = (self.n10 - self.n01) / self.n
+
+
+def _comparison(pairs: Sequence[_Pairs], low: float, high: float, p_value: float | None) -> Comparison:
+    """The means over seeds, with an interval that stays within -1 and 1 and holds the difference."""
+    delta = math.fsum(pair.delta for pair in pairs) / len(pairs)
+    return Comparison(
+        a=math.fsum(pair.a for pair in pairs) / len(pairs),
+        b=math.fsum(pair.b for pair in pairs) / len(pairs),
+        delta=delta,
+        low=max(-1.0, min(low, delta)),
+        high=min(1.0, max(high, delta)),
+        p_value=p_value,
+        n=sum(pair.n for pair in pairs),
+        n01=sum(pair.n01 for pair in pairs),
+        n10=sum(pair.n10 for pair in pairs),
+        unmeasured=sum(pair.unmeasured for pair in pairs),
+        deltas=tuple(pair.delta for pair in pairs),
+    )
 
 
 def _effective_size(sums: Sums, spread: float) -> float:
