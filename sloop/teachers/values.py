@@ -170,7 +170,7 @@ class Values:
 
     def _of_type(self, spec: Mapping[str, Any], rng: Random, taken: Sequence[Any], name: str) -> Any:
         if "made_up" in spec and rng.random() < self.random_values:
-            return self._in_part(lambda: _made_up(spec, rng))
+            return self._in_part(lambda: _made_up(spec, rng), spec.get("list", ()))
         if "items" in spec:
             items: list[Any] = []
             for _ in range(rng.randint(*spec["count"])):
@@ -185,11 +185,11 @@ class Values:
             return rng.randint(*spec[kind])
         return self._in_part(lambda: self._draw[kind](spec[kind], rng, taken))
 
-    def _in_part(self, generate: Callable[[], Any]) -> Any:
-        """A generated value of the wanted part."""
+    def _in_part(self, generate: Callable[[], Any], real: Sequence[Any] = ()) -> Any:
+        """A generated value of the wanted part; never one of the ``real`` ones."""
         value = generate()
         for _ in range(_TRIES):
-            if part_of(zlib.crc32(str(value).encode()) % 5) == self.part:
+            if value not in real and part_of(zlib.crc32(str(value).encode()) % 5) == self.part:
                 break
             value = generate()
         return value
