@@ -45,7 +45,7 @@ def parse(format: str, text: str) -> Parsed:
     if format not in FORMATS:
         raise UserError(
             f"unknown tool-call format {format!r}; allowed: {', '.join(sorted(FORMATS))}. "
-            f"Set student.format to one of these."
+            f"Set student.answer_format to one of these."
         )
     return FORMATS[format](text)
 
