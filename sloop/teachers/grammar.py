@@ -250,6 +250,7 @@ def _pieces(description: str) -> list[str]:
     """Plain sentences of a description, and the title before its first sentence, without markup."""
     text = re.split(r"\s\*\*\[?(?:Scopes|Prerequisite|Note|Rate Limit)", html.unescape(description))[0]
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)?", r"\1", text)
+    text = re.sub(r"</?(?:b|i|u|em|strong|code|a|span|tt)\b[^>]*>", "", text)
     text = re.sub(r"<[^>]*>", ". ", text)
     text = re.sub(r"\b(?:GET|POST|PUT|PATCH|DELETE)\s+/\S*", " ", text)
     text = re.sub(r"https?://\S+|\([^)]*\)|\{[^}]*\}|\[[^\]]*\]", " ", text)

@@ -6,6 +6,7 @@ from the name and the description (an ID, a date, a city, ...). A ``pattern`` is
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from random import Random
@@ -119,23 +120,33 @@ def _array(
 
 
 def _number(name: str, kind: str, schema: Mapping[str, Any], rng: Random) -> int | float:
+    low, high = _bounds(name, schema)
+    whole = kind == "integer" or high - low >= 2
+    step = schema.get("multipleOf", 1 if whole else 0.01)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    if first * step <= schema.get("exclusiveMinimum", -math.inf):
+        first += 1
+    if last * step >= schema.get("exclusiveMaximum", math.inf):
+        last -= 1
+    if first > last:
+        raise Unsayable("no_value", f"{name}: no multiple of {step} from {low} to {high}")
+    value = rng.randint(first, last)
+    if kind == "number" and step == 1 and "multipleOf" not in schema and value < last and rng.random() < 0.4:
+        return value + rng.randint(1, 9) / 10
+    scaled = round(value * step, 6)
+    return int(scaled) if scaled == int(scaled) else scaled
+
+
+def _bounds(name: str, schema: Mapping[str, Any]) -> tuple[float, float]:
+    """The schema's bounds; where it has none, those of what the name says."""
     low, high = _usual_range(words(name), str(schema.get("description", "")))
-    step = schema.get("multipleOf", 1)
-    floor = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1 if "exclusiveMinimum" in schema else None)
-    ceiling = schema.get("maximum", schema.get("exclusiveMaximum", 0) - 1 if "exclusiveMaximum" in schema else None)
-    if floor is not None:
-        low, high = (floor, max(high, floor + 50)) if low < floor else (low, high)
-    if ceiling is not None:
-        low, high = min(low, ceiling) if floor is None else floor, min(high, ceiling)
-    if low > high:
-        raise Unsayable("no_value", f"{name}: no number between {low} and {high}")
-    if kind == "integer" or rng.random() < 0.6 or high - low < 2:
-        first, last = -(-low // step), high // step
-        if first > last:
-            return float(low)
-        value = rng.randint(int(first), int(last)) * step
-        return int(value) if value == int(value) else float(value)
-    return rng.randint(int(low), int(high) - 1) + rng.randint(1, 9) / 10 if step == 1 else low // step * step + step
+    floor = schema.get("minimum", schema.get("exclusiveMinimum"))
+    ceiling = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if floor is not None and floor > low:
+        low, high = floor, max(high, floor + 50)
+    if ceiling is not None and ceiling < high:
+        low, high = low if low < ceiling else ceiling - 50 if floor is None else floor, ceiling
+    return low, high
 
 
 def _usual_range(label: str, description: str) -> tuple[float, float]:
