@@ -108,11 +108,11 @@ def _array(
     single = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
     described = {"description": schema.get("description", ""), **item}
     values: list[Any] = []
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         if len(values) == count:
             break
         value = invent(single, described, rng, bank, root, depth + 1)
-        if value not in values:
+        if value not in values or (attempt > _TRIES // 2 and not schema.get("uniqueItems")):
             values.append(value)
     if len(values) < least:
         raise Unsayable("no_value", f"{name}: fewer than {least} different items")
