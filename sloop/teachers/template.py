@@ -239,7 +239,7 @@ class TemplateTeacher:
         if order.wanted:
             _check_apart({tool.name for tool in order.wanted}, offered)
         else:
-            self._hear_unoffered(seed, offered)
+            _check_apart({each.template.name for each in self._hear(seed)}, offered)
 
     def _hear(self, seed: Sample) -> list[Heard]:
         heard = self._templates.hear(seed.request)
