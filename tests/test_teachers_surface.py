@@ -70,6 +70,7 @@ def test_a_time_stands_only_where_it_is_said(said, value):
         ("don't be late", "tell her: don’t be late"),
         ("東京", "東京の天気は"),
         (["milk", "eggs"], "buy eggs and milk"),
+        (["2025-10-05", "2025-03-01"], "on October 5, 2025-03-01 and later"),
         ({"a": {"b": 7}, "c": "tea"}, "seven cups of tea"),
     ],
 )

@@ -140,10 +140,11 @@ def _number(name: str, kind: str, schema: Mapping[str, Any], rng: Random) -> int
 def _bounds(name: str, schema: Mapping[str, Any]) -> tuple[float, float]:
     """The schema's bounds; where it has none, those of what the name says."""
     low, high = _usual_range(words(name), str(schema.get("description", "")))
+    high = max(high, low + 10 * schema.get("multipleOf", 0))
     floor = schema.get("minimum", schema.get("exclusiveMinimum"))
     ceiling = schema.get("maximum", schema.get("exclusiveMaximum"))
     if floor is not None and floor > low:
-        low, high = floor, max(high, floor + 50)
+        low, high = floor, max(high, floor + 50, floor + 10 * schema.get("multipleOf", 0))
     if ceiling is not None and ceiling < high:
         low, high = low if low < ceiling else ceiling - 50 if floor is None else floor, ceiling
     return low, high
