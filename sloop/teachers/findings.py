@@ -17,8 +17,9 @@ sharing    no word is a call's own, all stand in other calls' values (sure); som
 relevance  the words outside all values speak for another tool by a margin, or not enough for the called one
            (doubtful; sure where they speak strongly for the other and not at all for the called one)
 coverage   what no argument holds: a value of an unused enum, the name of an unused boolean (sure, unless the tool's
-           other words say it, too); a number, date, code, name or quotation; a word after a link; a word that goes on
-           with a value or its list; words for another tool next to unused values (doubtful)
+           other words say it, too); a number, date, code, name or quotation; an unknown word after a link or an
+           article, or alone between marks; a word that goes on with a value or its list; words for another tool
+           beside unused values (doubtful)
 refusal    of an answer without calls: a tool accounts for the request's words and every required value is there
            (sure where the evidence is strong), or may be there (doubtful)
 ========== ===========================================================================================================
@@ -40,7 +41,7 @@ from sloop.types import Label, Sample, canonical_json
 
 _SUBJECTS = frozenset(["i", "we", "he", "she", "they"])
 _OBJECTS = frozenset(["you", "me", "it", "him", "her", "us", "them"])
-_EMPTY_WORDS = LINKS | ARTICLES | PLACEHOLDERS | _OBJECTS | _SUBJECTS
+_EMPTY_WORDS = LINKS | ARTICLES | PLACEHOLDERS | _OBJECTS | _SUBJECTS | {"please", "thanks"}
 _NEGATIVE = frozenset(["avoid", "no", "not", "exclude", "without", "disable", "skip", "hide", "ignore"])
 """Words that turn a parameter's name around: ``avoid_tolls`` is true where tolls are denied."""
 _LONE_OPERATOR = re.compile(r"^[*/=)]\s|[-+*/=(]$")
@@ -77,6 +78,14 @@ class Question:
         known = [k for k in words if k in seen.covered or any(not material(tool, self.reading, k) for tool in tools)]
         return len(known) / len(words) if words else 1.0
 
+    def held(self, seen: Inspection) -> int:
+        """How many words of the request an answer's values hold that no called tool's own words account for."""
+        tools = self._called(seen)
+        return sum(self.reading.words[k].isalnum() and not self._known(tools, k) for k in seen.covered)
+
+    def _known(self, tools: list[Profile], k: int) -> bool:
+        return self.reading.weights[k] > 0 and any(self.reading.stems[k] in tool.weights for tool in tools)
+
     def _called(self, seen: Inspection) -> list[Profile]:
         calls = seen.label.calls if seen.label else ()
         return [self._profiles[call.name] for call in calls if call.name in self._profiles]
@@ -95,7 +104,7 @@ class Question:
                 seen.add("refusal", f"the request asks for {told}", sure=sure)
             elif found.evidence >= limits.irrelevant and found.share >= limits.some:
                 seen.add("refusal", f"the request may ask for {told}", sure=False)
-            elif found.fillable and found.evidence and not found.loose:
+            elif found.evidence and not found.loose:
                 seen.add("refusal", f"{told} would leave nothing over", sure=False)
 
     # --- calls ------------------------------------------------------------------------------------------------------
@@ -181,7 +190,7 @@ class Question:
         goes_on = after.isalnum() and len(words) > 1
         if len(words) == 1 and words[0] in _EMPTY_WORDS and not spanned:
             seen.add("boundary", f"{shown} is a function word", sure=True)
-        elif not spanned and {reading.stems[k] for k in place} <= held.slot.own:
+        elif {reading.stems[k] for k in place} <= held.slot.own and not _named(self, place):
             seen.add("boundary", f"{shown} is the parameter's own name", sure=True)
         elif goes_on and ((words[-1] in LINKS and after not in LINKS) or (words[-1] in ARTICLES and after not in STOP)):
             seen.add("boundary", f"{shown} ends with {words[-1]!r}", sure=True)
@@ -236,11 +245,13 @@ class Question:
             elif (not words and support < 2 * limits.sign) or (rest.unknown and support < limits.irrelevant):
                 seen.add("relevance", f"little asks for {call.name} ({support:.2f})", sure=False)
         seen.support = min(supports)
-        if rest.values:
-            for name, tool in self._profiles.items():
-                more = [k for k in rest.outside if all(reading.stems[k] not in each.weights for each in rest.tools)]
-                if name not in called and (found := evidence(tool, reading, self._rare, more)) >= limits.relevant:
-                    seen.add("coverage", f"{name} ({found:.2f}) may be asked for, too", sure=False)
+        spare = [k for k in rest.outside if all(reading.stems[k] not in each.weights for each in rest.tools)]
+        valued = any(reading.span_at[k] >= 0 for k in rest.outside)
+        for name in others:
+            tool = self._profiles[name]
+            found = evidence(tool, reading, self._rare, spare)
+            if found >= limits.relevant and (valued or any(material(tool, reading, k) for k in rest.unknown)):
+                seen.add("coverage", f"{name} ({found:.2f}) may be asked for, too", sure=False)
 
     def _support(self, seen: Inspection, nth: int) -> float:
         """Signs that a call's values are where its tool wants them; a value like the schema's example counts twice."""
@@ -264,10 +275,13 @@ class Question:
         for held in seen.held:
             if held.place and held.slot.kind == "text" and isinstance(held.value, str):
                 self._goes_on(seen, rest, held)
-        if any(slot.kind == "text" for _, slot in rest.unfilled):
-            for k in rest.unknown:
-                if reading.span_at[k] < 0 and reading.word(reading.before(k)) in LINKS | {":"}:
-                    seen.add("coverage", f"no argument holds {reading.words[k]!r}", sure=False)
+        open_ = any(slot.kind == "text" for _, slot in rest.unfilled)
+        for k in sorted(rest.unknown):
+            linked = reading.word(reading.before(k)) in (LINKS | {":"}) - {"and", "or"}
+            alone = reading.word(k - 1) == "," and rest.unknown.issuperset(reading.clause(k))
+            described = open_ and reading.word(k - 1) in ARTICLES and k + 1 in rest.outside
+            if reading.span_at[k] < 0 and (linked or alone or described):
+                seen.add("coverage", f"no argument holds {reading.words[k]!r}", sure=False)
 
     def _unused(self, seen: Inspection, rest: _Rest, tool: Profile, slot: Slot) -> None:
         """Whether the request speaks of a parameter that a call leaves out."""
@@ -315,10 +329,10 @@ class _Rest:
         """Words outside the values that no called tool's own words account for."""
         return frozenset(k for k in self.outside if all(material(tool, self._reading, k) for tool in self.tools))
 
-    @property
-    def values(self) -> bool:
-        """Whether something that may be a value is left over."""
-        return bool(self.unknown) or any(self._reading.span_at[k] >= 0 for k in self.outside)
+
+def _named(question: Question, place: range) -> bool:
+    spans = [question.reading.span(k) for k in place]
+    return any(span is not None and span.look == "name" for span in spans)
 
 
 def _quoted(question: Question, k: int) -> bool:

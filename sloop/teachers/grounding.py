@@ -57,7 +57,8 @@ class GroundingJudge:
         question = Question(sample, self._weights, self._thresholds)
         seen = [question.inspect(answer) for answer in answers]
         against = [
-            [finding for other in seen if other is not one for finding in _against(sample, one, other)] for one in seen
+            [finding for other in seen if other is not one for finding in _against(question, sample, one, other)]
+            for one in seen
         ]
         for one, findings in zip(seen, against, strict=True):
             one.findings += findings
@@ -97,7 +98,7 @@ class GroundingJudge:
         )
 
 
-def _against(sample: Sample, one: Inspection, other: Inspection) -> list[Finding]:
+def _against(question: Question, sample: Sample, one: Inspection, other: Inspection) -> list[Finding]:
     """What an answer that stands (right by itself) says against another, different one.
 
     A doubtful answer is wrong beside one that stands; but where no call stands, a call of which only the relevance
@@ -113,8 +114,9 @@ def _against(sample: Sample, one: Inspection, other: Inspection) -> list[Finding
         signs = one.calls and one.support > 0 and all(finding.rule == "relevance" for finding in one.findings)
         sure = other.calls or not signs
         return [Finding("comparison", "the other answer stands, and this one is doubtful", sure)]
-    if one.calls != other.calls or len(one.covered) == len(other.covered):
+    mine, theirs = question.held(one), question.held(other)
+    if one.calls != other.calls or mine == theirs:
         return [Finding("comparison", "the other answer stands, too", False)]
-    if len(one.covered) < len(other.covered):
+    if mine < theirs:
         return [Finding("comparison", "the other answer stands and holds more of the request", True)]
     return []

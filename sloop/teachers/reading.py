@@ -132,7 +132,9 @@ class Reading:
         return range(low, high)
 
     def opens(self, k: int) -> bool:
-        """Whether ``k`` is its clause's first content word: in a request, as a rule, its verb."""
+        """Whether ``k`` is its clause's first content word, not after a link: in a request, as a rule, its verb."""
+        if self.word(k - 1) in LINKS - {"and", "or"}:
+            return False
         return not any(self.weights[j] or self.span_at[j] >= 0 for j in self.clause(k) if j < k)
 
 
