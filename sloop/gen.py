@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, get_args, runtime_checkable
@@ -37,6 +37,17 @@ MAX_TRIES = 3
 
 Report = Callable[[int, int], None]
 """Told (done, in all)."""
+
+
+class GenSettings(Record):
+    """What kinds of sample are asked for; section ``gen`` of the configuration."""
+
+    kinds: dict[str, float]
+    """Share of each kind of sample."""
+    offered: tuple[int, int]
+    """Fewest and most tools on offer in a sample."""
+    contrast: float
+    """Share of the irrelevant samples that repeat another sample's request without its tool."""
 
 
 @runtime_checkable
@@ -83,27 +94,19 @@ def unit_rng(seed: int, stage: str, round: int, key: str) -> Random:
 
 
 def plan_orders(
-    tools: Sequence[Tool],
-    sampler: Sampler,
-    kinds: Mapping[str, float],
-    offered: tuple[int, int],
-    contrast: float,
-    rng: Random,
-    prefix: str,
+    tools: Sequence[Tool], sampler: Sampler, settings: GenSettings, rng: Random, prefix: str
 ) -> Iterator[tuple[str, list[Order]]]:
     """Endless units. A contrast pair is one unit: a request with its tool on offer, then the same without.
 
     Args:
         tools: to choose from.
         sampler: which tools the requests are about.
-        kinds: share of each kind of sample.
-        offered: fewest and most tools on offer.
-        contrast: share of the irrelevant samples that are the second half of a contrast pair.
+        settings: see `GenSettings`.
         rng: of the plan alone.
         prefix: of the units' keys.
     """
     stream = sampler.wanted(tools, rng)
-    names, weights = list(kinds), list(kinds.values())
+    names, weights = list(settings.kinds), list(settings.kinds.values())
     tools = list(tools)
     number = 0
     while True:
@@ -115,7 +118,7 @@ def plan_orders(
             wanted += [other] if other.name != wanted[0].name else []
         if kind == "incomplete" and not wanted[0].required:
             kind = "single"
-        count = rng.randint(*offered)
+        count = rng.randint(*settings.offered)
         number += 1
         if kind == "chat":
             yield key, [Order(key=key, kind=kind, tools=tuple(rng.sample(tools, min(count, len(tools)))))]
@@ -129,7 +132,7 @@ def plan_orders(
             yield key, [Order(key=key, kind=kind, tools=tuple(with_wanted), wanted=tuple(wanted))]
         elif not without:  # one tool in all: nothing else can be on offer
             yield key, [Order(key=key, kind="single", tools=tuple(wanted), wanted=tuple(wanted))]
-        elif rng.random() < contrast:
+        elif rng.random() < settings.contrast:
             first = Order(key=key, kind="single", tools=tuple(with_wanted), wanted=tuple(wanted))
             second = Order(key=f"{key}-contrast", kind=kind, tools=without, wanted=tuple(wanted), axis="contrast")
             yield key, [first, second]
@@ -183,13 +186,11 @@ def in_train(group: str, train_split: float) -> bool:
     return int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 16**8 < train_split
 
 
-def check_settings(
-    tools: Sequence[Tool], kinds: Mapping[str, float], offered: tuple[int, int], num_samples: int
-) -> None:
+def check_settings(tools: Sequence[Tool], settings: GenSettings, num_samples: int) -> None:
     """Raise a `UserError` for settings that no dataset can be made from."""
     if not tools:
         raise UserError("there are no tools to write requests for. Name a file: tools.path=my_tools.json")
-    allowed = get_args(Kind)
+    kinds, offered, allowed = settings.kinds, settings.offered, get_args(Kind)
     for kind, share in kinds.items():
         if kind not in allowed or share < 0:
             raise UserError(f"gen.kinds.{kind}={share}: kinds are {', '.join(allowed)}, shares are 0 or more.")
@@ -206,10 +207,8 @@ def gen(
     tools: Sequence[Tool],
     teacher: Teacher,
     sampler: Sampler,
-    kinds: Mapping[str, float],
+    settings: GenSettings,
     num_samples: int,
-    offered: tuple[int, int],
-    contrast: float,
     seed: int,
     train_split: float,
     out: Path,
@@ -226,10 +225,8 @@ def gen(
         tools: to write requests for.
         teacher: who writes.
         sampler: which tools the requests are about.
-        kinds: share of each kind of sample.
+        settings: kinds of sample and tools on offer.
         num_samples: samples in train and dev together.
-        offered: fewest and most tools on offer in a sample.
-        contrast: share of the irrelevant samples that repeat another sample's request without its tool.
         seed: the same seed gives the same bytes.
         train_split: share of the dialogues that go to ``train.jsonl``.
         out: the stage's folder.
@@ -246,16 +243,14 @@ def gen(
     Raises:
         UserError: settings that no dataset can be made from.
     """
-    check_settings(tools, kinds, offered, num_samples)
+    check_settings(tools, settings, num_samples)
     key = stage_key(
         "gen",
         tools=[tool.to_openai() for tool in tools],
         teacher=describe(teacher),
         sampler=describe(sampler),
-        kinds=dict(kinds),
+        settings=settings.model_dump(),
         num_samples=num_samples,
-        offered=list(offered),
-        contrast=contrast,
         seed=seed,
         train_split=train_split,
         forbidden=digest(sorted(forbidden)),
@@ -266,8 +261,8 @@ def gen(
         if stage.done:
             return stage
         plan_rng = unit_rng(seed, "plan", round, "")
-        orders = plan_orders(tools, sampler, kinds, offered, contrast, plan_rng, f"r{round}-")
-        admission = Admission(rules=("duplicate", "forbidden"), forbidden=forbidden)
+        orders = plan_orders(tools, sampler, settings, plan_rng, f"r{round}-")
+        admission = Admission(rules=("duplicate", "forbidden"), forbidden=forbidden, similarity=1.0)
         counts: Counter[str] = Counter()
         rejected: Counter[str] = Counter()
         placed = 0
@@ -317,15 +312,13 @@ async def preview(
     tools: Sequence[Tool],
     teacher: Teacher,
     sampler: Sampler,
-    kinds: Mapping[str, float],
+    settings: GenSettings,
     num_samples: int,
-    offered: tuple[int, int],
-    contrast: float,
     seed: int,
 ) -> list[Sample | Rejected]:
     """The first samples that `gen` would write, in memory alone."""
-    check_settings(tools, kinds, offered, num_samples)
-    orders = plan_orders(tools, sampler, kinds, offered, contrast, unit_rng(seed, "plan", 0, ""), "r0-")
+    check_settings(tools, settings, num_samples)
+    orders = plan_orders(tools, sampler, settings, unit_rng(seed, "plan", 0, ""), "r0-")
     shown: list[Sample | Rejected] = []
     while len(shown) < num_samples:
         _, unit = next(orders)

@@ -7,26 +7,29 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from sloop.accept import request_key
 from sloop.evaluate.audit import audit_dataset, audit_rulings
 from sloop.evaluate.benchmarks import Benchmark
-from sloop.evaluate.overlap import overlaps
+from sloop.evaluate.overlap import forbidden_requests, overlaps
 from sloop.evaluate.stage import SCORES, evaluate
-from sloop.gen import Sampler, gen, pool_of
-from sloop.optimize.compose import Shares, unseen_quota
-from sloop.optimize.stage import DATASET, RULINGS, TRUTH, optimize
+from sloop.gen import GenSettings, Sampler, gen, pool_of
+from sloop.optimize.compose import unseen_quota
+from sloop.optimize.stage import DATASET, RULINGS, TRUTH, OptimizeSettings, optimize
 from sloop.probe import PREDICTIONS, probe
 from sloop.store import Dataset, Stage, now, predictions_at, read_json, read_rows, stage_key, write_json
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher
 from sloop.train.base import Trainer
 from sloop.train.stage import checkpoint_of, start, train
-from sloop.types import Axis, Checkpoint, Decode, Record, Ruling, Score, Tool, UserError
+from sloop.types import Checkpoint, Decode, Record, Ruling, Score, Source, Tool, UserError
 
 ROUND_FILE = "round.json"
 
@@ -53,12 +56,8 @@ class Settings(Record):
     num_samples: int | None
     first_steps: int
     steps: int
-    kinds: dict[str, float]
-    offered: tuple[int, int]
-    contrast: float
-    shares: Shares
-    axes: tuple[Axis, ...]
-    judge_agreements: bool
+    gen: GenSettings
+    optimize: OptimizeSettings
     decode: Decode
     batch_size: int
     workers: int
@@ -102,49 +101,33 @@ def loop(
     Raises:
         UserError: settings that contradict each other, or a folder that holds another run.
     """
-    say = report or (lambda what, done, total: None)
-    forbidden = frozenset(request_key(sample.request) for b in parts.benchmarks for sample in b.data)
-    unseen_sizes = _unseen_sizes(settings)
-    pool = gen(
-        tools=parts.tools, teacher=parts.teacher, sampler=parts.sampler, kinds=settings.kinds,
-        num_samples=settings.num_samples or settings.budget + sum(unseen_sizes), offered=settings.offered,
-        contrast=settings.contrast, seed=settings.seed, train_split=1.0, out=out / "seed" / "pool",
-        forbidden=forbidden, workers=settings.workers, experiment=experiment, report=_named(say, "gen"),
-    )  # fmt: skip
-    portions = _portion(pool_of(pool), settings.budget, unseen_sizes, out / "seed" / "portions", experiment)
-    started = start(
-        student=parts.student, data=pool_of(pool), seed=settings.seed, out=out / "seed" / "start", experiment=experiment
-    )
-    checkpoint = checkpoint_of(started)
-    data = portions.dataset("round_1.jsonl")
+    run = _Loop(parts, settings, out, experiment, report or (lambda what, done, total: None))
+    pool = run.generate(out / "seed" / "pool", round=0, source="seed", num_samples=run.pool_size())
+    portions = run.portion(pool)
+    checkpoint = run.start(pool)
+    data = first = portions.dataset("round_1.jsonl")
     truths = [pool.folder / TRUTH]
     rounds = []
     for number in range(1, settings.rounds + 1):
         folder = out / f"round_{number}"
         began = now()
-        stages: dict[str, Stage] = {}
-        trained = stages["train"] = train(
-            trainer=parts.trainer, start=checkpoint, data=data, predictions=None, seed=settings.seed + number,
-            steps=settings.first_steps if number == 1 else settings.steps, out=folder / "train", experiment=experiment,
-            report=_named(say, f"round {number}: train"),
-        )  # fmt: skip
+        trained = run.train(number, checkpoint, data)
         checkpoint = checkpoint_of(trained)
-        for benchmark in parts.benchmarks:
-            stages[f"evaluate/{benchmark.name}"] = evaluate(
-                benchmark=benchmark, student=parts.student, checkpoint=checkpoint, decode=settings.decode,
-                batch_size=settings.batch_size, judge=parts.judge, out=folder / "evaluate" / benchmark.name,
-                experiment=experiment, report=_named(say, f"round {number}: evaluate"),
-            )  # fmt: skip
+        stages = {"train": trained, **run.evaluate(number, checkpoint)}
         trained_on = data
         if number < settings.rounds:
-            unseen = portions.dataset(f"unseen_{number + 1}.jsonl")
-            made, data = _next_data(
-                parts, settings, number, trained_on, unseen, portions.dataset("round_1.jsonl"), checkpoint, folder,
-                forbidden, experiment, say,
-            )  # fmt: skip
-            stages |= made
+            if settings.variant.data == "repeated":
+                data = first
+            elif settings.variant.data == "fresh":
+                stages["fresh"] = run.generate(folder / "fresh", round=number, source="fresh")
+                data = pool_of(stages["fresh"])
+            else:
+                unseen = portions.dataset(f"unseen_{number + 1}.jsonl")
+                stages["probe"] = run.probe(number, checkpoint, [data, unseen])
+                stages["optimize"] = run.optimize(number, data, unseen, stages["probe"])
+                data = stages["optimize"].dataset(DATASET)
         truths += [path for stage in stages.values() if (path := stage.folder / TRUTH).is_file()]
-        metrics = _metrics(parts, stages, trained_on, truths)
+        metrics = _metrics(parts.benchmarks, stages, trained_on, truths)
         rounds.append(_write_round(folder, number, began, settings, trained_on, stages, metrics))
         if finished_round:
             finished_round(folder)
@@ -152,78 +135,159 @@ def loop(
     return rounds
 
 
-def _next_data(
-    parts: Parts,
-    settings: Settings,
-    number: int,
-    data: Dataset,
-    unseen: Dataset,
-    first: Dataset,
-    checkpoint: Checkpoint,
-    folder: Path,
-    forbidden: frozenset[str],
-    experiment: Path | None,
-    say: Report,
-) -> tuple[dict[str, Stage], Dataset]:
-    """The training set of the round after ``number``, and the stages that made it."""
-    if settings.variant.data == "repeated":
-        return {}, first
-    if settings.variant.data == "fresh":
-        fresh = gen(
-            tools=parts.tools, teacher=parts.teacher, sampler=parts.sampler, kinds=settings.kinds,
-            num_samples=settings.budget, offered=settings.offered, contrast=settings.contrast, seed=settings.seed,
-            train_split=1.0, out=folder / "fresh", forbidden=forbidden, round=number, source="fresh",
-            workers=settings.workers, experiment=experiment, report=_named(say, f"round {number}: gen"),
-        )  # fmt: skip
-        return {"fresh": fresh}, pool_of(fresh)
-    probed = probe(
-        data=[data, unseen], student=parts.student, checkpoint=checkpoint, decode=settings.decode,
-        batch_size=settings.batch_size, out=folder / "probe", experiment=experiment,
-        report=_named(say, f"round {number}: probe"),
-    )  # fmt: skip
-    optimized = optimize(
-        data=data, unseen=unseen, predictions=probed.folder / PREDICTIONS, judge=parts.judge, teacher=parts.teacher,
-        tools=parts.tools, axes=settings.axes, shares=settings.shares, budget=settings.budget,
-        judge_agreements=settings.judge_agreements, seed=settings.seed, round=number, out=folder / "optimize",
-        forbidden=forbidden, workers=settings.workers, experiment=experiment,
-        report=lambda step, done, total: say(f"round {number}: {step}", done, total),
-    )  # fmt: skip
-    return {"probe": probed, "optimize": optimized}, optimized.dataset(DATASET)
+@dataclass(frozen=True)
+class _Loop:
+    """Each stage with the arguments that it has in this loop."""
 
+    parts: Parts
+    settings: Settings
+    out: Path
+    experiment: Path | None
+    say: Report
 
-def _unseen_sizes(settings: Settings) -> list[int]:
-    """Unseen seed samples that join the sets of rounds 2, 3, ..."""
-    if settings.rounds < 1 or settings.budget < 1:
-        raise UserError(f"loop.rounds={settings.rounds}, loop.budget={settings.budget}: both must be 1 or more.")
-    settings.shares.check()
-    sizes = [unseen_quota(settings.budget, number, settings.shares) for number in range(2, settings.rounds + 1)]
-    needed = settings.budget + sum(sizes)
-    if settings.num_samples is not None and settings.num_samples < needed:
-        raise UserError(
-            f"num_samples={settings.num_samples}: {settings.rounds} rounds on a budget of {settings.budget} need "
-            f"{needed} samples in the pool. Give that many, or leave num_samples=null."
+    @cached_property
+    def forbidden(self) -> frozenset[str]:
+        """Requests of the benchmarks: no sample may repeat one."""
+        return frozenset().union(*(forbidden_requests(benchmark.data) for benchmark in self.parts.benchmarks))
+
+    @cached_property
+    def unseen(self) -> dict[int, int]:
+        """Unseen seed samples that join the set of each round from the second."""
+        shares = self.settings.optimize.shares
+        shares.check()
+        rounds = range(2, self.settings.rounds + 1)
+        return {number: unseen_quota(self.settings.budget, number, shares) for number in rounds}
+
+    def pool_size(self) -> int:
+        settings = self.settings
+        if settings.rounds < 1 or settings.budget < 1:
+            raise UserError(f"loop.rounds={settings.rounds}, loop.budget={settings.budget}: both must be 1 or more.")
+        needed = settings.budget + sum(self.unseen.values())
+        if settings.num_samples is not None and settings.num_samples < needed:
+            raise UserError(
+                f"num_samples={settings.num_samples}: {settings.rounds} rounds on a budget of {settings.budget} need "
+                f"{needed} samples in the pool. Give that many, or leave num_samples=null."
+            )
+        return settings.num_samples or needed
+
+    def generate(self, out: Path, *, round: int, source: Source, num_samples: int | None = None) -> Stage:
+        return gen(
+            tools=self.parts.tools,
+            teacher=self.parts.teacher,
+            sampler=self.parts.sampler,
+            settings=self.settings.gen,
+            num_samples=num_samples or self.settings.budget,
+            seed=self.settings.seed,
+            train_split=1.0,
+            out=out,
+            forbidden=self.forbidden,
+            round=round,
+            source=source,
+            workers=self.settings.workers,
+            experiment=self.experiment,
+            report=partial(self.say, f"round {round}: gen"),
         )
-    return sizes
+
+    def portion(self, pool: Stage) -> Stage:
+        """Cut the pool: round 1's set, then the unseen part of each later round; the same for every variant."""
+        data = pool_of(pool)
+        sizes = {"round_1.jsonl": self.settings.budget} | {f"unseen_{n}.jsonl": size for n, size in self.unseen.items()}
+        key = stage_key("portions", pool=data.sha256, sizes=sizes)
+        with Stage(self.out / "seed" / "portions", key, self.experiment) as stage:
+            if not stage.done:
+                rows = iter(data)
+                for name, size in sizes.items():
+                    stage.write(name, islice(rows, size))
+                stage.finish({"sizes": sizes})
+        return stage
+
+    def start(self, pool: Stage) -> Checkpoint:
+        out = self.out / "seed" / "start"
+        return checkpoint_of(
+            start(
+                student=self.parts.student,
+                data=pool_of(pool),
+                seed=self.settings.seed,
+                out=out,
+                experiment=self.experiment,
+            )
+        )
+
+    def train(self, number: int, checkpoint: Checkpoint, data: Dataset) -> Stage:
+        return train(
+            trainer=self.parts.trainer,
+            start=checkpoint,
+            data=data,
+            predictions=None,
+            steps=_steps(self.settings, number),
+            seed=self.settings.seed + number,
+            out=self.out / f"round_{number}" / "train",
+            experiment=self.experiment,
+            report=partial(self.say, f"round {number}: train"),
+        )
+
+    def evaluate(self, number: int, checkpoint: Checkpoint) -> dict[str, Stage]:
+        return {
+            f"evaluate/{benchmark.name}": evaluate(
+                benchmark=benchmark,
+                student=self.parts.student,
+                checkpoint=checkpoint,
+                decode=self.settings.decode,
+                batch_size=self.settings.batch_size,
+                judge=self.parts.judge,
+                out=self.out / f"round_{number}" / "evaluate" / benchmark.name,
+                experiment=self.experiment,
+                report=partial(self.say, f"round {number}: evaluate"),
+            )
+            for benchmark in self.parts.benchmarks
+        }
+
+    def probe(self, number: int, checkpoint: Checkpoint, data: Sequence[Dataset]) -> Stage:
+        return probe(
+            data=data,
+            student=self.parts.student,
+            checkpoint=checkpoint,
+            decode=self.settings.decode,
+            batch_size=self.settings.batch_size,
+            out=self.out / f"round_{number}" / "probe",
+            experiment=self.experiment,
+            report=partial(self.say, f"round {number}: probe"),
+        )
+
+    def optimize(self, number: int, data: Dataset, unseen: Dataset, probed: Stage) -> Stage:
+        return optimize(
+            data=data,
+            unseen=unseen,
+            predictions=probed.folder / PREDICTIONS,
+            judge=self.parts.judge,
+            teacher=self.parts.teacher,
+            tools=self.parts.tools,
+            settings=self.settings.optimize,
+            budget=self.settings.budget,
+            seed=self.settings.seed,
+            round=number,
+            out=self.out / f"round_{number}" / "optimize",
+            forbidden=self.forbidden,
+            workers=self.settings.workers,
+            experiment=self.experiment,
+            report=lambda step, done, total: self.say(f"round {number}: {step}", done, total),
+        )
 
 
-def _portion(pool: Dataset, budget: int, unseen: Sequence[int], out: Path, experiment: Path | None) -> Stage:
-    """Cut the pool: round 1's set, then the unseen part of each later round; the same for every variant."""
-    with Stage(out, stage_key("portions", pool=pool.sha256, budget=budget, unseen=list(unseen)), experiment) as stage:
-        if not stage.done:
-            rows = iter(pool)
-            sizes = {"round_1.jsonl": budget} | {f"unseen_{n}.jsonl": size for n, size in enumerate(unseen, 2)}
-            for name, size in sizes.items():
-                stage.write(name, (row for _, row in zip(range(size), rows, strict=False)))
-            stage.finish({"sizes": sizes})
-    return stage
+def _steps(settings: Settings, number: int) -> int:
+    return settings.first_steps if number == 1 else settings.steps
 
 
-def _metrics(parts: Parts, stages: Mapping[str, Stage], data: Dataset, truths: Sequence[Path]) -> list[Score]:
+def _metrics(
+    benchmarks: Sequence[Benchmark], stages: Mapping[str, Stage], data: Dataset, truths: Sequence[Path]
+) -> list[Score]:
     """Every number of a round. Truths are read here for metrics alone, after all decisions have been taken."""
     metrics = [Score(name="data/size", value=len(data), n=len(data)), *audit_dataset(data, truths)]
+    for source, count in sorted(Counter(data.column("source")).items()):
+        metrics.append(Score(name=f"data/share/{source}", value=count / len(data), n=len(data)))
     loss = stages["train"].summary["loss"]
     metrics.append(Score(name="train/loss", value=loss, n=1))
-    for benchmark in parts.benchmarks:
+    for benchmark in benchmarks:
         scores = read_rows(stages[f"evaluate/{benchmark.name}"].folder / SCORES, Score)
         metrics += [score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}) for score in scores]
         shared = overlaps(data, benchmark.data)
@@ -258,17 +322,12 @@ def _write_round(
         "began": before.get("began", began),
         "finished": before.get("finished", now()),
         "steps": stages["train"].summary["steps"],
-        "data": {"path": str(data.path), "rows": len(data), "sha256": data.sha256},
+        "data": {"path": os.path.relpath(data.path, folder.parent), "rows": len(data), "sha256": data.sha256},
         "stages": {name: {"key": stage.key, "files": stage.manifest["files"]} for name, stage in stages.items()},
         "metrics": [metric.model_dump() for metric in metrics],
     }
-    expected = settings.first_steps if number == 1 else settings.steps
-    if content["steps"] != expected or len(data) > settings.budget:
+    if content["steps"] != _steps(settings, number) or len(data) > settings.budget:
         raise AssertionError(f"round {number} broke the equal terms of all variants: {content['steps']=} {len(data)=}")
     if content != before:
         write_json(path, content)
     return content
-
-
-def _named(say: Report, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: say(what, done, total)

@@ -16,39 +16,22 @@ from sloop.build import build
 from sloop.cite import config_hash, machine, run_record
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.stage import SCORES, evaluate
-from sloop.gen import Sampler, gen, preview
+from sloop.gen import GenSettings, Sampler, gen, preview
 from sloop.loop import Parts, Settings, Variant, loop
-from sloop.optimize.compose import Shares
-from sloop.optimize.stage import optimize
+from sloop.optimize.stage import OptimizeSettings, optimize
 from sloop.probe import probe
 from sloop.runs import RUN_FILE
-from sloop.store import Dataset, Stage, now, read_json, read_rows, write_json
+from sloop.store import Dataset, now, read_json, read_rows, write_json
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher
 from sloop.tools.sources import load_tools
 from sloop.train.base import Trainer
 from sloop.train.stage import checkpoint_of, start, train
-from sloop.types import Axis, Checkpoint, Decode, Record, Rejected, Sample, Score, Tool, UserError
+from sloop.types import Checkpoint, Decode, Record, Rejected, Sample, Score, Tool, UserError
 
 STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
 T = TypeVar("T")
 Report = Callable[[str, int, int], None]
-
-
-class GenConfig(Record):
-    """Section ``gen``."""
-
-    kinds: dict[str, float]
-    offered: tuple[int, int]
-    contrast: float
-
-
-class OptimizeConfig(Record):
-    """Section ``optimize``."""
-
-    judge_agreements: bool
-    axes: tuple[Axis, ...]
-    shares: Shares
 
 
 class LoopConfig(Record):
@@ -93,12 +76,12 @@ class Config(Record):
     label_noise: float
     train_split: float
     preview: int
-    gen: GenConfig
+    gen: GenSettings
     steps: int
     epochs: float | None
     decode: Decode
     batch_size: int
-    optimize: OptimizeConfig
+    optimize: OptimizeSettings
     loop: LoopConfig
     executor: ExecutorConfig
     tracking: TrackingConfig
@@ -230,9 +213,13 @@ def preview_samples(config: Config) -> list[Sample | Rejected]:
     parts = Builder(config)
     return asyncio.run(
         preview(
-            tools=parts.tools(), teacher=parts.teacher(), sampler=parts.sampler(), kinds=config.gen.kinds,
-            num_samples=config.preview, offered=config.gen.offered, contrast=config.gen.contrast, seed=config.seed,
-        )  # fmt: skip
+            tools=parts.tools(),
+            teacher=parts.teacher(),
+            sampler=parts.sampler(),
+            settings=config.gen,
+            num_samples=config.preview,
+            seed=config.seed,
+        )
     )
 
 
@@ -267,20 +254,35 @@ def execute(
 def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path], None]) -> None:
     parts = Builder(config)
     settings = Settings(
-        variant=config.variant, seed=config.seed, rounds=config.loop.rounds, budget=config.loop.budget,
-        num_samples=config.num_samples, first_steps=config.loop.first_steps, steps=config.steps,
-        kinds=config.gen.kinds, offered=config.gen.offered, contrast=config.gen.contrast,
-        shares=config.optimize.shares, axes=config.optimize.axes, judge_agreements=config.optimize.judge_agreements,
-        decode=config.decode, batch_size=config.batch_size, workers=config.executor.workers,
-    )  # fmt: skip
+        variant=config.variant,
+        seed=config.seed,
+        rounds=config.loop.rounds,
+        budget=config.loop.budget,
+        num_samples=config.num_samples,
+        first_steps=config.loop.first_steps,
+        steps=config.steps,
+        gen=config.gen,
+        optimize=config.optimize,
+        decode=config.decode,
+        batch_size=config.batch_size,
+        workers=config.executor.workers,
+    )
     loop(
         Parts(
-            tools=parts.tools(), teacher=parts.teacher(), judge=parts.judge(), student=parts.student(),
-            sampler=parts.sampler(), trainer=parts.trainer(), benchmarks=(parts.benchmark(),),
+            tools=parts.tools(),
+            teacher=parts.teacher(),
+            judge=parts.judge(),
+            student=parts.student(),
+            sampler=parts.sampler(),
+            trainer=parts.trainer(),
+            benchmarks=(parts.benchmark(),),
         ),
-        settings, out=folder, experiment=folder.parent, report=report,
+        settings,
+        out=folder,
+        experiment=folder.parent,
+        report=report,
         finished_round=lambda _: project(folder),
-    )  # fmt: skip
+    )
 
 
 def _gen(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
@@ -288,11 +290,17 @@ def _gen(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -
     if config.num_samples is None:
         raise UserError("num_samples is missing: give a whole number, such as num_samples=1000")
     gen(
-        tools=parts.tools(), teacher=parts.teacher(), sampler=parts.sampler(), kinds=config.gen.kinds,
-        num_samples=config.num_samples, offered=config.gen.offered, contrast=config.gen.contrast, seed=config.seed,
-        train_split=config.train_split, out=folder, workers=config.executor.workers,
+        tools=parts.tools(),
+        teacher=parts.teacher(),
+        sampler=parts.sampler(),
+        settings=config.gen,
+        num_samples=config.num_samples,
+        seed=config.seed,
+        train_split=config.train_split,
+        out=folder,
+        workers=config.executor.workers,
         report=lambda done, total: report("gen", done, total),
-    )  # fmt: skip
+    )
 
 
 def _train(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
@@ -306,10 +314,15 @@ def _train(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
         steps = math.ceil(config.epochs * sum(s.copies for s in data) / config.trainer["batch_size"])
     first = parts.checkpoint(parts.student(), data, folder / "sidecar" / "start")
     train(
-        trainer=parts.trainer(), start=first, data=data,
-        predictions=parts.path("predictions") if config.predictions else None, steps=steps, seed=config.seed,
-        out=folder, report=lambda done, total: report("train", done, total),
-    )  # fmt: skip
+        trainer=parts.trainer(),
+        start=first,
+        data=data,
+        predictions=parts.path("predictions") if config.predictions else None,
+        steps=steps,
+        seed=config.seed,
+        out=folder,
+        report=lambda done, total: report("train", done, total),
+    )
 
 
 def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
@@ -318,10 +331,14 @@ def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
     record["inputs"] = [_input("data", data)]
     student = parts.student()
     probe(
-        data=[data], student=student, checkpoint=parts.trained(student, data, folder / "sidecar" / "start"),
-        decode=config.decode, batch_size=config.batch_size, out=folder,
+        data=[data],
+        student=student,
+        checkpoint=parts.trained(student, data, folder / "sidecar" / "start"),
+        decode=config.decode,
+        batch_size=config.batch_size,
+        out=folder,
         report=lambda done, total: report("probe", done, total),
-    )  # fmt: skip
+    )
     student.close()
 
 
@@ -331,11 +348,20 @@ def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Repo
     unseen = parts.dataset("unseen") if config.unseen else None
     record["inputs"] = [_input("data", data), *([_input("unseen", unseen)] if unseen else [])]
     optimize(
-        data=data, unseen=unseen, predictions=parts.path("predictions"), judge=parts.judge(), teacher=parts.teacher(),
-        tools=parts.tools(), axes=config.optimize.axes, shares=config.optimize.shares, budget=len(data),
-        judge_agreements=config.optimize.judge_agreements, seed=config.seed, round=1, out=folder,
-        workers=config.executor.workers, report=report,
-    )  # fmt: skip
+        data=data,
+        unseen=unseen,
+        predictions=parts.path("predictions"),
+        judge=parts.judge(),
+        teacher=parts.teacher(),
+        tools=parts.tools(),
+        settings=config.optimize,
+        budget=len(data),
+        seed=config.seed,
+        round=1,
+        out=folder,
+        workers=config.executor.workers,
+        report=report,
+    )
 
 
 def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
@@ -343,11 +369,15 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
     benchmark, student = parts.benchmark(), parts.student()
     record["inputs"] = [_input(benchmark.name, benchmark.data)]
     stage = evaluate(
-        benchmark=benchmark, student=student,
-        checkpoint=parts.trained(student, benchmark.data, folder / "sidecar" / "start"), decode=config.decode,
-        batch_size=config.batch_size, judge=parts.judge(), out=folder,
+        benchmark=benchmark,
+        student=student,
+        checkpoint=parts.trained(student, benchmark.data, folder / "sidecar" / "start"),
+        decode=config.decode,
+        batch_size=config.batch_size,
+        judge=parts.judge(),
+        out=folder,
         report=lambda done, total: report("eval", done, total),
-    )  # fmt: skip
+    )
     scores = read_rows(stage.folder / SCORES, Score)
     record["metrics"] = [
         score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}).model_dump() for score in scores
@@ -374,12 +404,11 @@ def _recorded(
     project: Callable[[Path], None],
 ) -> Iterator[dict[str, Any]]:
     """Keep ``run.json`` through the run: opened or resumed, then FINISHED, FAILED or KILLED. A mistake of the
-    reader's that shows before anything was made leaves no record behind."""
+    reader's that shows before anything was made leaves no record behind.
+    """
     path = folder / RUN_FILE
     made = not path.is_file()
-    record = run_record(
-        kind=config.stage, name=run_name(config, plain), config=plain, overrides=overrides, sweep=sweep
-    )
+    record = run_record(kind=config.stage, name=run_name(config, plain), config=plain, overrides=overrides, sweep=sweep)
     if not made:
         before = read_json(path)
         if before["config_hash"] != record["config_hash"]:
@@ -433,9 +462,3 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{path}[{index}]")
     else:
         yield path, value
-
-
-def stage_at(folder: Path) -> Stage:
-    """The finished stage in a folder."""
-    manifest = read_json(folder / "stage.json")
-    return Stage(folder, manifest["parts"])

@@ -62,7 +62,9 @@ class Run:
         """
         path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
         if not path.is_file():
-            have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.glob(f"round_*/evaluate/*/{GRADES}"))
+            have = sorted(
+                str(p.parent.relative_to(self.folder)) for p in self.folder.glob(f"round_*/evaluate/*/{GRADES}")
+            )
             raise UserError(f"run {self.name} has no grades of {benchmark} in round {round}; it has: {have}.")
         return {grade.sample_id: grade for grade in read_rows(path, Grade)}
 

@@ -156,7 +156,9 @@ class Tracker:
         scores = [Score.model_validate(row) for row in run.record.get("metrics", [])]
         numbers = [*_metrics(scores, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
         self._log_metrics(run_id, [*numbers, *_counts(manifest["summary"], when)])
-        inputs = [_dataset(Path(entry["path"]), entry["sha256"], entry["name"]) for entry in run.record.get("inputs", [])]
+        inputs = [
+            _dataset(Path(entry["path"]), entry["sha256"], entry["name"]) for entry in run.record.get("inputs", [])
+        ]
         for name, entry in manifest["files"].items():
             if name.endswith(".jsonl") and entry.get("rows"):
                 inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem))

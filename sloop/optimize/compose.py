@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sloop.types import Record, UserError, digest
+from sloop.types import Record, Ruling, Source, UserError, digest
 
 
 class Quotas(Record):
@@ -75,3 +77,79 @@ def by_hash(ids: Sequence[str], salt: str) -> list[str]:
 def hardest(perplexity: Mapping[str, float | None], count: int) -> list[str]:
     """The ``count`` ids of highest perplexity; those without a measured one come last."""
     return sorted(perplexity, key=lambda i: (perplexity[i] is None, -(perplexity[i] or 0.0), i))[:count]
+
+
+class Plan:
+    """What the next set may be made of, as columns, and what the quotas make of it."""
+
+    def __init__(
+        self,
+        rulings: Iterable[Ruling],
+        perplexity: Mapping[str, float | None],
+        trained: Sequence[str],
+        unseen: Sequence[str],
+        budget: int,
+        shares: Shares,
+        salt: str,
+    ) -> None:
+        """Sort the samples by what was ruled about them.
+
+        Args:
+            rulings: on the samples that were judged; a sample without one agrees with its label.
+            perplexity: of the student's answers, by sample id.
+            trained: ids of the samples that the student was trained on.
+            unseen: ids of those that may join.
+            budget: samples in the next set.
+            shares: see `Shares`.
+            salt: of the order in which error seeds are taken.
+        """
+        self.budget = budget
+        self.outcomes: Counter[str] = Counter()
+        self.relabelled: set[str] = set()
+        self.placed = 0
+        self.rejected: Counter[str] = Counter()
+        leaving: set[str] = set()
+        failed: set[str] = set()
+        for ruling in rulings:
+            agreed = ruling.verdict_prediction is None
+            self.outcomes[f"AGREED_{ruling.outcome}" if agreed else ruling.outcome] += 1
+            if ruling.new is None:
+                leaving.add(ruling.sample_id)
+            elif ruling.outcome in ("PRED_WRONG", "LABEL_WRONG"):
+                failed.add(ruling.sample_id)
+            if ruling.outcome == "LABEL_WRONG":
+                self.relabelled.add(ruling.sample_id)
+        kept = [i for i in trained if i not in leaving]
+        self.unseen = [i for i in unseen if i not in leaving]
+        self.errors = by_hash([i for i in kept if i in failed], salt)
+        self.seeds = by_hash([i for i in [*kept, *self.unseen] if i in failed], salt)
+        mastered = {i: perplexity.get(i) for i in kept if i not in failed}
+        self.mastered = hardest(mastered, len(mastered))
+        self.quotas = quotas(budget, len(self.unseen), len(self.errors), len(mastered), shares)
+
+    def chosen(self, expanded: int) -> dict[str, Source]:
+        """What each kept sample stands in the next set for, in the set's order.
+
+        Args:
+            expanded: expansions that were admitted; where they fell short of their quota, mastered samples fill up.
+        """
+        quota = self.quotas
+        rest = self.budget - quota.unseen - quota.error - expanded
+        chosen: dict[str, Source] = dict.fromkeys(self.errors[: quota.error], "error")
+        chosen |= dict.fromkeys(self.unseen[: quota.unseen], "unseen")
+        chosen |= dict.fromkeys(self.mastered[: max(0, rest)], "mastered")
+        return chosen
+
+    def summary(self, expanded: int) -> dict[str, Any]:
+        """Counts of outcomes, sources and rejections, and any shortfall."""
+        chosen = Counter(self.chosen(expanded).values())
+        total = chosen.total() + expanded
+        return {
+            "outcomes": dict(sorted(self.outcomes.items())),
+            "composition": {**dict(sorted(chosen.items())), "expanded": expanded},
+            "quotas": self.quotas.model_dump(),
+            "expansion_orders": self.placed,
+            "rejected": dict(sorted(self.rejected.items())),
+            "samples": total,
+            "shortfall": self.budget - total,
+        }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from sloop.accept import RULES, Admission, check_verdict
 from sloop.build import describe
 from sloop.calls.match import strict
-from sloop.executor import concurrent
+from sloop.executor import Executor, concurrent
 from sloop.gen import slice_dialogue, unit_rng
-from sloop.optimize.compose import Quotas, Shares, by_hash, hardest, quotas
+from sloop.optimize.compose import Plan, Shares
 from sloop.optimize.expand import order_for, plan_expansions
 from sloop.optimize.verify import rule, rule_agreement
 from sloop.store import Dataset, Rows, Stage, predictions_at, stage_key
@@ -25,20 +28,32 @@ from sloop.types import (
     Rejected,
     Ruling,
     Sample,
-    Source,
     Tool,
     Truth,
     UserError,
     digest,
 )
 
-DATASET, RULINGS, TRUTH, JUDGEMENTS, REJECTED = (
-    "dataset.jsonl",
-    "rulings.jsonl",
-    "truth.jsonl",
-    "judgements.jsonl",
-    "rejected.jsonl",
-)
+DATASET = "dataset.jsonl"
+RULINGS = "rulings.jsonl"
+UNJUDGED = "unjudged.jsonl"
+EXPANDED = "expanded.jsonl"
+TRUTH = "truth.jsonl"
+JUDGEMENTS = "judgements.jsonl"
+REJECTED = "rejected.jsonl"
+
+
+class OptimizeSettings(Record):
+    """How the next training set is made; section ``optimize`` of the configuration."""
+
+    judge_agreements: bool
+    """Ask the judge about samples on which student and label agree, too: a student that has learnt a wrong label by
+    heart agrees with it."""
+    similarity: float
+    """Jaccard similarity, 0 to 1, from which an expansion repeats a sample that is there."""
+    axes: tuple[Axis, ...]
+    """Along which an error seed is expanded."""
+    shares: Shares
 
 
 def optimize(
@@ -49,10 +64,8 @@ def optimize(
     judge: Judge,
     teacher: Teacher,
     tools: Sequence[Tool],
-    axes: Sequence[Axis],
-    shares: Shares,
+    settings: OptimizeSettings,
     budget: int,
-    judge_agreements: bool,
     seed: int,
     round: int,
     out: Path,
@@ -70,11 +83,8 @@ def optimize(
         judge: decides, where student and label disagree, who is wrong.
         teacher: writes the expansions.
         tools: that expansions may offer.
-        axes: along which an error seed is expanded.
-        shares: of the next set.
+        settings: see `OptimizeSettings`.
         budget: samples in the next set.
-        judge_agreements: ask the judge about samples on which student and label agree, too: a student that has
-            learnt a wrong label by heart agrees with it.
         seed: the same seed gives the same bytes.
         round: that ends with this stage.
         out: the stage's folder; ``dataset.jsonl`` is the next set, ``rulings.jsonl`` says what became of the labels.
@@ -86,37 +96,31 @@ def optimize(
     Returns:
         The finished stage; ``summary`` holds the counts of every outcome, source and rejection, and any shortfall.
     """
-    shares.check()
-    if not axes:
+    settings.shares.check()
+    if not settings.axes:
         raise UserError("optimize.axes is empty: give at least one of values, phrasing, tools, contrast.")
-    key = stage_key(
-        "optimize",
-        data=[part.sha256 for part in (data, unseen) if part],
-        predictions=predictions_at(predictions).sha256,
-        judge=describe(judge),
-        teacher=describe(teacher),
-        tools=[tool.to_openai() for tool in tools],
-        axes=list(axes),
-        shares=shares.model_dump(),
+    work = _Round(
+        data=data,
+        unseen=unseen,
+        answers=predictions_at(predictions),
+        judge=judge,
+        teacher=teacher,
+        tools=tools,
+        settings=settings,
         budget=budget,
-        judge_agreements=judge_agreements,
         seed=seed,
-        round=round,
-        forbidden=digest(sorted(forbidden)),
+        number=round,
+        forbidden=forbidden,
+        run=concurrent(workers),
+        report=report or (lambda step, done, total: None),
     )
-    with Stage(out, key, experiment) as stage:
-        if stage.done:
-            return stage
-        datasets = [part for part in (data, unseen) if part]
-        answers = predictions_at(predictions)
-        rulings = _verify(stage, datasets, answers, judge, judge_agreements, seed, round, workers, report)
-        plan = _Plan(rulings, answers, data, unseen, budget, shares, round)
-        expanded = _expand(
-            stage, plan, datasets, answers, judge, teacher, tools, axes, shares.expansions, seed, round, forbidden,
-            workers, report,
-        )  # fmt: skip
-        _compose(stage, plan, rulings, datasets, expanded)
-        stage.finish(plan.summary(expanded))
+    with Stage(out, work.key(), experiment) as stage:
+        if not stage.done:
+            rulings = work.verify(stage)
+            plan = work.plan(rulings)
+            expanded = work.expand(stage, plan, rulings)
+            work.compose(stage, plan, rulings, expanded)
+            stage.finish(plan.summary(expanded))
     return stage
 
 
@@ -127,160 +131,134 @@ def agrees(sample: Sample, prediction: Prediction) -> bool:
     return strict(sample.tools, prediction.calls, sample.label).valid
 
 
-def _verify(
-    stage: Stage,
-    datasets: Sequence[Dataset],
-    answers: Rows[Prediction],
-    judge: Judge,
-    judge_agreements: bool,
-    seed: int,
-    round: int,
-    workers: int,
-    report: Callable[[str, int, int], None] | None,
-) -> Rows[Ruling]:
-    """Judge the disagreements (and, if asked, the agreements); one ruling for each judged sample."""
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """The three steps of one optimize stage, and what they share."""
 
-    async def work(sample_id: str) -> Sequence[Record]:
-        sample = _pick(datasets, sample_id)
-        prediction = next(answers.pick([sample_id]))
+    data: Dataset
+    unseen: Dataset | None
+    answers: Rows[Prediction]
+    judge: Judge
+    teacher: Teacher
+    tools: Sequence[Tool]
+    settings: OptimizeSettings
+    budget: int
+    seed: int
+    number: int
+    forbidden: frozenset[str]
+    run: Executor
+    report: Callable[[str, int, int], None]
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        return [part for part in (self.data, self.unseen) if part is not None]
+
+    def key(self) -> dict[str, Any]:
+        return stage_key(
+            "optimize",
+            data=[part.sha256 for part in self.datasets],
+            predictions=self.answers.sha256,
+            judge=describe(self.judge),
+            teacher=describe(self.teacher),
+            tools=[tool.to_openai() for tool in self.tools],
+            settings=self.settings.model_dump(),
+            budget=self.budget,
+            seed=self.seed,
+            round=self.number,
+            forbidden=digest(sorted(self.forbidden)),
+        )
+
+    def sample(self, sample_id: str) -> Sample:
+        return next(next(data.pick([sample_id])) for data in self.datasets if sample_id in data)
+
+    def answer(self, sample_id: str) -> Prediction:
+        return next(self.answers.pick([sample_id]))
+
+    # --- verify ---
+
+    def verify(self, stage: Stage) -> Rows[Ruling]:
+        """Judge the disagreements (and, if asked, the agreements); one ruling for each judged sample."""
+        units = {f"v-{sample_id}": sample_id for data in self.datasets for sample_id in data.ids()}
+        judged = stage.map(units, self._judge, self.run, (Ruling,), partial(self.report, "verify"))
+        with stage.writing(RULINGS, UNJUDGED) as append:
+            for _, records in judged:
+                for record in records:
+                    append[RULINGS if isinstance(record, Ruling) else UNJUDGED](record)
+        return Rows(stage.folder / RULINGS, Ruling, lambda ruling: ruling.sample_id)
+
+    async def _judge(self, sample_id: str) -> Sequence[Record]:
+        sample, prediction = self.sample(sample_id), self.answer(sample_id)
         if prediction.error == "model" or sample.label is None:
             return [Rejected(key=sample_id, reason="no_answer" if sample.label else "no_label")]
-        rng = unit_rng(seed, "verify", round, sample_id)
+        rng = unit_rng(self.seed, "verify", self.number, sample_id)
+        question = sample.blind()
         if agrees(sample, prediction):
-            if not judge_agreements:
+            if not self.settings.judge_agreements:
                 return []
-            return [rule_agreement(sample, (await judge.judge(sample.blind(), [sample.label], rng))[0])]
+            return [rule_agreement(sample, (await self.judge.judge(question, [sample.label], rng))[0])]
         label_first = rng.random() < 0.5  # so that a judge with a taste for the first answer favours neither
         pair = [sample.label, prediction.answer] if label_first else [prediction.answer, sample.label]
-        verdicts = await judge.judge(sample.blind(), pair, rng)
+        verdicts = await self.judge.judge(question, pair, rng)
         on_label, on_prediction = verdicts if label_first else reversed(verdicts)
         return [rule(sample, prediction, on_label, on_prediction)]
 
-    units = {f"v-{sample_id}": sample_id for data in datasets for sample_id in data.ids()}
-    judged = stage.map(units, work, concurrent(workers), (Ruling,), _step(report, "verify"))
-    with stage.writing(RULINGS, "unjudged.jsonl") as append:
-        for _, records in judged:
-            for record in records:
-                append[RULINGS if isinstance(record, Ruling) else "unjudged.jsonl"](record)
-    return Rows(stage.folder / RULINGS, Ruling, lambda ruling: ruling.sample_id)
+    # --- expand ---
 
+    def plan(self, rulings: Iterable[Ruling]) -> Plan:
+        """Quotas and candidates from the rulings and the perplexities."""
+        perplexity = {answer.sample_id: answer.perplexity for answer in self.answers}
+        unseen = self.unseen.ids() if self.unseen else []
+        return Plan(
+            rulings, perplexity, self.data.ids(), unseen, self.budget, self.settings.shares, f"round {self.number}"
+        )
 
-class _Plan:
-    """Columns of the probed samples, and what the quotas make of them."""
+    def expand(self, stage: Stage, plan: Plan, rulings: Rows[Ruling]) -> int:
+        """Write and admit expansions up to their quota; returns how many were admitted."""
+        admission = Admission(rules=RULES, forbidden=self.forbidden, similarity=self.settings.similarity)
+        for data in self.datasets:
+            for sample in data:
+                admission.remember(sample)
+        work = partial(self._write, rulings)
+        waiting = plan_expansions(plan.seeds, self.settings.axes, self.settings.shares.expansions)
+        quota, admitted = plan.quotas.expanded, 0
+        with stage.writing(EXPANDED, TRUTH, JUDGEMENTS, REJECTED) as append:
+            while admitted < quota and (orders := list(islice(waiting, quota - admitted))):
+                units = {order[0]: order for order in orders}
+                plan.placed += len(units)
+                kinds = (Sample, Truth, Judgement)
+                for _, records in stage.map(units, work, self.run, kinds, partial(self.report, "expand")):
+                    admitted += _admit(records, admission, append, plan.rejected)
+        return admitted
 
-    def __init__(
-        self,
-        rulings: Iterable[Ruling],
-        answers: Iterable[Prediction],
-        data: Dataset,
-        unseen: Dataset | None,
-        budget: int,
-        shares: Shares,
-        round: int,
-    ) -> None:
-        self.budget = budget
-        self.perplexity = {answer.sample_id: answer.perplexity for answer in answers}
-        self.outcomes: Counter[str] = Counter()
-        leaving: set[str] = set()
-        wrong: set[str] = set()
-        self.relabelled: set[str] = set()
-        for ruling in rulings:
-            self.outcomes[ruling.outcome if ruling.verdict_prediction else f"AGREED_{ruling.outcome}"] += 1
-            if ruling.new is None:
-                leaving.add(ruling.sample_id)
-            elif ruling.outcome in ("PRED_WRONG", "LABEL_WRONG"):
-                wrong.add(ruling.sample_id)
-            if ruling.outcome == "LABEL_WRONG":
-                self.relabelled.add(ruling.sample_id)
-        self.unseen = [i for i in unseen.ids() if i not in leaving] if unseen else []
-        trained = [i for i in data.ids() if i not in leaving]
-        salt = f"round {round}"
-        self.errors = by_hash([i for i in trained if i in wrong], salt)
-        self.seeds = by_hash([i for i in [*trained, *self.unseen] if i in wrong], salt)
-        mastered = {i: self.perplexity[i] for i in trained if i not in wrong}
-        self.quotas: Quotas = quotas(budget, len(self.unseen), len(self.errors), len(mastered), shares)
-        self.mastered = hardest(mastered, len(mastered))
-        self.placed = 0
-        self.rejected: Counter[str] = Counter()
-
-    def chosen(self, expanded: int) -> dict[str, Source]:
-        """What each kept sample stands in the next set for, in the set's order; mastered fill what expansion left."""
-        quota = self.quotas
-        mastered = self.mastered[: max(0, self.budget - quota.unseen - quota.error - expanded)]
-        chosen: dict[str, Source] = dict.fromkeys(self.errors[: quota.error], "error")
-        chosen |= dict.fromkeys(self.unseen[: quota.unseen], "unseen")
-        chosen |= dict.fromkeys(mastered, "mastered")
-        return chosen
-
-    def summary(self, expanded: int) -> dict[str, Any]:
-        """Counts for ``stage.json``."""
-        chosen = Counter(self.chosen(expanded).values())
-        total = chosen.total() + expanded
-        return {
-            "outcomes": dict(sorted(self.outcomes.items())),
-            "composition": {**dict(sorted(chosen.items())), "expanded": expanded},
-            "quotas": self.quotas.model_dump(),
-            "expansion_orders": self.placed,
-            "rejected": dict(sorted(self.rejected.items())),
-            "samples": total,
-            "shortfall": self.budget - total,
-        }
-
-
-def _expand(
-    stage: Stage,
-    plan: _Plan,
-    datasets: Sequence[Dataset],
-    answers: Rows[Prediction],
-    judge: Judge,
-    teacher: Teacher,
-    tools: Sequence[Tool],
-    axes: Sequence[Axis],
-    expansions: int,
-    seed: int,
-    round: int,
-    forbidden: frozenset[str],
-    workers: int,
-    report: Callable[[str, int, int], None] | None,
-) -> int:
-    """Write and admit expansions up to their quota; returns how many were admitted."""
-    repaired = {r.sample_id: r.new for r in Rows(stage.folder / RULINGS, Ruling, lambda r: r.sample_id) if r.new}
-
-    async def work(unit: tuple[str, str, Axis]) -> Sequence[Record]:
+    async def _write(self, rulings: Rows[Ruling], unit: tuple[str, str, Axis]) -> Sequence[Record]:
         order_key, sample_id, axis = unit
-        rng = unit_rng(seed, "expand", round, order_key)
-        sample = _pick(datasets, sample_id)
-        sample = sample.model_copy(update={"label": repaired.get(sample_id, sample.label)})
-        order = order_for(order_key, sample, next(answers.pick([sample_id])), axis, tools, rng)
-        written = await teacher.write(order, rng)
+        rng = unit_rng(self.seed, "expand", self.number, order_key)
+        seed = self.sample(sample_id).model_copy(update={"label": next(rulings.pick([sample_id])).new})
+        order = order_for(order_key, seed, self.answer(sample_id), axis, self.tools, rng)
+        written = await self.teacher.write(order, rng)
         if isinstance(written, Rejected):
             return [written]
         records: list[Record] = []
-        for new, truth in slice_dialogue(
-            written, order, stage="expand", round=round, source="expanded", teacher=teacher
-        ):
-            verdict = (await judge.judge(new.blind(), [new.label], rng))[0]
-            records += [Judgement(sample_id=new.id, verdict=verdict), new, *([truth] if truth else [])]
+        pairs = slice_dialogue(
+            written, order, stage="expand", round=self.number, source="expanded", teacher=self.teacher
+        )
+        for sample, truth in pairs:
+            verdict = (await self.judge.judge(sample.blind(), [sample.label], rng))[0]
+            records += [Judgement(sample_id=sample.id, verdict=verdict), sample, *([truth] if truth else [])]
         return records
 
-    admission = Admission(rules=RULES, forbidden=forbidden)
-    for data in datasets:
-        for sample in data:
-            admission.remember(sample)
-    waiting = plan_expansions(plan.seeds, axes, expansions)
-    admitted = 0
-    with stage.writing("expanded.jsonl", TRUTH, JUDGEMENTS, REJECTED) as append:
-        while admitted < plan.quotas.expanded:
-            units = {u[0]: u for u in (next(waiting, None) for _ in range(plan.quotas.expanded - admitted)) if u}
-            if not units:
-                break
-            plan.placed += len(units)
-            mapped = stage.map(
-                units, work, concurrent(workers), (Sample, Truth, Judgement), _step(report, "expand")
-            )
-            for _, records in mapped:
-                admitted += _admit(records, admission, append, plan.rejected)
-    return admitted
+    # --- compose ---
+
+    def compose(self, stage: Stage, plan: Plan, rulings: Rows[Ruling], expanded: int) -> None:
+        """Write the next training set: kept samples under their ruled labels, then the expansions."""
+        stage.write(DATASET, chain(self._kept(plan, rulings, expanded), Dataset(stage.folder / EXPANDED)))
+
+    def _kept(self, plan: Plan, rulings: Rows[Ruling], expanded: int) -> Iterator[Sample]:
+        for sample_id, source in plan.chosen(expanded).items():
+            sample = self.sample(sample_id)
+            if sample_id in plan.relabelled:
+                sample = sample.model_copy(update={"label": next(rulings.pick([sample_id])).new})
+            yield sample.model_copy(update={"source": source})
 
 
 def _admit(
@@ -299,7 +277,7 @@ def _admit(
         elif isinstance(record, Sample):
             refusal = check_verdict(record, verdicts[record.id]) or admission.admit(record)
             if refusal is None:
-                append["expanded.jsonl"](record)
+                append[EXPANDED](record)
                 admitted.add(record.id)
         elif isinstance(record, Truth) and record.sample_id in admitted:
             append[TRUTH](record)
@@ -307,26 +285,3 @@ def _admit(
             append[REJECTED](refusal)
             rejected[refusal.reason] += 1
     return len(admitted)
-
-
-def _compose(stage: Stage, plan: _Plan, rulings: Rows[Ruling], datasets: Sequence[Dataset], expanded: int) -> None:
-    """Write the next training set: kept samples under their ruled labels, then the expansions."""
-
-    def rows() -> Iterator[Sample]:
-        for sample_id, source in plan.chosen(expanded).items():
-            sample = _pick(datasets, sample_id)
-            label = next(rulings.pick([sample_id])).new if sample_id in plan.relabelled else sample.label
-            yield sample.model_copy(update={"label": label, "source": source})
-        yield from Dataset(stage.folder / "expanded.jsonl")
-
-    stage.write(DATASET, rows())
-
-
-def _pick(datasets: Sequence[Dataset], sample_id: str) -> Sample:
-    return next(next(data.pick([sample_id])) for data in datasets if sample_id in data)
-
-
-def _step(
-    report: Callable[[str, int, int], None] | None, step: str
-) -> Callable[[int, int], None] | None:
-    return (lambda done, total: report(step, done, total)) if report else None
