@@ -33,9 +33,10 @@ from functools import cached_property
 from typing import Any
 
 from sloop.calls.schema import call_errors
+from sloop.teachers.filling import fill
 from sloop.teachers.inspection import Held, Inspection, Thresholds, schema_of, ungrounded
 from sloop.teachers.reading import ARTICLES, DENIALS, LINKS, PLACEHOLDERS, STOP, find, read, tokens
-from sloop.teachers.relevance import Profile, Slot, Weights, cued, evidence, fill, material, profile, rarity, shape
+from sloop.teachers.relevance import Profile, Slot, Weights, cued, evidence, material, profile, rarity, shape
 from sloop.teachers.surface import leaves, surface_forms
 from sloop.types import Label, Sample, canonical_json
 
@@ -45,6 +46,7 @@ _EMPTY_WORDS = LINKS | ARTICLES | PLACEHOLDERS | _OBJECTS | _SUBJECTS | {"please
 _NEGATIVE = frozenset(["avoid", "no", "not", "exclude", "without", "disable", "skip", "hide", "ignore"])
 """Words that turn a parameter's name around: ``avoid_tolls`` is true where tolls are denied."""
 _LONE_OPERATOR = re.compile(r"^[*/=)]\s|[-+*/=(]$")
+_ENDS = frozenset(",.;!?")
 _LIST_MARKS = frozenset({",", "and"})
 
 
@@ -146,7 +148,7 @@ class Question:
                 at = found[0] + 1
                 place = range(*found)
                 apart = seen.covered.isdisjoint(place)
-                rank = (not self._splits(place), apart, cued(slot, self.reading, *found), len(place), -at)
+                rank = (not self._splits(place), apart, cued(slot, self.reading, *found, opening=True), len(place), -at)
                 if best is None or rank > best[0]:
                     best = (rank, place)
         place = best[1] if best else range(0)
@@ -171,9 +173,13 @@ class Question:
         if not cues:
             return
         clauses = [reading.clause(k) for k in cues]
-        around = max(clauses, key=lambda clause: len({reading.stems[k] for k in clause} & names))
-        said = [k for k in around if reading.words[k] in ("true", "false", "yes")]
-        denied = any(reading.words[k] in DENIALS for k in around if k not in seen.covered)
+        literal = {k for clause in clauses for k in clause if reading.words[k] in ("true", "false", "yes")}
+        around = max(
+            clauses,
+            key=lambda clause: (len({reading.stems[k] for k in clause} & names), not literal.isdisjoint(clause)),
+        )
+        said = literal.intersection(around)
+        denied = any(reading.words[k] in DENIALS for k in said or around if k not in seen.covered)
         seen.covered.update(cues, said)
         if (said or not names & _NEGATIVE) and denied == held.value:
             seen.add("polarity", f"the request says the opposite of {held.slot.name}={held.value}", sure=True)
@@ -187,7 +193,8 @@ class Question:
         before, after = reading.word(place.start - 1), reading.word(place.stop)
         told = place.start in reading.told or before in LINKS or not before.isalnum()
         content = [word for word in words if word not in STOP]
-        goes_on = after.isalnum() and len(words) > 1
+        starts = len(words) > 1 and reading.span_at[place.start] < 0
+        goes_on = len(words) > 1 and reading.span_at[place.stop - 1] < 0 and after.isalnum()
         if len(words) == 1 and words[0] in _EMPTY_WORDS and not spanned:
             seen.add("boundary", f"{shown} is a function word", sure=True)
         elif {reading.stems[k] for k in place} <= held.slot.own and not _named(self, place):
@@ -198,7 +205,7 @@ class Question:
             seen.add("boundary", f"{shown} is cut at an operator", sure=True)
         elif told:
             return
-        elif len(words) > 1 and words[0] in LINKS:
+        elif starts and words[0] in LINKS:
             seen.add("boundary", f"{shown} begins with {words[0]!r}", sure=len(content) < 3)
         elif words[0] in _OBJECTS or not (content or spanned):
             seen.add("boundary", f"{shown} begins with {words[0]!r}", sure=False)
@@ -208,12 +215,12 @@ class Question:
             for other in seen.held[k + 1 :]:
                 if one.call != other.call or one.slot is other.slot or not _exchangeable(one, other):
                     continue
-                as_given = self._signs(one.slot, one) + self._signs(other.slot, other)
+                as_given = self._signs(one.slot, one, opening=True) + self._signs(other.slot, other, opening=True)
                 if self._signs(one.slot, other) + self._signs(other.slot, one) > as_given:
                     seen.add("exchange", f"{one.slot.name} and {other.slot.name} are swapped", sure=True)
 
-    def _signs(self, slot: Slot, held: Held) -> int:
-        return cued(slot, self.reading, held.place.start, held.place.stop)
+    def _signs(self, slot: Slot, held: Held, *, opening: bool = False) -> int:
+        return cued(slot, self.reading, held.place.start, held.place.stop, opening=opening)
 
     def _sharing(self, seen: Inspection, label: Label) -> None:
         for nth, call in enumerate(label.calls):
@@ -266,7 +273,8 @@ class Question:
     def _coverage(self, seen: Inspection, rest: _Rest) -> None:
         reading = self.reading
         for span in reading.spans:
-            spelled = span.look == "number" and not span.text[-1].isdigit() and reading.word(span.end) in STOP
+            spelled = span.look == "number" and span.text.isalpha()
+            spelled = spelled and (rest.known(span.start) or not rest.measures(span.end))
             known = span.look in ("name", "code") and span.start not in rest.unknown
             if seen.covered.isdisjoint(range(span.start, span.end)) and not spelled and not known:
                 seen.add("coverage", f"no argument holds {span.text!r}", sure=False)
@@ -277,8 +285,9 @@ class Question:
                 self._goes_on(seen, rest, held)
         open_ = any(slot.kind == "text" for _, slot in rest.unfilled)
         for k in sorted(rest.unknown):
-            linked = reading.word(reading.before(k)) in (LINKS | {":"}) - {"and", "or"}
-            alone = reading.word(k - 1) == "," and rest.unknown.issuperset(reading.clause(k))
+            linked = reading.word(reading.before(k)) in LINKS - {"and", "or"}
+            around = [j for j in reading.clause(k) if reading.weights[j] or reading.span_at[j] >= 0]
+            alone = reading.word(k - 1) in {",", ":"} and rest.unknown.issuperset(around)
             described = open_ and reading.word(k - 1) in ARTICLES and k + 1 in rest.outside
             if reading.span_at[k] < 0 and (linked or alone or described):
                 seen.add("coverage", f"no argument holds {reading.words[k]!r}", sure=False)
@@ -328,6 +337,15 @@ class _Rest:
     def unknown(self) -> frozenset[int]:
         """Words outside the values that no called tool's own words account for."""
         return frozenset(k for k in self.outside if all(material(tool, self._reading, k) for tool in self.tools))
+
+    def measures(self, k: int) -> bool:
+        """Whether word ``k`` may follow a number in words that is a value: a called tool says it, or it is the end."""
+        word = self._reading.word(k)
+        return not word or word in _ENDS or (word not in STOP and self.known(k))
+
+    def known(self, k: int) -> bool:
+        """Whether a called tool's own words say word ``k``."""
+        return any(self._reading.stems[k] in tool.weights for tool in self.tools)
 
 
 def _named(question: Question, place: range) -> bool:

@@ -54,7 +54,8 @@ _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u2212
 _MONTH = "|".join(f"{month[:3]}(?:{month[3:]})?" for month in MONTHS)
 _SPELLED = "|".join(sorted(ONES, key=len, reverse=True))
 _NUMBER = rf"(?:{'|'.join(TENS)})(?:[- ](?:{'|'.join(ONES[1:10])}))?|one hundred|{_SPELLED}"
-_CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]\.?m\b\.?)?|\d{1,2}\s?[ap]\.?m\b\.?|\b(?:noon|midnight)\b"
+_HALF = r"\s?(?:[ap]m\b|[ap]\.m\.)"
+_CLOCK = rf"\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:{_HALF})?|\d{{1,2}}{_HALF}|\b(?:noon|midnight)\b"
 _SPANS: tuple[tuple[Look, re.Pattern[str]], ...] = (
     ("quoted", re.compile(r"\"[^\"]+\"|(?<!\w)'[^']+'(?!\w)")),
     ("code", re.compile(r"\S+@\w[\w.-]*\w|https?://\S*[\w/]|(?<!\w)/[\w./-]+")),
@@ -75,7 +76,7 @@ _SPANS: tuple[tuple[Look, re.Pattern[str]], ...] = (
         ),
     ),
     ("number", re.compile(rf"(?<![\w.])-?\d+(?:[.,]\d+)*|\b(?:{_NUMBER})\b", re.IGNORECASE)),
-    ("code", re.compile(r"\b[A-Z]{2,}\b")),
+    ("code", re.compile(r"\b[A-Z]{2,}\b|\b[A-Za-z]*[a-z][A-Z][A-Za-z]*\b")),
     ("name", re.compile(r"\b[A-Z][^\W\d_]*[a-z][^\W\d_]*(?: [A-Z][^\W\d_]*[a-z][^\W\d_]*)*\b")),
 )
 """In the order in which they claim words."""

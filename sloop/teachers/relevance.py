@@ -1,8 +1,7 @@
 """Which offered tool a request asks for, from the tools' own words, and what could fill its parameters.
 
 A tool is read once per content (`profile`): the stems of its name, description and parameters, each weighted by where
-it stands, and its parameters as slots. `evidence` weighs the words of a request that a tool accounts for; `fill` asks,
-without a call in hand, whether the request could fill the required slots and what would be left over; `cued` asks
+it stands, and its parameters as slots. `evidence` weighs the words of a request that a tool accounts for; `cued` asks
 whether the words around a value ("from ...", "... minutes") point to a slot.
 """
 
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from sloop.teachers.reading import LINKS, PLACEHOLDERS, STOP, Reading, Span, find, stem, tokens
+from sloop.teachers.reading import LINKS, STOP, Reading, stem, tokens
 from sloop.teachers.surface import surface_forms
 from sloop.types import Tool, canonical_json
 
@@ -109,25 +108,6 @@ class Weights:
     parameter: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """A tool held against a request, without a call."""
-
-    evidence: float
-    """Weight of the wording that the tool accounts for."""
-    loose: float
-    """Weight of what it does not: other words, and values for which it has no slot."""
-    fillable: bool | None
-    """Whether every required slot finds a value; None where words alone cannot say."""
-    missing: tuple[str, ...]
-    """Required slots that find none."""
-
-    @property
-    def share(self) -> float:
-        """Evidence over all that was said; 0 where nothing speaks for the tool."""
-        return self.evidence / (self.evidence + self.loose) if self.evidence else 0.0
-
-
 def profile(tool: Tool, weights: Weights) -> Profile:
     """Read a tool; made once per content."""
     return _profile(tool.name, tool.description, canonical_json(tool.parameters), weights)
@@ -150,33 +130,41 @@ def evidence(tool: Profile, reading: Reading, rare: Mapping[str, float], indices
     return sum(found.values())
 
 
-def cued(slot: Slot, reading: Reading, start: int, end: int) -> int:
+def cued(slot: Slot, reading: Reading, start: int, end: int, *, opening: bool) -> int:
     """How many signs around a value (words ``start`` to ``end``) point to a slot.
 
     The word before it is a link that speaks for such a parameter, or a number that it measures (for a "from"); the
     words beside it are of the parameter's name (all of them count twice); it has a capital as such values have.
+
+    Args:
+        slot: the parameter.
+        reading: the request.
+        start: the value's first word.
+        end: the word after its last.
+        opening: whether the first word of a clause, which as a rule is its verb ("text Ann"), may name a parameter.
     """
     before = reading.before(start)
     span = reading.span(before) if before >= 0 else None
     signs = int(bool(CUES.get(reading.word(before), frozenset()) & (slot.own | slot.stems)))
     signs += span is not None and span.look == "number" and "from" in slot.own
     names = slot.own - STOP
-    beside = names & {reading.stems[k] for k in _beside(reading, start, end)}
+    beside = names & {reading.stems[k] for k in besides(reading, start, end, opening=opening)}
     signs += bool(beside) + (beside == names)
     look = reading.span(start)
     return signs + (look is not None and look.look == "name" and bool(_PROPER & slot.stems))
 
 
-def _beside(reading: Reading, start: int, end: int) -> Iterator[int]:
+def besides(reading: Reading, start: int, end: int, *, opening: bool = False) -> Iterator[int]:
     """Words next to a value that may name it: "page limit is 12", "12 as page limit", "12 minutes"."""
-    for k, step in ((start - 1, -1), (end, 1)):
+    for edge, step in ((start - 1, -1), (end, 1)):
+        k = edge
         while reading.word(k) in _COPULAS:
             k += step
         for nth in range(_LABEL):
             word = reading.word(k)
             if not word.isalpha() or reading.span_at[k] >= 0 or word == "and" or (nth == 0 and word in LINKS):
                 break
-            if step > 0 or not reading.opens(k):
+            if opening or step > 0 or reading.word(edge) in _COPULAS or not reading.opens(k):
                 yield k
             k += step
 
@@ -194,70 +182,6 @@ def shape(text: str) -> frozenset[str]:
     return frozenset(kinds)
 
 
-def fill(tool: Profile, reading: Reading, rare: Mapping[str, float]) -> Fill:
-    """Hold a tool against a request: what fills its slots, and what is left over.
-
-    Numbers, dates, times and codes fill slots of their kind; names, quotations and words that the tool does not have
-    fill those that take any text, as does a value that no other slot takes.
-    """
-    free = set(range(len(reading.words)))
-    spans = list(reading.spans)
-    missing: list[str] = []
-    unsure = False
-    bonus = 0.0
-    slots = sorted(tool.slots, key=lambda slot: not slot.required)
-    for slot in slots:
-        if slot.kind in ("number", "date", "time", "pattern"):
-            found = next((span for span in spans if _suits(slot, span)), None)
-            if found:
-                spans.remove(found)
-                free -= set(range(found.start, found.end))
-                bonus += 0.25 * (slot.kind == "pattern")
-            elif slot.required:
-                missing.append(slot.name)
-        elif slot.kind == "enum":
-            place = next((at for form in slot.members if (at := find(form, reading.words))), None)
-            if place:
-                free -= set(range(*place))
-                spans = [span for span in spans if not place[0] <= span.start < place[1]]
-            elif slot.required:
-                unsure = True
-    least, chunks = _chunks(tool, reading, free)
-    texts = [slot for slot in slots if slot.kind == "text"]
-    for slot in [slot for slot in texts if not slot.required]:
-        mine = next(
-            (
-                c
-                for c in chunks
-                if _claims(slot, reading, c) and not any(_claims(s, reading, c) for s in texts if s.required)
-            ),
-            None,
-        )
-        if mine:
-            chunks.remove(mine)
-            texts.remove(slot)
-            least = min(least, len(chunks))
-    needed = [slot.name for slot in texts if slot.required]
-    values = [span for span in spans if span.look in ("number", "date", "time")]
-    spare = len(values) if len(chunks) < len(needed) else 0
-    if len(chunks) + spare < len(needed):
-        missing += needed[len(chunks) + spare :]
-    unsure = unsure or least < len(needed) <= len(chunks) + spare
-    unsure = unsure or (bool(needed) and any(reading.words[k] in PLACEHOLDERS for k in free))
-    roles = {
-        link for slot in texts if slot.required for link in ("from", "to") if link in slot.own or CUES[link] & slot.own
-    }
-    if roles == {"from", "to"} and roles <= {reading.words[k] for k in free}:
-        bonus += 0.5
-    room = len(reading.words) if any(slot.many for slot in texts) else len(texts)
-    chunks.sort(key=len, reverse=True)
-    loose = float(max(0, len(values) - max(0, room - len(chunks))))
-    for chunk in chunks[room:]:
-        loose += sum(max(reading.weights[k], float(reading.span_at[k] >= 0)) for k in chunk)
-    fillable = False if missing else None if unsure else True
-    return Fill(evidence(tool, reading, rare, free) + bonus, loose, fillable, tuple(missing))
-
-
 def material(tool: Profile, reading: Reading, k: int) -> bool:
     """Whether a word that no value holds could be (part of) one: the tool's own words do not account for it."""
     span = reading.span(k)
@@ -267,44 +191,6 @@ def material(tool: Profile, reading: Reading, k: int) -> bool:
         return span.look in ("name", "quoted") or (span.look == "code" and not known)
     known = reading.stems[k] in tool.weights and reading.stems[k] not in tool.examples
     return reading.weights[k] > 0 and not known and (reading.weights[k] == 1.0 or k in reading.told)
-
-
-def _chunks(tool: Profile, reading: Reading, free: set[int]) -> tuple[int, list[list[int]]]:
-    """Runs of words that could be values of free text: how many there are at least, and the runs (at most).
-
-    An unknown word that opens a clause may as well be its verb, and two runs of plain words may be one value.
-    """
-    chunks: list[list[int]] = []
-    hard = 0
-    soft = False
-    for k in sorted(free):
-        told = k in reading.told and reading.words[k].isalpha() and reading.words[k] not in LINKS
-        if not (material(tool, reading, k) or told):
-            continue
-        span = reading.span(k)
-        last = chunks[-1][-1] if chunks else -1
-        between = range(last + 1, k)
-        joined = all(j in free and reading.words[j].isalnum() and reading.words[j] not in LINKS for j in between)
-        if chunks and joined and (last == k - 1 or span is None):
-            chunks[-1].append(k)
-        else:
-            chunks.append([k])
-            hard += span is not None
-        soft = soft or told or not reading.opens(k) or reading.word(reading.before(k)) in LINKS
-    return max(hard, int(soft)), chunks
-
-
-def _claims(slot: Slot, reading: Reading, chunk: Sequence[int]) -> bool:
-    """Whether the words around a run of words name this slot."""
-    link = reading.word(reading.before(chunk[0]))
-    near = {reading.stems[k] for k in _beside(reading, chunk[0], chunk[-1] + 1)}
-    return bool(CUES.get(link, frozenset()) & slot.own) or bool(near & (slot.own - STOP))
-
-
-def _suits(slot: Slot, span: Span) -> bool:
-    if slot.pattern is not None:
-        return slot.pattern.search(span.text) is not None
-    return slot.kind == span.look
 
 
 @lru_cache(maxsize=8192)
