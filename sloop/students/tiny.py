@@ -1,12 +1,12 @@
 """Checkpoint 0 from scratch: a model of under a million weights, and a tokenizer cut to the seed pool.
 
-What makes so small a model learn tool calls in a minute of two CPU cores is mostly its tokenizer and its prompt:
+Its tokenizer and its prompt are made for a minute of two CPU cores:
 
 - Frequent words of the pool (templates, names of tools and parameters, JSON glue) are one token each. Every other
   word is spelled byte by byte, so that a value never seen before is copied like any other, and any text round-trips.
+  Pieces between a byte and a word made copying unseen values much worse.
 - A space and a digit are tokens of their own, so that a value has the same tokens in the request and in the answer.
-- The tools stand between the last user message and the answer: each name can look back at the request and
-  see whether it is wanted, and the answer has only to find the one that is (or that none is, and refuse).
+- The tools stand between the last user message and the answer; before the request they did as well.
 """
 
 from __future__ import annotations
