@@ -22,7 +22,7 @@ from sloop.types import Sample, Tool
 
 FOLDER = Path(__file__).parent / "data" / "sloop_bench"
 CALLS = {"single": 0.8, "parallel": 0.2}
-SIZES = {"v1": 300, "dev": 150}
+SIZES = {"v1": 250, "dev": 150}
 """Samples in a slice."""
 SEEDS = {"v1": 990_001, "dev": 880_001}
 
@@ -62,7 +62,9 @@ def make(part: str, size: int, seed: int, out: Path) -> list[Sample]:
             if kept < size and sample.request not in seen:
                 seen.add(sample.request)
                 group = f"bench-{name}-{sample.id[:12]}"
-                samples.append(sample.model_copy(update={"slice": name, "group": group, "lineage": type(sample.lineage)()}))
+                samples.append(
+                    sample.model_copy(update={"slice": name, "group": group, "lineage": type(sample.lineage)()})
+                )
                 kept += 1
         if kept < size * 0.5:
             raise SystemExit(f"slice {name}: only {kept} distinct requests of {size}; {len(everything)} tools")
@@ -75,7 +77,7 @@ class Only(RandomSampler):
     def __init__(self, names: set[str]) -> None:
         self.names = sorted(names)
 
-    def wanted(self, tools, rng):  # noqa: ANN001, ANN201
+    def wanted(self, tools, rng):
         """Endless stream of those tools."""
         return super().wanted([tool for tool in tools if tool.name in self.names], rng)
 

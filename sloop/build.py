@@ -68,12 +68,17 @@ def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> 
     try:
         if issubclass(cls, BaseModel):
             component = cls.model_validate(arguments)
+        elif cls.__init__ is object.__init__:  # nothing to give: a plain function says so in the same words
+            validate_call(_takes_nothing)(**arguments)
         else:
             validate_call(config=ConfigDict(arbitrary_types_allowed=True))(component.__init__)(**arguments)
     except ValidationError as error:
         raise UserError(_complaint(error, cls, path)) from error
     object.__setattr__(component, _SPEC, dict(spec))
     return component
+
+
+def _takes_nothing() -> None: ...
 
 
 def _find(target: str, path: str) -> type:

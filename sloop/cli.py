@@ -98,13 +98,15 @@ def _terminate(signum: int, frame: object) -> NoReturn:
 def _hydra(stage: str, rest: Sequence[str]) -> None:
     """Compose the configuration and run the stage, once or as a sweep."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who say them in one line
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from sloop.types import UserError
 
-    sys.argv = ["sloop", f"stage={stage}", *rest]
+    sweep = [flag for flag in rest if flag in ("-m", "--multirun")]  # first: argparse takes overrides in one piece
+    sys.argv = ["sloop", *sweep, f"stage={stage}", *(word for word in rest if word not in sweep)]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -199,8 +201,8 @@ class SweepCallback:
         from sloop.cite import sweep_record
         from sloop.run import parse_config
 
-        plain: Any = OmegaConf.to_container(config, resolve=True)
-        plain.pop("hydra", None)
+        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        plain: Any = OmegaConf.to_container(ours, resolve=True)
         settings = parse_config(plain)
         record = sweep_record(settings.name, settings.stage)
         os.environ[SWEEP_VARIABLE] = record["id"]
@@ -211,6 +213,11 @@ class SweepCallback:
             tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
             tracker.sweep(record)
         SweepCallback._open = (tracker, {**record, "outputs": settings.paths.outputs, "stage": settings.stage})
+
+    def _ignore(self, *_: Any, **__: Any) -> None:
+        """Hydra calls every hook that it has."""
+
+    on_run_start = on_run_end = on_job_start = on_job_end = on_multirun_end = on_compose_config = _ignore
 
     @classmethod
     def close(cls) -> None:

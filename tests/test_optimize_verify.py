@@ -74,10 +74,14 @@ def test_an_agreed_label_that_is_wrong_leaves_the_data():
     assert (ruling.outcome, ruling.new, ruling.verdict_prediction) == ("BOTH_WRONG", None, None)
 
 
-@pytest.mark.parametrize("verdict", [RIGHT, UNKNOWN])
-def test_an_agreed_label_stays_unless_it_is_called_wrong(verdict):
-    ruling = rule_agreement(SAMPLE, verdict)
-    assert (ruling.outcome, ruling.new, ruling.verdict_label) == ("BOTH_CORRECT", OLD, verdict)
+def test_an_agreed_label_stays_where_it_is_called_right():
+    ruling = rule_agreement(SAMPLE, RIGHT)
+    assert (ruling.outcome, ruling.new, ruling.verdict_label) == ("BOTH_CORRECT", OLD, RIGHT)
+
+
+def test_an_agreed_label_that_the_judge_cannot_tell_leaves_the_data():
+    ruling = rule_agreement(SAMPLE, UNKNOWN)
+    assert (ruling.outcome, ruling.new, ruling.verdict_label) == ("ABSTAIN", None, UNKNOWN)
 
 
 def test_a_sample_without_label_cannot_be_ruled_on():

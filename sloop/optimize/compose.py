@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from sloop.types import Record, Ruling, Source, UserError, digest
+
+T = TypeVar("T")
 
 
 class Quotas(Record):
@@ -32,10 +34,13 @@ class Shares(Record):
     """Most of the budget that expansions may take, unless there is nothing else to fill it with."""
     expansions: int
     """Most new samples for each error seed."""
+    no_call: float
+    """Most of the error seeds, and of the expansions, whose label does not call: a student that fails to refuse has
+    many such errors, and a set full of refusals teaches it to refuse everything."""
 
     def check(self) -> None:
         """Raise a `UserError` where the shares cannot be met."""
-        for name in ("unseen", "unseen_decay", "error", "expanded"):
+        for name in ("unseen", "unseen_decay", "error", "expanded", "no_call"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise UserError(f"optimize.shares.{name}={value}: give a share from 0 to 1.")
         if (total := self.unseen + self.error + self.expanded) > 1:
@@ -74,6 +79,24 @@ def by_hash(ids: Sequence[str], salt: str) -> list[str]:
     return sorted(ids, key=lambda sample_id: digest([salt, sample_id]))
 
 
+def balanced(items: Iterable[T], is_no_call: Callable[[T], bool], share: float) -> Iterator[T]:
+    """The items, those without a call kept back so that they are never more than ``share`` of what has come.
+
+    What is still kept back at the end does not come at all.
+    """
+    waiting: deque[T] = deque()
+    count = no_calls = 0
+    for item in items:
+        if is_no_call(item):
+            waiting.append(item)
+        else:
+            count += 1
+            yield item
+        while waiting and no_calls + 1 <= share * (count + 1):
+            count, no_calls = count + 1, no_calls + 1
+            yield waiting.popleft()
+
+
 def hardest(perplexity: Mapping[str, float | None], count: int) -> list[str]:
     """The ``count`` ids of highest perplexity; those without a measured one come last."""
     return sorted(perplexity, key=lambda i: (perplexity[i] is None, -(perplexity[i] or 0.0), i))[:count]
@@ -108,6 +131,7 @@ class Plan:
         self.relabelled: set[str] = set()
         self.placed = 0
         self.rejected: Counter[str] = Counter()
+        self.no_call: set[str] = set()
         leaving: set[str] = set()
         failed: set[str] = set()
         for ruling in rulings:
@@ -117,11 +141,14 @@ class Plan:
                 leaving.add(ruling.sample_id)
             elif ruling.outcome in ("PRED_WRONG", "LABEL_WRONG"):
                 failed.add(ruling.sample_id)
+                if not ruling.new.calls:
+                    self.no_call.add(ruling.sample_id)
             if ruling.outcome == "LABEL_WRONG":
                 self.relabelled.add(ruling.sample_id)
         kept = [i for i in trained if i not in leaving]
         self.unseen = [i for i in unseen if i not in leaving]
-        self.errors = by_hash([i for i in kept if i in failed], salt)
+        errors = by_hash([i for i in kept if i in failed], salt)
+        self.errors = list(balanced(errors, self.no_call.__contains__, shares.no_call))
         self.seeds = by_hash([i for i in [*kept, *self.unseen] if i in failed], salt)
         mastered = {i: perplexity.get(i) for i in kept if i not in failed}
         self.mastered = hardest(mastered, len(mastered))

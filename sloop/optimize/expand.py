@@ -28,7 +28,8 @@ def order_for(
     """The order that expands one seed along one axis.
 
     ``values`` and ``phrasing`` keep the tools on offer; ``tools`` replaces those that the label does not call;
-    ``contrast`` offers anything but the tools that the label calls.
+    ``contrast`` offers anything but the tools that the label calls. Where the label calls nothing, ``tools`` and
+    ``contrast`` leave one of the offered tools out: another tool might be the very one that the request wants.
 
     Args:
         key: of the order.
@@ -41,7 +42,9 @@ def order_for(
     called = {call.name for call in seed.label.calls} if seed.label else set()
     wanted = tuple(tool for tool in seed.tools if tool.name in called)
     offered = list(seed.tools)
-    if axis in ("tools", "contrast"):
+    if axis in ("tools", "contrast") and not called:
+        offered = rng.sample(offered, max(1, len(offered) - 1))
+    elif axis in ("tools", "contrast"):
         drawn = rng.sample(list(tools), min(len(offered) + len(called), len(tools)))
         others = [tool for tool in drawn if tool.name not in called]
         kept = list(wanted) if axis == "tools" else []

@@ -15,7 +15,7 @@ from sloop.build import describe
 from sloop.calls.match import strict
 from sloop.executor import Executor, concurrent
 from sloop.gen import slice_dialogue, unit_rng
-from sloop.optimize.compose import Plan, Shares
+from sloop.optimize.compose import Plan, Shares, balanced
 from sloop.optimize.expand import order_for, plan_expansions
 from sloop.optimize.verify import rule, rule_agreement
 from sloop.store import Dataset, Rows, Stage, predictions_at, stage_key
@@ -219,7 +219,12 @@ class _Round:
             for sample in data:
                 admission.remember(sample)
         work = partial(self._write, rulings)
-        waiting = plan_expansions(plan.seeds, self.settings.axes, self.settings.shares.expansions)
+        shares = self.settings.shares
+        waiting = balanced(
+            plan_expansions(plan.seeds, self.settings.axes, shares.expansions),
+            lambda order: order[2] == "contrast" or order[1] in plan.no_call,
+            shares.no_call,
+        )
         quota, admitted = plan.quotas.expanded, 0
         with stage.writing(EXPANDED, TRUTH, JUDGEMENTS, REJECTED) as append:
             while admitted < quota and (orders := list(islice(waiting, quota - admitted))):

@@ -47,20 +47,21 @@ def rule(sample: Sample, prediction: Prediction, verdict_label: Verdict, verdict
 def rule_agreement(sample: Sample, verdict_label: Verdict) -> Ruling:
     """The ruling on a sample on which student and label agree; the judge was asked about that one answer.
 
-    Wrong: BOTH_WRONG, the sample leaves (a wrong label that the student has learnt by heart). Right, or the judge
-    cannot tell: BOTH_CORRECT, the label stays, for the student is a second witness. ABSTAIN is for disagreements alone;
-    a verdict of None stays visible in ``verdict_label``. ``verdict_prediction`` is None: there was no second answer.
+    Right: BOTH_CORRECT, the label stays. Wrong: BOTH_WRONG, the sample leaves (a wrong label that the student has
+    learnt by heart). Cannot tell: ABSTAIN, the sample leaves too: of what is left undecided after student and label
+    agree, memorised wrong labels are a large part, and a choice by high perplexity would pick just these.
+    ``verdict_prediction`` is None: there was no second answer.
 
     Raises:
         ValueError: the sample has no label.
     """
     old = _label(sample)
-    wrong = verdict_label.correct is False
+    outcomes: dict[bool | None, Outcome] = {True: "BOTH_CORRECT", False: "BOTH_WRONG", None: "ABSTAIN"}
     return Ruling(
         sample_id=sample.id,
-        outcome="BOTH_WRONG" if wrong else "BOTH_CORRECT",
+        outcome=outcomes[verdict_label.correct],
         old=old,
-        new=None if wrong else old,
+        new=old if verdict_label.correct else None,
         verdict_label=verdict_label,
         verdict_prediction=None,
     )
