@@ -156,7 +156,7 @@ def judge_quality(rulings: Iterable[Ruling], answers: Iterable[Prediction], trut
         ruling = judged.get(answer.sample_id)
         if ruling is None:
             continue
-        agreed = ruling.verdict_prediction is None and ruling.outcome != "ABSTAIN"
+        agreed = ruling.verdict_prediction is None and ruling.verdict_label is not None
         rows[agreed].append(_judged(ruling, answer, truths, agreed))
     return [
         *_class_scores(rows[False], CLASSES, "judge/"),
@@ -223,8 +223,6 @@ def _judged(ruling: Ruling, answer: Prediction, truths: Truths, agreed: bool) ->
         else:
             true = "LABEL_WRONG" if prediction else "BOTH_WRONG"
     told = ruling.outcome != "ABSTAIN"
-    if agreed:
-        told = ruling.verdict_label is not None and ruling.verdict_label.correct is not None
     return _Judged(truths.group(ruling.sample_id), ruling.outcome if told else None, true)
 
 
