@@ -1,0 +1,49 @@
+"""Probe samples a second: batched against one by one, the same answers, the same process.
+
+usage: python benchmarks/bench_probe.py CHECKPOINT [samples]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+from sloop.evaluate.benchmarks import SampleBenchmark
+from sloop.probe import prompt_size
+from sloop.store import checkpoint_at
+from sloop.students.local import LocalStudent
+from sloop.types import Decode
+
+SIZES = (1, 8, 64, 128)
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 256
+    benchmark = SampleBenchmark(name="sloop_dev", path="sloop_bench/dev.jsonl.gz")
+    samples = sorted(islice(benchmark.data, count), key=prompt_size)
+    student = LocalStudent(
+        name="bench", path=None, scratch=None, answer_format=None, threads=1, dtype="fp32", device="cpu"
+    )
+    student.load(checkpoint_at(Path(sys.argv[1])))
+    student.predict(samples[:8], Decode(max_tokens=110))
+    texts: dict[int, list[str]] = {}
+    speed: dict[int, float] = {}
+    for size in SIZES:
+        began = time.process_time()
+        texts[size] = [
+            answer.text
+            for start in range(0, len(samples), size)
+            for answer in student.predict(samples[start : start + size], Decode(max_tokens=110))
+        ]
+        speed[size] = len(samples) / (time.process_time() - began)
+        same = sum(a == b for a, b in zip(texts[1], texts[size], strict=True))
+        print(f"batch {size:>3}: {speed[size]:6.1f} samples per CPU second, {speed[size] / speed[1]:.1f}x one by one, "
+              f"{same} of {len(samples)} answers equal to one by one")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
