@@ -16,7 +16,7 @@ from rich.table import Table
 from sloop.cite import code_state
 from sloop.console import console, rounds_table
 from sloop.evaluate.stats import Comparison, compare_paired, compare_runs
-from sloop.runs import Run, find_run, find_runs
+from sloop.history import Run, find_run, find_runs
 from sloop.types import UserError
 
 

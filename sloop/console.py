@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from sloop.runs import RUN_FILE, Run, find_runs, metric_name
+from sloop.history import RUN_FILE, Run, find_runs, metric_name
 from sloop.store import STAGE_FILE, read_json
 from sloop.types import Rejected, Sample, Score
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, get_args, runtime_checkable
 
 from sloop.accept import Admission
 from sloop.build import describe
+from sloop.card import data_card
 from sloop.executor import concurrent
-from sloop.store import Dataset, Stage, stage_key
+from sloop.store import Dataset, Stage, read_rows, stage_key
 from sloop.teachers.base import Teacher
 from sloop.types import (
     Dialogue,
@@ -219,7 +221,8 @@ def gen(
     experiment: Path | None = None,
     report: Report | None = None,
 ) -> Stage:
-    """Write ``num_samples`` samples to ``out``: ``train.jsonl``, ``dev.jsonl``, ``truth.jsonl``, ``rejected.jsonl``.
+    """Write ``num_samples`` samples to ``out``: ``train.jsonl``, ``dev.jsonl``, ``truth.jsonl``, ``rejected.jsonl``,
+    ``card.md``.
 
     Args:
         tools: to write requests for.
@@ -295,15 +298,17 @@ def gen(
                             rejected[record.reason] += 1
                 if report:
                     report(counts["samples"], num_samples)
-        stage.finish(
-            {
-                "samples": counts.pop("samples"),
-                "kinds": {k.removeprefix("kind/"): v for k, v in sorted(counts.items())},
-                "rejected": dict(sorted(rejected.items())),
-                "orders": placed,
-                "shortfall": max(0, num_samples - sum(v for k, v in counts.items())),
-            }
-        )
+        made = counts.pop("samples")
+        summary = {
+            "samples": made,
+            "kinds": {k.removeprefix("kind/"): v for k, v in sorted(counts.items())},
+            "rejected": dict(sorted(rejected.items())),
+            "orders": placed,
+            "shortfall": num_samples - made,
+        }
+        written = chain.from_iterable(read_rows(out / name, Sample) for name in ("train.jsonl", "dev.jsonl"))
+        (out / "card.md").write_text(data_card(written, summary), encoding="utf-8")
+        stage.finish(summary)
     return stage
 
 

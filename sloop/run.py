@@ -20,7 +20,7 @@ from sloop.gen import GenSettings, Sampler, gen, preview
 from sloop.loop import Parts, Settings, Variant, loop
 from sloop.optimize.stage import OptimizeSettings, optimize
 from sloop.probe import probe
-from sloop.runs import RUN_FILE
+from sloop.history import RUN_FILE
 from sloop.store import Dataset, now, read_json, read_rows, write_json
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from sloop.runs import RUN_FILE, Run, metric_name
+from sloop.history import RUN_FILE, Run, metric_name
 from sloop.store import STAGE_FILE, read_json, write_json
 from sloop.train.stage import LOSS
 from sloop.types import Score, UserError, digest
