@@ -105,14 +105,19 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
 
     from sloop.types import UserError
 
-    sweep = [flag for flag in rest if flag in ("-m", "--multirun")]  # first: argparse takes overrides in one piece
-    sys.argv = ["sloop", *sweep, f"stage={stage}", *(word for word in rest if word not in sweep)]
+    # argparse takes overrides in one piece: they come first, then the options and their values.
+    overrides = [word for word in rest if _is_override(word)]
+    sys.argv = ["sloop", f"stage={stage}", *overrides, *(word for word in rest if not _is_override(word))]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_hydra_message(error)) from error
     finally:
         SweepCallback.close()
+
+
+def _is_override(word: str) -> bool:
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
 def conf_folder() -> Path:
@@ -137,7 +142,19 @@ def _hydra_message(error: Exception) -> str:
 
 
 def task(cfg: DictConfig) -> None:
-    """One job: plain data out of Hydra's hands, then `sloop.run`."""
+    """One job. A mistake ends a single run here, or Hydra would add a line; in a sweep that line names the job."""
+    from sloop.types import UserError
+
+    try:
+        _run(cfg)
+    except UserError as error:
+        if SWEEP_VARIABLE in os.environ:
+            raise
+        _fail(str(error))
+
+
+def _run(cfg: DictConfig) -> None:
+    """Plain data out of Hydra's hands, then `sloop.run`."""
     from omegaconf import OmegaConf
 
     from sloop.console import Progress, print_preview, print_run
@@ -148,7 +165,7 @@ def task(cfg: DictConfig) -> None:
     if config.preview:
         print_preview(preview_samples(config))
         return
-    overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("hydra")]
+    overrides = [word for word in sys.argv[1:] if _is_override(word) and not word.startswith("hydra")]
     tracked = _Tracking(config)
     with Progress() as progress:
         folder = execute(
@@ -195,7 +212,15 @@ class SweepCallback:
     def __init__(self, **_: Any) -> None: ...
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the sweep's run and pass its id down by the environment."""
+        """Make the sweep's run and pass its id down; Hydra would turn an error into a warning and go on."""
+        from sloop.types import UserError
+
+        try:
+            self._begin(config)
+        except UserError as error:
+            _fail(str(error))
+
+    def _begin(self, config: DictConfig) -> None:
         from omegaconf import OmegaConf
 
         from sloop.cite import sweep_record

@@ -17,10 +17,10 @@ from sloop.cite import config_hash, machine, run_record
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.stage import SCORES, evaluate
 from sloop.gen import GenSettings, Sampler, gen, preview
+from sloop.history import RUN_FILE
 from sloop.loop import Parts, Settings, Variant, loop
 from sloop.optimize.stage import OptimizeSettings, optimize
 from sloop.probe import probe
-from sloop.history import RUN_FILE
 from sloop.store import Dataset, now, read_json, read_rows, write_json
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher
