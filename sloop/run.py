@@ -176,7 +176,10 @@ class Builder:
     def trained(self, student: Student, data: Dataset, out: Path) -> Checkpoint:
         """The checkpoint that ``student.path`` names; a stage that answers does not make one."""
         if "path" in self.config.student and self.config.student["path"] is None:
-            raise UserError("student.path is missing: name the checkpoint, such as student.path=RUN/train/checkpoint")
+            raise UserError(
+                "student.path is missing: name the checkpoint, such as student=checkpoint "
+                "student.path=RUN/round_3/train/checkpoint"
+            )
         return self.checkpoint(student, data, out)
 
     def _build(self, group: str, kind: type[T]) -> T:
