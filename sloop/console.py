@@ -36,7 +36,7 @@ SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 def console() -> Console:
     """Standard output; wide enough for the tables where it is not a terminal."""
     made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=150)
+    return made if made.is_terminal else Console(highlight=False, width=170)
 
 
 class Progress:

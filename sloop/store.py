@@ -46,7 +46,9 @@ def open_text(path: Path, mode: Literal["r", "w"] = "r") -> IO[str]:
         return open(path, mode, encoding="utf-8", newline="\n")
     if mode == "r":
         return gzip.open(path, "rt", encoding="utf-8")
-    binary = gzip.GzipFile(filename="", mode="wb", fileobj=open(path, "wb"), mtime=0)  # noqa: SIM115
+    raw = open(path, "wb")  # noqa: SIM115
+    binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
+    binary.myfileobj = cast(Any, raw)  # closing the text closes the file, too
     return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8", newline="\n")
 
 
@@ -98,11 +100,14 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("a line must hold a JSON object")
                 row.pop("id", None)
-                yield kind.model_validate(row)
-            except (ValueError, AttributeError) as error:
+                record = kind.model_validate(row)
+            except ValueError as error:
                 reason = _first_reason(error)
                 raise UserError(f"{path}, line {number}, is not a {kind.__name__}: {reason}") from error
+            yield record
 
 
 def _first_reason(error: Exception) -> str:
@@ -507,16 +512,16 @@ class Stage:
             os.truncate(self._journal, good)
 
     def _link_from(self, link: Path) -> None:
-        """Take over a finished stage with the same key, as hard links."""
+        """Take over a finished stage with the same key, as hard links; one that has lost a file is made anew."""
         if not link.is_file() or self._experiment is None:
             return
         source = self._experiment / read_json(link)
         if source == self.folder or not (source / STAGE_FILE).is_file():
             return
-        if read_json(source / STAGE_FILE)["key"] != self.key:
+        manifest = read_json(source / STAGE_FILE)
+        if manifest["key"] != self.key or not all((source / name).is_file() for name in manifest["files"]):
             return
-        files = [name for name in read_json(source / STAGE_FILE)["files"] if (source / name).is_file()]
-        for name in [*files, STAGE_FILE]:
+        for name in [*manifest["files"], STAGE_FILE]:
             target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):

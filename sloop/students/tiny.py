@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from sloop.store import Dataset, checkpoint_at, write_json
 from sloop.types import Checkpoint, Sample, UserError
@@ -148,6 +149,7 @@ class TinySpec:
         tokenizer = self.tokenizer(data)
         model = self.model(tokenizer, seed)
         out.mkdir(parents=True, exist_ok=True)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         tokenizer.save_pretrained(out)
         model.save_pretrained(out)
         write_json(out / RECORD_FILE, {"format": ANSWER_FORMAT, "listing": self.listing})
