@@ -1,0 +1,402 @@
+"""Run files: rows and datasets, and stages that resume, repeat and are shared."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from sloop.executor import concurrent
+from sloop.store import (
+    Dataset,
+    Rows,
+    Stage,
+    checkpoint_at,
+    code_digest,
+    file_digest,
+    folder_digest,
+    from_datasets,
+    line_of,
+    open_text,
+    read_json,
+    read_rows,
+    stage_key,
+    to_datasets,
+    write_json,
+    write_rows,
+)
+from sloop.types import (
+    EnvSpec,
+    Label,
+    Lineage,
+    Message,
+    Rejected,
+    Sample,
+    Score,
+    Tool,
+    ToolCall,
+    UserError,
+    canonical_json,
+)
+
+
+def _tool(name, **properties):
+    return Tool(name=name, parameters={"type": "object", "properties": properties})
+
+
+TIMER = _tool("set_timer", minutes={"type": "integer", "minimum": 1})
+ROOM = _tool("heat_room", target={"type": "object", "properties": {"room": {"type": "string"}}})
+
+
+def _sample(number, value=None, tools=(TIMER, ROOM), **changes):
+    arguments = {"minutes": number} if value is None else value
+    return Sample(
+        tools=tools,
+        messages=(Message(role="user", content=f"request {number} – “é”\u2028"),),
+        label=Label(calls=(ToolCall(name="set_timer", arguments=arguments),)),
+        group=f"g{number}",
+        **changes,
+    )
+
+
+SAMPLES = [_sample(n) for n in range(5)]
+MIXED = [
+    _sample(1, {"minutes": 1}),
+    _sample(2, {"minutes": 1.0}, kind="single"),
+    _sample(3, {"target": {"room": "attic", "degrees": None}}, tools=(ROOM,), copies=2),
+    _sample(4, {"days": [1, 2.0, "x"], "on": True}, tools=(), env=EnvSpec(toolkit="bank", state={"a": [1.0, None]})),
+    _sample(5, {}, source="expanded", lineage=Lineage(stage="expand", round=2, parents=("p", "q"), axis="values")),
+    Sample(tools=(TIMER,), messages=(Message(role="tool", content="ok", tool_call_id="call_0"),), label=None),
+]
+
+
+def _dataset(path, samples):
+    write_rows(path, samples)
+    return Dataset(path)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "x.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path) == {"a": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["x.json"]
+
+
+def test_rows_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "x.jsonl"
+
+    def broken():
+        yield SAMPLES[0]
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        write_rows(path, broken())
+    assert not path.exists()
+
+
+def test_a_row_of_a_sample_begins_with_its_id():
+    assert line_of(SAMPLES[0]).startswith(f'{{"id": "{SAMPLES[0].id}"')
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
+def test_rows_come_back_equal_and_in_order(tmp_path, name):
+    assert write_rows(tmp_path / name, MIXED) == len(MIXED)
+    assert list(read_rows(tmp_path / name, Sample)) == MIXED
+
+
+def test_arguments_keep_1_and_1_0_apart_through_a_row(tmp_path):
+    data = _dataset(tmp_path / "x.jsonl", MIXED)
+    said = [canonical_json(s.label.calls[0].arguments) for s in data if s.label]
+    assert said[:2] == ['{"minutes":1}', '{"minutes":1.0}']
+
+
+@pytest.mark.filterwarnings("error")
+def test_gzipped_text_repeats_its_bytes_and_is_closed(tmp_path):
+    for name in ("a.gz", "b.gz"):
+        with open_text(tmp_path / name, "w") as file:
+            file.write("é\n")
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == "é\n".encode()
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"tools": []}', '{"tools": [], "messages": [], "nonsense": 1}'])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    path = tmp_path / "x.jsonl"
+    path.write_text(line_of(SAMPLES[0]) + line + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"x\.jsonl, line 2, is not a Sample"):
+        list(read_rows(path, Sample))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no such file: .*gone"):
+        Dataset(tmp_path / "gone.jsonl")
+
+
+def test_a_folder_digest_covers_names_and_bytes_but_no_sidecar(tmp_path):
+    (tmp_path / "a").write_text("1")
+    before = folder_digest(tmp_path)
+    (tmp_path / "sidecar").mkdir()
+    (tmp_path / "sidecar" / "clock").write_text("now")
+    (tmp_path / ".cache").write_text("x")
+    assert folder_digest(tmp_path) == before
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert folder_digest(tmp_path) != before
+
+
+def test_a_checkpoint_is_a_folder_with_config_json(tmp_path):
+    with pytest.raises(UserError, match="no checkpoint at"):
+        checkpoint_at(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert checkpoint_at(tmp_path).digest == folder_digest(tmp_path)
+
+
+# --- datasets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
+def test_samples_are_picked_in_the_order_asked_for(tmp_path, name):
+    data = _dataset(tmp_path / name, SAMPLES)
+    wanted = [SAMPLES[i].id for i in (3, 0, 3, 4)]
+    assert [s.id for s in data.pick(wanted)] == wanted
+
+
+def test_a_dataset_knows_its_ids_columns_and_size(tmp_path):
+    data = _dataset(tmp_path / "x.jsonl", SAMPLES)
+    assert len(data) == 5
+    assert data.ids() == [s.id for s in SAMPLES]
+    assert data.column("group") == ["g0", "g1", "g2", "g3", "g4"]
+    assert SAMPLES[2].id in data
+    assert "nonsense" not in data
+
+
+def test_a_repeated_id_is_an_error(tmp_path):
+    data = _dataset(tmp_path / "x.jsonl", [*SAMPLES, SAMPLES[1].model_copy(update={"label": None})])
+    with pytest.raises(UserError, match=f"{SAMPLES[1].id} twice"):
+        data.ids()
+
+
+def test_a_stated_digest_of_a_dataset_is_that_of_its_bytes(tmp_path):
+    data = _dataset(tmp_path / "x.jsonl", SAMPLES)
+    assert data.sha256 == file_digest(data.path)
+
+
+def test_samples_survive_hugging_face_datasets(tmp_path):
+    table = to_datasets(_dataset(tmp_path / "x.jsonl", MIXED))
+    back = list(from_datasets(table))
+    assert back == MIXED
+    assert [line_of(sample) for sample in back] == [line_of(sample) for sample in MIXED]
+
+
+def test_samples_survive_parquet(tmp_path):
+    import datasets
+
+    to_datasets(_dataset(tmp_path / "x.jsonl", MIXED)).to_parquet(str(tmp_path / "x.parquet"))
+    table = datasets.Dataset.from_parquet(str(tmp_path / "x.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert [line_of(sample) for sample in from_datasets(table)] == [line_of(sample) for sample in MIXED]
+
+
+# --- stages -------------------------------------------------------------------------------------------------------
+
+
+class _Work:
+    """Counts the units that it was asked for; fails on some."""
+
+    def __init__(self, failing=()):
+        self.asked = []
+        self.failing = failing
+
+    async def __call__(self, unit):
+        self.asked.append(unit)
+        if unit in self.failing:
+            raise RuntimeError(f"unit {unit}")
+        return [Score(name=f"s{unit}", value=unit, n=1)]
+
+
+UNITS = {f"k{n}": n for n in range(6)}
+KEY = {"stage": "test", "seed": 1}
+
+
+def _map(stage, work, units=UNITS, workers=1, **more):
+    return list(stage.map(units, work, concurrent(workers), (Score,), **more))
+
+
+def _run(folder, work, experiment=None, key=KEY, units=UNITS, workers=1):
+    with Stage(folder, key, experiment) as stage:
+        if not stage.done:
+            stage.write("scores.jsonl", (r for _, records in _map(stage, work, units, workers) for r in records))
+            (stage.sidecar / "clock").write_text("now")
+            stage.finish({"units": len(units)})
+    return stage
+
+
+def _interrupted(folder, work, owed):
+    """A stage whose process dies before the last ``owed`` units."""
+    done = dict(list(UNITS.items())[: len(UNITS) - owed])
+    with Stage(folder, KEY) as stage:
+        _map(stage, work, done)
+
+
+def test_a_stage_key_holds_name_code_and_parts():
+    assert stage_key("gen", seed=1) == {"stage": "gen", "code": code_digest(), "seed": 1}
+
+
+def test_units_come_back_in_their_own_order(tmp_path):
+    with Stage(tmp_path, KEY) as stage:
+        found = _map(stage, _Work(), workers=4)
+    assert [(key, records[0].value) for key, records in found] == [(key, float(n)) for key, n in UNITS.items()]
+
+
+def test_progress_is_told_of_every_unit(tmp_path):
+    told = []
+    with Stage(tmp_path, KEY) as stage:
+        _map(stage, _Work(), progress=lambda done, total: told.append((done, total)))
+    assert told == [(n, 6) for n in range(1, 7)]
+
+
+def test_only_owed_units_run_again(tmp_path):
+    _interrupted(tmp_path, _Work(), owed=2)
+    work = _Work()
+    assert _run(tmp_path, work).done
+    assert work.asked == [4, 5]
+
+
+def test_an_interrupted_stage_ends_with_the_same_bytes(tmp_path):
+    _interrupted(tmp_path / "a", _Work(), owed=3)
+    interrupted, whole = _run(tmp_path / "a", _Work()), _run(tmp_path / "b", _Work())
+    assert (interrupted.folder / "stage.json").read_bytes() == (whole.folder / "stage.json").read_bytes()
+
+
+@pytest.mark.parametrize("torn", [b'{"unit": "k3", "rec', b'{"unit": "k3", "records": []}'])
+def test_a_torn_last_line_is_dropped_counted_and_run_again(tmp_path, torn):
+    _interrupted(tmp_path, _Work(), owed=3)
+    with open(tmp_path / "journal.jsonl", "ab") as journal:
+        journal.write(torn)
+    work = _Work()
+    stage = _run(tmp_path, work)
+    assert work.asked == [3, 4, 5]
+    assert stage.torn_lines == 1
+    assert read_json(stage.sidecar / "times.json")["torn_lines"] == 1
+
+
+def test_a_finished_stage_has_no_journal_and_digests_its_files(tmp_path):
+    stage = _run(tmp_path, _Work())
+    assert not (tmp_path / "journal.jsonl").exists()
+    (name,) = stage.manifest["files"]
+    path = tmp_path / name
+    assert stage.manifest["files"][name] == {"bytes": path.stat().st_size, "rows": 6, "sha256": file_digest(path)}
+
+
+def test_a_sidecar_is_not_digested(tmp_path):
+    stage = _run(tmp_path, _Work())
+    assert (tmp_path / "sidecar" / "clock").is_file()
+    assert list(stage.manifest["files"]) == ["scores.jsonl"]
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path, workers):
+    one, many = _run(tmp_path / "a", _Work()), _run(tmp_path / "b", _Work(), workers=workers)
+    for name in ("scores.jsonl", "stage.json"):
+        assert (one.folder / name).read_bytes() == (many.folder / name).read_bytes()
+
+
+def test_a_finished_stage_is_not_run_again(tmp_path):
+    _run(tmp_path, _Work())
+    work = _Work()
+    assert _run(tmp_path, work).summary == {"units": 6}
+    assert work.asked == []
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_key_is_refused_and_its_differing_parts_are_named(tmp_path, finished):
+    if finished:
+        _run(tmp_path, _Work())
+    else:
+        _interrupted(tmp_path, _Work(), owed=2)
+    with pytest.raises(UserError, match=r"differing: color, seed\)"):
+        _run(tmp_path, _Work(), key={**KEY, "seed": 2, "color": "red"})
+
+
+def test_a_stage_with_the_same_key_elsewhere_in_the_experiment_is_linked(tmp_path):
+    first = _run(tmp_path / "a" / "x", _Work(), tmp_path)
+    work = _Work()
+    second = _run(tmp_path / "b" / "y", work, tmp_path)
+    assert work.asked == []
+    assert (second.folder / "stage.json").read_bytes() == (first.folder / "stage.json").read_bytes()
+    assert list(second.dataset("scores.jsonl").path.open()) == list(first.dataset("scores.jsonl").path.open())
+    assert read_json(second.sidecar / "linked.json") == {"from": str(first.folder)}
+
+
+def test_a_stage_under_another_key_is_not_linked(tmp_path):
+    _run(tmp_path / "a", _Work(), tmp_path)
+    work = _Work()
+    _run(tmp_path / "b", work, tmp_path, key={**KEY, "seed": 2})
+    assert len(work.asked) == 6
+
+
+def test_a_deleted_stage_is_not_linked(tmp_path):
+    first = _run(tmp_path / "a", _Work(), tmp_path)
+    (first.folder / "stage.json").unlink()
+    work = _Work()
+    _run(tmp_path / "b", work, tmp_path)
+    assert len(work.asked) == 6
+
+
+def test_a_stage_that_has_lost_a_file_is_not_linked(tmp_path):
+    first = _run(tmp_path / "a", _Work(), tmp_path)
+    (first.folder / "scores.jsonl").unlink()
+    second = _run(tmp_path / "b", _Work(), tmp_path)
+    assert len(second.dataset("scores.jsonl").path.read_text().splitlines()) == 6
+
+
+def test_a_unit_that_fails_is_recorded_and_counted(tmp_path):
+    with Stage(tmp_path, KEY) as stage:
+        found = dict(_map(stage, _Work(failing=[2])))
+    assert found["k2"] == [Rejected(key="k2", reason="failed:RuntimeError", detail="unit 2")]
+    assert stage.failures == {"failed:RuntimeError": 1}
+
+
+def test_too_many_failures_stop_the_stage_and_keep_what_is_finished(tmp_path):
+    with (
+        Stage(tmp_path, KEY) as stage,
+        pytest.raises(UserError, match=r"2 of 6 units failed, the last \(k4\) with failed:RuntimeError: unit 4"),
+    ):
+        _map(stage, _Work(failing=[2, 4]))
+    work = _Work()
+    _run(tmp_path, work)
+    assert work.asked == [4, 5]
+
+
+def test_a_mistake_of_the_readers_is_not_taken_for_a_failure_of_one_unit(tmp_path):
+    async def work(unit):
+        raise UserError("no key")
+
+    with Stage(tmp_path, KEY) as stage, pytest.raises(UserError, match="no key"):
+        _map(stage, work)
+
+
+def test_a_file_whose_writing_fails_does_not_appear(tmp_path):
+    def killed():
+        yield SAMPLES[0]
+        raise RuntimeError("killed")
+
+    with Stage(tmp_path, KEY) as stage:
+        with pytest.raises(RuntimeError):
+            stage.write("x.jsonl", killed())
+        assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_rows_of_any_record_are_known_by_their_key(tmp_path):
+    write_rows(tmp_path / "x.jsonl", [Score(name="a", value=1, n=1), Score(name="b", value=None, n=0)])
+    rows = Rows(tmp_path / "x.jsonl", Score, lambda score: score.name)
+    assert next(rows.pick(["b"])).value is None
+
+
+def test_the_manifest_is_plain_json(tmp_path):
+    _run(tmp_path, _Work())
+    assert set(json.loads((tmp_path / "stage.json").read_text())) == {"key", "parts", "files", "summary"}
