@@ -1,0 +1,102 @@
+"""Runs of sloop for tests: the command line in this process, or in one of its own that can be killed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sloop.cli import main
+from sloop.evaluate.benchmarks import SampleBenchmark
+from sloop.store import read_json, write_rows
+
+CONF = Path(__file__).parent / "plugin" / "conf"
+QUESTIONS = 120
+ALONE = "tracking.enabled=false"
+
+
+@functools.cache
+def scratch() -> Path:
+    """A folder for what several tests share."""
+    return Path(tempfile.mkdtemp(prefix="sloop-tests-"))
+
+
+@functools.cache
+def questions() -> Path:
+    """A small benchmark: the beginning of the packaged development set."""
+    path = scratch() / "questions.jsonl"
+    write_rows(path, islice(SampleBenchmark(name="dev", path="sloop_bench/dev.jsonl.gz").data, QUESTIONS))
+    return path
+
+
+def acme() -> tuple[str, ...]:
+    """The words that choose a stranger's parts, from their own configuration folder."""
+    return ("--config-dir", str(CONF), "experiment=acme", f"benchmark.path={questions()}")
+
+
+def sloop(*words: str) -> int:
+    """Run a command here; its exit status."""
+    before = sys.argv
+    try:
+        main(words)
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def acme_loop(folder: Path, *words: str) -> Path:
+    """Run the loop with acme's parts into a folder."""
+    assert sloop("loop", *acme(), f"output_dir={folder}", ALONE, *words) == 0
+    return folder
+
+
+def start(*words: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sloop", *words],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a process, once it has ended."""
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def manifests(folder: Path) -> dict[str, bytes]:
+    """The bytes of every stage.json of a run, by its place."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("stage.json"))}
+
+
+def rounds(folder: Path) -> list[dict[str, Any]]:
+    """The content of every round.json of a run, in order."""
+    return [read_json(path) for path in sorted(folder.glob("round_*/round.json"))]
+
+
+@functools.cache
+def _database() -> Path:
+    from sloop.track import connect
+
+    folder = scratch() / "mlruns"
+    connect(None, folder, "template")
+    return folder
+
+
+def fresh_database(mlruns: Path) -> None:
+    """An empty tracking database; MLflow takes seconds to make one, so it is made once and copied."""
+    mlruns.mkdir(parents=True)
+    for file in _database().glob("mlflow.db*"):
+        shutil.copy(file, mlruns / file.name)

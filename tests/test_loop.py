@@ -1,0 +1,217 @@
+"""Whole loops with a stranger's instant parts: order, sharing, repetition, equal terms, kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from running import ALONE, acme, acme_loop, ended, fresh_database, manifests, rounds, sloop, start
+from sloop.loop import Settings, _write_round
+from sloop.store import Dataset, read_json
+
+BUDGET, FIRST_STEPS, STEPS = 60, 8, 4
+SHARED = ("seed/pool", "seed/portions", "seed/start", "round_1/train", "round_1/evaluate/dev")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return acme_loop(tmp_path_factory.mktemp("study") / "full")
+
+
+@pytest.fixture(scope="module")
+def static(full: Path) -> Path:
+    return acme_loop(full.parent / "static", "variant=static")
+
+
+@pytest.fixture(scope="module")
+def fresh(full: Path) -> Path:
+    return acme_loop(full.parent / "fresh", "variant=fresh_noisy")
+
+
+def values(content: dict) -> dict[str, float | None]:
+    return {row["name"]: row["value"] for row in content["metrics"] if not row["slice"]}
+
+
+def test_every_round_has_its_stages_and_metrics(full: Path) -> None:
+    contents = rounds(full)
+    assert [content["round"] for content in contents] == [1, 2, 3]
+    whole = {"train", "evaluate/dev", "probe", "optimize"}
+    assert [set(content["stages"]) for content in contents] == [whole, whole, {"train", "evaluate/dev"}]
+    for content in contents:
+        measured = values(content)
+        assert measured["eval/dev/call_accuracy"] is not None
+        assert measured["train/loss"] is not None
+        assert measured["data/size"] == content["data"]["rows"] == BUDGET
+        for name, stage in content["stages"].items():
+            manifest = read_json(full / f"round_{content['round']}" / name / "stage.json")
+            assert (manifest["key"], manifest["files"]) == (stage["key"], stage["files"])
+
+
+def test_a_rising_student_is_seen_to_rise(full: Path) -> None:
+    accuracy = [values(content)["eval/dev/call_accuracy"] for content in rounds(full)]
+    assert accuracy == sorted(accuracy)
+    assert accuracy[0] < accuracy[-1]
+
+
+def test_repair_takes_noise_out_of_the_next_set(full: Path) -> None:
+    noise = [values(content)["data/label_noise"] for content in rounds(full)]
+    assert noise[0] > 0.1
+    assert noise[1] < noise[0] / 2
+
+
+def test_the_next_round_trains_on_what_optimize_made(full: Path) -> None:
+    for content, following in zip(rounds(full), rounds(full)[1:], strict=False):
+        assert following["data"]["sha256"] == content["stages"]["optimize"]["files"]["dataset.jsonl"]["sha256"]
+
+
+@pytest.mark.parametrize("variant", ["static", "fresh"])
+@pytest.mark.parametrize("stage", SHARED)
+def test_variants_share_everything_up_to_round_1(
+    variant: str, stage: str, full: Path, request: pytest.FixtureRequest
+) -> None:
+    other = request.getfixturevalue(variant)
+    assert (other / stage / "stage.json").samefile(full / stage / "stage.json")
+    assert read_json(other / stage / "sidecar" / "linked.json") == {"from": str(full / stage)}
+
+
+def test_static_repeats_the_first_set(static: Path) -> None:
+    contents = rounds(static)
+    assert len({content["data"]["sha256"] for content in contents}) == 1
+    assert all(set(content["stages"]) == {"train", "evaluate/dev"} for content in contents)
+
+
+def test_fresh_trains_on_new_samples_of_the_same_teacher(fresh: Path) -> None:
+    contents = rounds(fresh)
+    sets = [Dataset(fresh / content["data"]["path"]) for content in contents]
+    ids = [set(data.ids()) for data in sets]
+    assert not ids[0] & ids[1]
+    assert not ids[1] & ids[2]
+    assert [set(data.column("source")) for data in sets] == [{"seed"}, {"fresh"}, {"fresh"}]
+    noise = [values(content)["data/label_noise"] for content in contents]
+    assert min(noise) > 0.1
+
+
+def test_all_variants_have_the_same_budget_and_steps(full: Path, static: Path, fresh: Path) -> None:
+    for folder in (full, static, fresh):
+        assert [content["steps"] for content in rounds(folder)] == [FIRST_STEPS, STEPS, STEPS]
+        assert [content["data"]["rows"] for content in rounds(folder)] == [BUDGET] * 3
+
+
+def test_unequal_terms_are_refused(full: Path, tmp_path: Path) -> None:
+    data = Dataset(full / rounds(full)[0]["data"]["path"])
+    for steps, budget in ((STEPS, BUDGET), (FIRST_STEPS, BUDGET - 1)):
+        settings = Settings.model_construct(first_steps=FIRST_STEPS, steps=STEPS, budget=budget)
+        trained = SimpleNamespace(summary={"steps": steps}, key="", manifest={"files": {}})
+        with pytest.raises(AssertionError, match="equal terms"):
+            _write_round(tmp_path, 1, "", settings, data, {"train": trained}, [])  # type: ignore[dict-item]
+
+
+def test_same_seed_same_bytes(full: Path, tmp_path: Path) -> None:
+    again = acme_loop(tmp_path / "again", "executor.workers=1")
+    assert manifests(again) == manifests(full)
+    assert [content["metrics"] for content in rounds(again)] == [content["metrics"] for content in rounds(full)]
+    assert not list(again.rglob("linked.json"))
+
+
+def test_another_seed_gives_another_pool(full: Path, tmp_path: Path) -> None:
+    other = acme_loop(tmp_path / "other", "seed=1", "loop.rounds=1")
+    files = [read_json(folder / "seed/pool/stage.json")["files"]["train.jsonl"]["sha256"] for folder in (full, other)]
+    assert files[0] != files[1]
+
+
+def test_a_finished_loop_is_not_made_again(full: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in full.rglob("*") if path.is_file() and path.name != "run.json"}
+    acme_loop(full)
+    after = {path: path.stat().st_mtime_ns for path in full.rglob("*") if path.is_file() and path.name != "run.json"}
+    assert after == before
+
+
+def test_no_sample_repeats_a_question_of_the_benchmark(full: Path) -> None:
+    requests = {sample.request.casefold() for sample in Dataset(full / "seed/pool/train.jsonl")}
+    assert not requests & {sample.request.casefold() for sample in Dataset(Path(acme()[-1].partition("=")[2]))}
+
+
+@pytest.mark.parametrize("words", [("loop.rounds=0",), ("loop.budget=0",), ("num_samples=60",)])
+def test_settings_without_a_loop_are_refused(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sloop("loop", *acme(), f"output_dir={tmp_path / 'run'}", ALONE, *words) == 2
+    assert words[0].split(".")[-1].split("=")[0] in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+# --- kills --------------------------------------------------------------------------------------------------------
+
+SLOW = ("trainer.pause=0.1",)
+"""Between the two files of a checkpoint: a kill there leaves half a checkpoint."""
+
+
+def killed_until_done(folder: Path, kills: int, rng: Random, *words: str) -> list[dict[str, int]]:
+    """Run, kill at random moments and resume until the loop ends; the finished stages seen after each kill, by mtime."""
+    command = ("loop", *acme(), *SLOW, f"output_dir={folder}", *words)
+    seen = []
+    for number in range(kills + 1):
+        before = set(manifests(folder)) if folder.is_dir() else set()
+        process = start(*command, cwd=folder.parent)
+        if number < kills:
+            # Wait for a seeded number of new stages, then a seeded moment: each kill hits another place.
+            target, patience = len(before) + rng.randrange(3), time.monotonic() + 30
+            while len(manifests(folder)) < target and process.poll() is None and time.monotonic() < patience:
+                time.sleep(0.005)
+            time.sleep(rng.random() * 0.25)
+            if not before:  # the very first start has the imports before it
+                time.sleep(rng.random())
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        else:
+            status, _, err = ended(process)
+            assert status == 0, err
+        if folder.is_dir():
+            seen.append({name: (folder / name).stat().st_mtime_ns for name in manifests(folder)})
+    return seen
+
+
+def never_made_twice(seen: list[dict[str, int]]) -> bool:
+    return all(before.items() <= after.items() for before, after in zip(seen, seen[1:], strict=False))
+
+
+def test_killed_at_ten_moments_gives_the_bytes_of_a_run_in_one_piece(tmp_path: Path) -> None:
+    whole = acme_loop(tmp_path / "one" / "run", *SLOW)
+    (tmp_path / "two").mkdir()
+    folder = tmp_path / "two" / "run"
+    seen = killed_until_done(folder, 10, Random(1), ALONE)
+    assert manifests(folder) == manifests(whole)
+    assert never_made_twice(seen)
+    assert [content["metrics"] for content in rounds(folder)] == [content["metrics"] for content in rounds(whole)]
+    record = read_json(folder / "run.json")
+    assert record["status"] == "FINISHED"
+    assert record["resumed"] >= 5
+    assert not list(folder.rglob("*journal.jsonl"))
+    assert not list(folder.rglob("*partial*"))
+
+
+def test_a_killed_loop_is_one_run_in_mlflow(tmp_path: Path) -> None:
+    fresh_database(tmp_path / "mlruns")
+    seen = killed_until_done(tmp_path / "run", 2, Random(2))
+    assert never_made_twice(seen)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("acme")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    kinds = sorted(run.data.tags["sloop.kind"] + run.data.tags.get("sloop.round", "") for run in found)
+    assert kinds == ["loop", "round1", "round2", "round3"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_a_folder_with_another_loop_is_left_alone(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = manifests(full)
+    assert sloop("loop", *acme(), f"output_dir={full}", ALONE, "seed=5") == 2
+    assert "another configuration" in capsys.readouterr().err
+    assert manifests(full) == before
