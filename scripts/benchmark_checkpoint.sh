@@ -4,4 +4,4 @@
 set -euo pipefail
 CHECKPOINT="${1:?give a checkpoint folder or hub id}"
 shift
-${SLOOP:-sloop} eval student.path="$CHECKPOINT" "$@"
+${SLOOP:-sloop} eval student=checkpoint student.path="$CHECKPOINT" "$@"
