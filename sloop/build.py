@@ -81,8 +81,8 @@ def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> 
 def _takes_nothing() -> None: ...
 
 
-def _find(target: str, path: str) -> type:
-    module_name, _, class_name = target.rpartition(".")
+def _find(target: Any, path: str) -> type:
+    module_name, _, class_name = str(target).rpartition(".")
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:

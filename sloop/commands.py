@@ -169,18 +169,14 @@ def ui(arguments: Sequence[str]) -> None:
 
 def print_links(mlruns: Path, server: str) -> None:
     """Print the deep links of every study in the database."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    from sloop.track import connect
+    from sloop.track import connect, studies
 
     out = console()
-    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / 'mlflow.db'}")
-    for experiment in client.search_experiments():
-        tracker = connect(None, mlruns, experiment.name)
+    for study in studies(mlruns):
+        tracker = connect(None, mlruns, study)
         if loops := tracker.loops():
             for what, link in tracker.links(server, loops).items():
-                out.print(f"{experiment.name} {what}: {link}", markup=False, soft_wrap=True)
+                out.print(f"{study} {what}: {link}", markup=False, soft_wrap=True)
 
 
 _COMMANDS = {"version": version, "table": table, "compare": compare, "runs": runs, "ui": ui}

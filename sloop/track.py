@@ -285,3 +285,14 @@ def connect(uri: str | None, mlruns: Path, study: str) -> Tracker:
             f"tracking.uri={where}: {error.message}. Start the server, or go on without it (tracking.enabled=false) "
             "and log later with: sloop runs sync"
         ) from error
+
+
+def studies(mlruns: Path) -> list[str]:
+    """Names of the studies in the embedded database, newest first; none where there is no database."""
+    if not (mlruns / "mlflow.db").is_file():
+        return []
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / 'mlflow.db'}")
+    return [experiment.name for experiment in client.search_experiments()]
