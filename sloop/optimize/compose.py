@@ -43,7 +43,9 @@ class Shares(Record):
         for name in ("unseen", "unseen_decay", "error", "expanded", "no_call"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise UserError(f"optimize.shares.{name}={value}: give a share from 0 to 1.")
-        if (total := self.unseen + self.error + self.expanded) > 1:
+        if self.expansions < 0:
+            raise UserError(f"optimize.shares.expansions={self.expansions}: give a whole number from 0.")
+        if (total := self.unseen + self.error + self.expanded) > 1 + 1e-9:
             raise UserError(f"optimize.shares: unseen + error + expanded = {total:g}; they may take at most 1.")
 
 
