@@ -10,7 +10,7 @@ from sloop.build import describe
 from sloop.executor import concurrent
 from sloop.store import Dataset, Stage, stage_key
 from sloop.students.base import Student
-from sloop.types import Checkpoint, Decode, Prediction, Record, Sample
+from sloop.types import Checkpoint, Decode, Prediction, Record, Rejected, Sample
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -60,7 +60,14 @@ def answer_batches(
         return student.predict([samples[sample_id] for sample_id in ids], decode)
 
     answered = stage.map(batches, work, concurrent(1), (Prediction,), report)
-    stage.write(PREDICTIONS, (record for _, records in answered for record in records))
+    stage.write(PREDICTIONS, (record for key, records in answered for record in _answers(batches[key], records)))
+
+
+def _answers(ids: Sequence[str], records: Sequence[Record]) -> Sequence[Record]:
+    """One answer a sample: those of a batch that failed are model errors."""
+    if any(isinstance(record, Rejected) for record in records):
+        return [Prediction(sample_id=sample_id, error="model") for sample_id in ids]
+    return records
 
 
 def probe(

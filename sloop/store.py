@@ -33,6 +33,8 @@ Unit = TypeVar("Unit")
 STAGE_FILE = "stage.json"
 NOT_RESULTS = frozenset({"cli.py", "track.py", "__main__.py"})
 """Modules that show results and cannot change them: an edit of theirs leaves finished stages valid."""
+NOT_DIGESTED = frozenset({"begun.json", "journal.jsonl", "run.json"})
+"""Files of a stage folder that are no result; the last one, of a stage used alone, is written on after the stage."""
 MAX_FAILED_SHARE = 0.05
 """A stage in which more units than this share fail is not worth finishing: its cause is not one sample."""
 
@@ -463,7 +465,7 @@ class Stage:
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
             relative = path.relative_to(self.folder)
             name = str(relative)
-            if name in {"begun.json", "journal.jsonl"} or _is_sidecar(relative):
+            if name in NOT_DIGESTED or _is_sidecar(relative):
                 continue
             self._files[name] = {**self._files.get(name, {}), "bytes": path.stat().st_size, "sha256": file_digest(path)}
         write_json(self.sidecar / "times.json", {"finished": now(), "torn_lines": self.torn_lines})
