@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
-
 from running import ALONE, acme, acme_loop, ended, fresh_database, manifests, rounds, sloop, start
+
 from sloop.loop import Settings, _write_round
 from sloop.store import Dataset, read_json
 
@@ -67,7 +68,7 @@ def test_repair_takes_noise_out_of_the_next_set(full: Path) -> None:
 
 
 def test_the_next_round_trains_on_what_optimize_made(full: Path) -> None:
-    for content, following in zip(rounds(full), rounds(full)[1:], strict=False):
+    for content, following in pairwise(rounds(full)):
         assert following["data"]["sha256"] == content["stages"]["optimize"]["files"]["dataset.jsonl"]["sha256"]
 
 
@@ -154,7 +155,7 @@ SLOW = ("trainer.pause=0.1",)
 
 
 def killed_until_done(folder: Path, kills: int, rng: Random, *words: str) -> list[dict[str, int]]:
-    """Run, kill at random moments and resume until the loop ends; the finished stages seen after each kill, by mtime."""
+    """Run, kill at random moments and resume until the loop ends; the finished stages after each, with their times."""
     command = ("loop", *acme(), *SLOW, f"output_dir={folder}", *words)
     seen = []
     for number in range(kills + 1):
@@ -179,7 +180,7 @@ def killed_until_done(folder: Path, kills: int, rng: Random, *words: str) -> lis
 
 
 def never_made_twice(seen: list[dict[str, int]]) -> bool:
-    return all(before.items() <= after.items() for before, after in zip(seen, seen[1:], strict=False))
+    return all(before.items() <= after.items() for before, after in pairwise(seen))
 
 
 def test_killed_at_ten_moments_gives_the_bytes_of_a_run_in_one_piece(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Parts that break: for what sloop does then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from acme_tools import LookupStudent
+
+from sloop.types import Checkpoint, Decode, Prediction, Sample
+
+
+class BreakingTrainer:
+    """Fails as a programming error does."""
+
+    def train(self, *_: Any, **__: Any) -> Checkpoint:
+        """Never gets there."""
+        raise KeyError("a mistake in the trainer")
+
+
+class MuteStudent(LookupStudent):
+    """Raises on the first batch that it is asked."""
+
+    asked = 0
+
+    def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        """Answers in input order, but for the first batch."""
+        self.asked += 1
+        if self.asked == 1:
+            raise RuntimeError("out of memory")
+        return super().predict(samples, decode)

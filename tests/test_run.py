@@ -1,0 +1,190 @@
+"""run.json and its life; each stage alone on a user's files; failing parts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from running import ALONE, QUESTIONS, acme, acme_loop, ended, manifests, questions, sloop, start
+
+from sloop.history import find_run
+from sloop.store import Dataset, predictions_at, read_json, read_rows
+from sloop.types import Score, UserError
+
+SECRET = "sk-planted-0123456789"
+
+
+def test_the_record_says_what_ran(tmp_path: Path) -> None:
+    record = read_json(acme_loop(tmp_path / "run", "loop.rounds=1") / "run.json")
+    assert record["status"] == "FINISHED"
+    assert record["kind"] == "loop"
+    assert record["name"].startswith("acme-full-s0-")
+    assert record["name"].endswith(record["config_hash"][:8])
+    assert record["versions"]["python"]
+    assert record["versions"]["torch"]
+    assert record["config"]["loop"] == {"rounds": 1, "budget": 60, "first_steps": 8}
+    assert "loop.rounds=1" in record["overrides"]
+    assert "loop.rounds=1" in record["command"]
+    assert record["command"].startswith("sloop ")
+    assert record["began"] <= record["finished"]
+    assert record["code"]["digest"]
+
+
+def test_the_record_of_a_checkout_says_commit_and_changes(tmp_path: Path) -> None:
+    code = read_json(acme_loop(tmp_path / "run", "loop.rounds=1") / "run.json")["code"]
+    here = {"capture_output": True, "text": True, "cwd": Path(__file__).parent}
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=False, **here)
+    if head.returncode:
+        pytest.skip("not a git checkout")
+    changes = subprocess.run(["git", "status", "--porcelain"], check=True, **here)
+    assert len(code["commit"]) == len(head.stdout.strip())
+    assert code["dirty"] == bool(changes.stdout.strip()) or code["commit"] != head.stdout.strip()
+
+
+def test_the_recorded_command_makes_the_same_run(tmp_path: Path) -> None:
+    import shlex
+
+    first = read_json(acme_loop(tmp_path / "run", "loop.rounds=1", "seed=3") / "run.json")
+    words = shlex.split(first["command"])[1:]
+    assert sloop(*words, f"output_dir={tmp_path / 'again'}") == 0
+    assert read_json(tmp_path / "again" / "run.json")["config_hash"] == first["config_hash"]
+
+
+def test_no_secret_of_the_environment_reaches_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("SLOOP_STRONG_API_KEY", "OPENAI_API_KEY", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, SECRET)
+    acme_loop(tmp_path / "run", "loop.rounds=1")
+    assert SECRET not in "".join(capsys.readouterr())
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_run_says_killed_and_resumes(sent: signal.Signals, status: int, tmp_path: Path) -> None:
+    words = ("loop", *acme(), "loop.rounds=1", f"output_dir={tmp_path / 'run'}", ALONE)
+    process = start(*words, "trainer.pause=20", cwd=tmp_path)
+    patience = time.monotonic() + 30
+    while not (tmp_path / "run/round_1/train/checkpoint/config.json").is_file() and time.monotonic() < patience:
+        time.sleep(0.01)
+    process.send_signal(sent)
+    code, _, err = ended(process)
+    assert code == status
+    assert "Traceback" not in err
+    record = read_json(tmp_path / "run" / "run.json")
+    assert (record["status"], bool(record["finished"])) == ("KILLED", True)
+
+
+def test_a_killed_run_that_is_resumed_ends_finished(tmp_path: Path) -> None:
+    folder = acme_loop(tmp_path / "run", "loop.rounds=1")
+    path = folder / "run.json"
+    path.write_text(json.dumps({**read_json(path), "status": "KILLED"}))
+    began = read_json(path)["began"]
+    acme_loop(folder, "loop.rounds=1")
+    record = read_json(path)
+    assert (record["status"], record["resumed"], record["began"]) == ("FINISHED", 1, began)
+
+
+def test_a_run_that_fails_says_so(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        sloop("loop", *acme(), "trainer._target_=breaking.BreakingTrainer", "~trainer.gain", "~trainer.pause",
+              f"output_dir={tmp_path / 'run'}", ALONE)  # fmt: skip
+    record = read_json(tmp_path / "run" / "run.json")
+    assert (record["status"], bool(record["finished"])) == ("FAILED", True)
+
+
+def test_a_student_without_an_answer_is_a_model_error(tmp_path: Path) -> None:
+    made = generated(tmp_path)
+    words = ("student._target_=breaking.MuteStudent", "batch_size=10", f"output_dir={tmp_path / 'probe'}", ALONE)
+    assert sloop("probe", *acme(), f"data={made}", f"student.path={checkpoint(tmp_path, made)}", *words) == 0
+    answers = list(predictions_at(tmp_path / "probe" / "predictions.jsonl"))
+    assert {answer.sample_id for answer in answers} == set(Dataset(made).ids())
+    assert [answer.error for answer in answers].count("model") == 10
+
+
+# --- stages alone -------------------------------------------------------------------------------------------------
+
+
+def generated(folder: Path) -> Path:
+    words = ("num_samples=60", "train_split=0.7", f"output_dir={folder / 'data'}", ALONE)
+    assert sloop("gen", *acme(), *words) == 0
+    return folder / "data" / "train.jsonl"
+
+
+def checkpoint(folder: Path, data: Path) -> Path:
+    assert sloop("train", *acme(), f"data={data}", "steps=3", f"output_dir={folder / 'model'}", ALONE) == 0
+    return folder / "model" / "checkpoint"
+
+
+def test_stages_chain_by_their_files(tmp_path: Path) -> None:
+    data = generated(tmp_path)
+    start_from = f"student.path={checkpoint(tmp_path, data)}"
+    assert sloop("probe", *acme(), f"data={data}", start_from, f"output_dir={tmp_path / 'probe'}", ALONE) == 0
+    answers = f"predictions={tmp_path / 'probe' / 'predictions.jsonl'}"
+    assert sloop("optimize", *acme(), f"data={data}", answers, f"output_dir={tmp_path / 'next'}", ALONE) == 0
+    following = tmp_path / "next" / "dataset.jsonl"
+    assert len(Dataset(following)) == len(Dataset(data))
+    words = (f"data={following}", start_from, "steps=3", f"output_dir={tmp_path / 'model2'}", ALONE)
+    assert sloop("train", *acme(), *words) == 0
+    better = tmp_path / "model2" / "checkpoint"
+    dev = f"benchmark.path={tmp_path / 'data' / 'dev.jsonl'}"
+    assert sloop("eval", *acme(), dev, f"student.path={better}", f"output_dir={tmp_path / 'eval'}", ALONE) == 0
+    scores = {score.name: score for score in read_rows(tmp_path / "eval" / "scores.jsonl", Score) if not score.slice}
+    assert scores["call_accuracy"].n == len(Dataset(tmp_path / "data" / "dev.jsonl"))
+    record = read_json(tmp_path / "eval" / "run.json")
+    assert record["kind"] == "eval"
+    assert record["inputs"][0]["sha256"] == Dataset(tmp_path / "data" / "dev.jsonl").sha256
+    recorded = {row["name"]: row["value"] for row in record["metrics"] if not row["slice"]}
+    assert recorded["eval/dev/call_accuracy"] == scores["call_accuracy"].value
+
+
+def test_a_stage_alone_repeats_to_the_byte(tmp_path: Path) -> None:
+    first, second = (generated(tmp_path / name).parent for name in ("a", "b"))
+    assert manifests(first) == manifests(second)
+    assert manifests(checkpoint(tmp_path / "a", first / "train.jsonl").parent) == manifests(
+        checkpoint(tmp_path / "b", second / "train.jsonl").parent
+    )
+
+
+def test_epochs_count_steps(tmp_path: Path) -> None:
+    data = generated(tmp_path)
+    words = (f"data={data}", "epochs=2", "steps=1", f"output_dir={tmp_path / 'model'}", ALONE)
+    assert sloop("train", *acme(), *words) == 2, "acme's trainer has no batch size to count with"
+    assert sloop("train", *acme(), *words, "+trainer.batch_size=16") == 2, "nor does it take one"
+
+
+def test_an_evaluation_takes_the_packaged_benchmark(tmp_path: Path) -> None:
+    model = checkpoint(tmp_path, generated(tmp_path))
+    words = ("benchmark=sloop_dev", f"student.path={model}", f"output_dir={tmp_path / 'eval'}", ALONE)
+    assert sloop("eval", *acme()[:-1], *words) == 0
+    assert read_json(tmp_path / "eval" / "stage.json")["summary"]["samples"] > QUESTIONS
+
+
+@pytest.mark.slow
+def test_the_real_student_goes_through_every_stage(tmp_path: Path) -> None:
+    """Two minutes of one core at most: torch, a real tokenizer, real decoding."""
+    small = (ALONE, "trainer.threads=1", "student.threads=1", "executor.workers=2")
+    tiny = ("student.scratch.hidden_size=32", "student.scratch.intermediate_size=64", "decode.max_tokens=8")
+    data = tmp_path / "data" / "train.jsonl"
+    assert sloop("gen", "num_samples=80", f"output_dir={data.parent}", *small) == 0
+    assert sloop("train", f"data={data}", "steps=4", f"output_dir={tmp_path / 'model'}", *tiny, *small) == 0
+    path = ("student=checkpoint", f"student.path={tmp_path / 'model' / 'checkpoint'}", "decode.max_tokens=8", *small)
+    assert sloop("probe", f"data={data}", f"output_dir={tmp_path / 'probe'}", *path) == 0
+    answers = f"predictions={tmp_path / 'probe' / 'predictions.jsonl'}"
+    assert sloop("optimize", f"data={data}", answers, f"output_dir={tmp_path / 'next'}", *small) == 0
+    bench = ("benchmark=jsonl", f"benchmark.path={questions()}")
+    assert sloop("eval", *bench, f"output_dir={tmp_path / 'eval'}", *path) == 0
+
+
+def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
+    folder = acme_loop(tmp_path / "runs" / "one", "loop.rounds=1")
+    assert find_run(tmp_path, "acme-full").folder == folder
+    assert find_run(tmp_path, str(folder)).folder == folder
+    with pytest.raises(UserError, match="no run matches"):
+        find_run(tmp_path, "nobody")
