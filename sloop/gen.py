@@ -200,6 +200,8 @@ def check_settings(tools: Sequence[Tool], settings: GenSettings, num_samples: in
         raise UserError(f"gen.kinds={dict(kinds)}: at least one share must be above 0, such as gen.kinds.single=1")
     if not 1 <= offered[0] <= offered[1]:
         raise UserError(f"gen.offered={list(offered)}: give the fewest and the most tools on offer, such as [3,5].")
+    if not 0 <= settings.contrast <= 1:
+        raise UserError(f"gen.contrast={settings.contrast}: give a share from 0 to 1.")
     if num_samples < 1:
         raise UserError(f"num_samples={num_samples}: give a whole number from 1.")
 
@@ -298,7 +300,7 @@ def gen(
                             rejected[record.reason] += 1
                 if report:
                     report(counts["samples"], num_samples)
-        made = counts.pop("samples")
+        made = counts.pop("samples", 0)
         summary = {
             "samples": made,
             "kinds": {k.removeprefix("kind/"): v for k, v in sorted(counts.items())},
