@@ -97,12 +97,12 @@ class Admission:
         self.rules = frozenset(rules)
         self.forbidden = forbidden
         self.similarity = similarity
-        self._ids: set[str] = set()
+        self._ids: set[int] = set()
         self._shingles: dict[tuple[str, str], list[frozenset[str]]] = defaultdict(list)
 
     def admit(self, sample: Sample) -> Rejected | None:
         """Let the sample in and remember it, or say why not (then nothing is remembered)."""
-        if "duplicate" in self.rules and sample.id in self._ids:
+        if "duplicate" in self.rules and _short(sample.id) in self._ids:
             return _reject(sample, "duplicate", sample.id)
         if "forbidden" in self.rules and request_key(sample.request) in self.forbidden:
             return _reject(sample, "in_benchmark", sample.request)
@@ -121,7 +121,7 @@ class Admission:
 
     def remember(self, sample: Sample) -> None:
         """Count the sample as let in, whatever the rules say of it: data that is there already."""
-        self._ids.add(sample.id)
+        self._ids.add(_short(sample.id))
         if "near_duplicate" in self.rules:
             bucket = _bucket(sample)
             shingles = _shingles(sample)
@@ -151,6 +151,11 @@ def check_verdict(sample: Sample, verdict: Verdict, threshold: float = 0.7) -> R
     elif verdict.correct is False:
         reason = "judged_wrong"
     return _reject(sample, reason, "; ".join(verdict.evidence))
+
+
+def _short(sample_id: str) -> int:
+    """The id's first 60 bits: a third of its memory, and among 10 million samples a 1 in 20,000 chance of a clash."""
+    return int(sample_id[:15], 16)
 
 
 def _reject(sample: Sample, reason: Reason, detail: str) -> Rejected:

@@ -110,6 +110,8 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
     for name in ("value", "95% interval", "n"):
         table.add_column(name, justify="right")
     for score in scores:
+        if score.value is None and score.slice:
+            continue
         interval = f"{score.low * 100:.1f} to {score.high * 100:.1f}" if score.low is not None and score.high else ""
         value = "not measured" if score.value is None else f"{score.value * 100:.1f}"
         table.add_row(score.name, score.slice, value, interval, str(score.n))
