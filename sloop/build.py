@@ -42,12 +42,14 @@ def build(spec: Any, path: str = "") -> Any:
 def describe(component: Any) -> Any:
     """Plain data that stands for a component in a stage's key: what it was built from, files by their digest.
 
-    A component that was not made by `build` is described by its class and its plain attributes.
+    A component that was not made by `build` is described by its class and its plain attributes, as they were when it
+    was first asked about: loading weights makes no other student of it.
     """
     spec = getattr(component, _SPEC, None)
     if spec is None:
         plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
         spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
+        object.__setattr__(component, _SPEC, spec)
     return _by_content(spec)
 
 
