@@ -147,3 +147,10 @@ def test_a_file_is_described_by_its_content(tmp_path):
 
 def test_a_component_made_by_hand_is_described_by_class_and_attributes():
     assert describe(CoverageSampler(decay=0.5)) == {"_target_": "sloop.gen.CoverageSampler", "decay": 0.5}
+
+
+def test_what_a_component_does_later_changes_nothing_of_its_description():
+    student = acme_tools.LookupStudent(name="lookup", skill=0.5)
+    before = describe(student)
+    student._skill = 0.7
+    assert describe(student) == before
