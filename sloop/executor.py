@@ -43,13 +43,18 @@ def concurrent(workers: int = 1) -> Executor:
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
             flying: set[asyncio.Task[Result]] = set()
-            while True:
-                while len(flying) < workers and (item := next(waiting, None)) is not None:
-                    flying.add(loop.create_task(attempt(*item)))
-                if not flying:
-                    return
-                done, flying = loop.run_until_complete(asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED))
-                for task in done:
-                    yield task.result()
+            try:
+                while True:
+                    while len(flying) < workers and (item := next(waiting, None)) is not None:
+                        flying.add(loop.create_task(attempt(*item)))
+                    if not flying:
+                        return
+                    done, flying = loop.run_until_complete(asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED))
+                    for task in done:
+                        yield task.result()
+            finally:
+                for task in flying:
+                    if task.done() and not task.cancelled():
+                        task.exception()  # an interrupt, already raised: looked at, or asyncio logs a traceback of it
 
     return run

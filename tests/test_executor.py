@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -83,3 +84,16 @@ def test_units_are_taken_only_when_there_is_room_for_them():
 
 def test_no_units_give_no_results():
     assert list(concurrent(4)([], _echo)) == []
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_stops_everything_without_a_word(interrupt, caplog):
+    async def work(unit):
+        if unit == 2:
+            raise interrupt
+        return []
+
+    with pytest.raises(interrupt):
+        list(concurrent(2)(UNITS, work))
+    gc.collect()
+    assert not caplog.records
