@@ -186,18 +186,24 @@ class _Tracking:
         self.config = config
         self.seconds = 0.0
         self._tracker: Any = None
+        self._down = False
 
     def project(self, folder: Path) -> None:
-        """Log what is new."""
-        if not self.config.tracking.enabled:
+        """Log what is new, unless the server has failed to answer before."""
+        if not self.config.tracking.enabled or self._down:
             return
         from sloop.track import connect
+        from sloop.types import UserError
 
         began = time.process_time()
-        if self._tracker is None:
-            settings = self.config
-            self._tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
-        self._tracker.project(folder)
+        settings = self.config
+        try:
+            if self._tracker is None:
+                self._tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
+            self._tracker.project(folder)
+        except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
+            self._down = True
+            sys.stderr.write(f"sloop: not logged: {error}\n")
         self.seconds += time.process_time() - began
 
 

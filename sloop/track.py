@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,15 @@ class Tracker:
                     database.execute("PRAGMA journal_mode=WAL")
 
     def project(self, folder: Path) -> str:
-        """Bring MLflow up to date with a run folder; returns the MLflow run id. Idempotent."""
+        """Bring MLflow up to date with a run folder; returns the MLflow run id. Idempotent.
+
+        Raises:
+            UserError: the server cannot be reached, or refuses.
+        """
+        with _reached(self.uri):
+            return self._project(folder)
+
+    def _project(self, folder: Path) -> str:
         record = read_json(folder / RUN_FILE)
         run = Run(folder, record)
         parent = self._run_id(record["sweep"]) if record["sweep"] else None
@@ -273,26 +281,20 @@ def _milliseconds(when: str) -> int:
     return int(datetime.fromisoformat(when).timestamp() * 1000)
 
 
-def connect(uri: str | None, mlruns: Path, study: str) -> Tracker:
-    """A tracker, or a `UserError` where the server cannot be reached."""
+@contextmanager
+def _reached(where: str | Path) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
-        return Tracker(uri=uri, mlruns=mlruns, study=study)
+        yield
     except MlflowException as error:
-        where = uri or mlruns
         raise UserError(
             f"tracking.uri={where}: {error.message}. Start the server, or go on without it (tracking.enabled=false) "
             "and log later with: sloop runs sync"
         ) from error
 
 
-def studies(mlruns: Path) -> list[str]:
-    """Names of the studies in the embedded database, newest first; none where there is no database."""
-    if not (mlruns / "mlflow.db").is_file():
-        return []
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / 'mlflow.db'}")
-    return [experiment.name for experiment in client.search_experiments()]
+def connect(uri: str | None, mlruns: Path, study: str) -> Tracker:
+    """A tracker, or a `UserError` where the server cannot be reached."""
+    with _reached(uri or mlruns):
+        return Tracker(uri=uri, mlruns=mlruns, study=study)

@@ -1,0 +1,265 @@
+"""MLflow as a projection of the disk, against a real database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
+
+from sloop.store import Dataset, read_json
+from sloop.track import Tracker, connect
+from sloop.types import UserError
+
+
+def client_of(mlruns: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{mlruns / 'mlflow.db'}")
+
+
+def runs_of(mlruns: Path, study: str = "acme") -> list[Run]:
+    client = client_of(mlruns)
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=100))
+
+
+def kind(runs: Sequence[Run], name: str) -> list[Run]:
+    return [run for run in runs if run.data.tags["sloop.kind"] == name]
+
+
+def points(mlruns: Path, runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """(step, value) of every point of every metric, by the run's own id."""
+    client = client_of(mlruns)
+    return {
+        (run.data.tags["sloop.id"], name): sorted(
+            (point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)
+        )
+        for run in runs
+        for name in run.data.metrics
+    }
+
+
+def projected(mlruns: Path, folder: Path) -> Tracker:
+    tracker = connect(None, mlruns, "acme")
+    tracker.project(folder)
+    return tracker
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A loop of two rounds that was logged as it ran."""
+    root = tmp_path_factory.mktemp("tracked")
+    fresh_database(root / "mlruns")
+    words = (f"output_dir={root / 'outputs' / 'run'}", f"paths.mlruns={root / 'mlruns'}", "loop.rounds=2")
+    assert sloop("loop", *acme(), *words) == 0
+    return root
+
+
+def test_rounds_are_nested_in_the_loop(finished: Path) -> None:
+    found = runs_of(finished / "mlruns")
+    (loop,) = kind(found, "loop")
+    children = kind(found, "round")
+    assert sorted(run.data.tags["sloop.round"] for run in children) == ["1", "2"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {loop.info.run_id}
+    assert "mlflow.parentRunId" not in loop.data.tags
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_the_loop_has_one_point_a_round_with_the_round_as_step(finished: Path) -> None:
+    (loop,) = kind(runs_of(finished / "mlruns"), "loop")
+    measured = points(finished / "mlruns", [loop])[loop.data.tags["sloop.id"], "eval/dev/call_accuracy"]
+    on_disk = [
+        (content["round"], row["value"])
+        for content in rounds(finished / "outputs" / "run")
+        for row in content["metrics"]
+        if row["name"] == "eval/dev/call_accuracy" and not row["slice"]
+    ]
+    assert measured == on_disk
+    assert len(measured) == 2
+
+
+def test_every_metric_of_the_disk_is_logged(finished: Path) -> None:
+    (loop,) = kind(runs_of(finished / "mlruns"), "loop")
+    wanted = {
+        "/".join(filter(None, (row["name"], row["slice"])))
+        for content in rounds(finished / "outputs" / "run")
+        for row in content["metrics"]
+        if row["value"] is not None
+    }
+    assert wanted <= set(loop.data.metrics)
+    assert "interval/eval/dev/call_accuracy/low" in loop.data.metrics
+
+
+def test_times_are_those_of_the_disk(finished: Path) -> None:
+    from datetime import datetime
+
+    (loop,) = kind(runs_of(finished / "mlruns"), "loop")
+    record = read_json(finished / "outputs" / "run" / "run.json")
+    told = [int(datetime.fromisoformat(record[key]).timestamp() * 1000) for key in ("began", "finished")]
+    assert [loop.info.start_time, loop.info.end_time] == told
+
+
+def test_the_configuration_is_params_and_the_code_is_tags(finished: Path) -> None:
+    (loop,) = kind(runs_of(finished / "mlruns"), "loop")
+    assert loop.data.params["loop.budget"] == "60"
+    assert loop.data.params["student._target_"] == "acme_tools.LookupStudent"
+    record = read_json(finished / "outputs" / "run" / "run.json")
+    assert loop.data.tags["sloop.config_hash"] == record["config_hash"]
+    assert loop.data.tags["sloop.variant"] == "full"
+
+
+def test_datasets_have_our_digest(finished: Path) -> None:
+    found = runs_of(finished / "mlruns")
+    (loop,) = kind(found, "loop")
+    wanted = [content["data"]["sha256"] for content in rounds(finished / "outputs" / "run")]
+    for run, expected in ((loop, wanted), *zip(kind(found, "round"), wanted[::-1], strict=True)):
+        logged = run.inputs.dataset_inputs
+        told = [{tag.key: tag.value for tag in entry.tags}["sloop.sha256"] for entry in logged]
+        assert sorted(told) == sorted(expected if isinstance(expected, list) else [expected])
+        assert all(digest.startswith(entry.dataset.digest) for digest, entry in zip(told, logged, strict=True))
+
+
+def test_records_by_sample_are_artifacts_and_weights_are_not(finished: Path) -> None:
+    client = client_of(finished / "mlruns")
+    first = next(run for run in kind(runs_of(finished / "mlruns"), "round") if run.data.tags["sloop.round"] == "1")
+    places = [item.path for item in client.list_artifacts(first.info.run_id, "optimize")]
+    assert "optimize/rulings.jsonl" in places
+    names = {path.name for path in (finished / "mlruns").rglob("*")}
+    assert "weights.json" not in names
+
+
+def test_projecting_again_changes_nothing(finished: Path) -> None:
+    mlruns, folder = finished / "mlruns", finished / "outputs" / "run"
+    before = runs_of(mlruns)
+    measured = points(mlruns, before)
+    projected(mlruns, folder)
+    record = read_json(folder / "run.json")
+    del record["mlflow"]  # as after a copy to another machine: everything is logged anew into the same run
+    (folder / "run.json").write_text(json.dumps(record))
+    projected(mlruns, folder)
+    after = runs_of(mlruns)
+    assert {run.info.run_id for run in after} == {run.info.run_id for run in before}
+    assert points(mlruns, after) == measured
+    assert [len(run.inputs.dataset_inputs) for run in after] == [len(run.inputs.dataset_inputs) for run in before]
+
+
+def test_sync_makes_a_new_database_from_the_disk(finished: Path, tmp_path: Path) -> None:
+    fresh_database(tmp_path / "mlruns")
+    words = ("--outputs", str(finished / "outputs"), "--mlruns", str(tmp_path / "mlruns"))
+    for _ in range(2):
+        assert sloop("runs", "sync", *words) == 0
+    old, new = runs_of(finished / "mlruns"), runs_of(tmp_path / "mlruns")
+    assert points(tmp_path / "mlruns", new) == points(finished / "mlruns", old)
+    for part in ("sloop.id", "sloop.kind", "mlflow.runName"):
+        assert sorted(run.data.tags[part] for run in new) == sorted(run.data.tags[part] for run in old)
+
+
+def test_a_sweep_holds_its_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fresh_database(tmp_path / "mlruns")
+    assert sloop("loop", "-m", *acme(), "variant=full,static", "loop.rounds=1") == 0
+    found = runs_of(tmp_path / "mlruns")
+    (sweep,) = kind(found, "sweep")
+    loops = kind(found, "loop")
+    assert sorted(run.data.tags["sloop.variant"] for run in loops) == ["full", "static"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in loops} == {sweep.info.run_id}
+    assert {run.data.tags["mlflow.parentRunId"] for run in kind(found, "round")} == {run.info.run_id for run in loops}
+    assert {run.info.status for run in found} == {"FINISHED"}
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["mlruns", "outputs"]
+
+
+def test_a_failed_sweep_is_marked_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fresh_database(tmp_path / "mlruns")
+    assert sloop("loop", "-m", *acme(), "loop.rounds=1", "student.skill=0.4,high") == 2
+    found = runs_of(tmp_path / "mlruns")
+    assert [run.info.status for run in kind(found, "sweep")] == ["FAILED"]
+    assert [run.info.status for run in kind(found, "loop")] == ["FINISHED"]
+
+
+def test_a_stage_alone_is_a_run_with_its_datasets(tmp_path: Path) -> None:
+    fresh_database(tmp_path / "mlruns")
+    into = f"paths.mlruns={tmp_path / 'mlruns'}"
+    data = tmp_path / "data" / "train.jsonl"
+    assert sloop("gen", *acme(), "num_samples=40", f"output_dir={data.parent}", into) == 0
+    assert sloop("train", *acme(), f"data={data}", "steps=2", f"output_dir={tmp_path / 'model'}", into) == 0
+    model = f"student.path={tmp_path / 'model' / 'checkpoint'}"
+    assert sloop("probe", *acme(), f"data={data}", model, f"output_dir={tmp_path / 'probe'}", into) == 0
+    answers = f"predictions={tmp_path / 'probe' / 'predictions.jsonl'}"
+    assert sloop("optimize", *acme(), f"data={data}", answers, f"output_dir={tmp_path / 'next'}", into) == 0
+    assert sloop("eval", *acme(), model, f"output_dir={tmp_path / 'eval'}", into) == 0
+    found = {run.data.tags["sloop.kind"]: run for run in runs_of(tmp_path / "mlruns")}
+    assert set(found) == {"gen", "train", "probe", "optimize", "eval"}
+    sha256 = Dataset(data).sha256
+    for name, run in found.items():
+        digests = [tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags if tag.key == "sloop.sha256"]
+        assert digests, name
+        assert sha256 in digests or name == "eval"
+        assert run.info.status == "FINISHED"
+    assert found["eval"].data.metrics["eval/dev/call_accuracy"] > 0
+    assert found["train"].data.metrics["train/curve/loss"] > 0
+
+
+def test_reap_marks_what_was_abandoned_here_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = acme_loop(tmp_path / "outputs" / "run", "loop.rounds=1")
+    fresh_database(tmp_path / "mlruns")
+    path = folder / "run.json"
+    machine = read_json(path)["machine"]
+    gone = 2**22 + 1  # above the largest process id of Linux
+    cases = {"abandoned": {"pid": gone}, "alive": {}, "elsewhere": {"pid": gone, "host": "another"}}
+    ids = {}
+    for name, change in cases.items():
+        record = read_json(path)
+        record.pop("mlflow", None)
+        record |= {"id": name, "name": name, "status": "RUNNING", "finished": None, "machine": {**machine, **change}}
+        path.write_text(json.dumps(record))
+        tracker = connect(None, tmp_path / "mlruns", "acme")
+        ids[name] = tracker.project(folder)
+    words = ("--outputs", str(tmp_path / "outputs"), "--mlruns", str(tmp_path / "mlruns"))
+    assert sloop("runs", "reap", *words) == 0
+    client = client_of(tmp_path / "mlruns")
+    status = {name: client.get_run(run_id).info.status for name, run_id in ids.items()}
+    assert status == {"abandoned": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
+    assert "marked as KILLED: abandoned" in capsys.readouterr().out
+
+
+def test_links_lead_to_charts_and_comparison(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sloop("ui", "--links", "--mlruns", str(finished / "mlruns"), "--port", "5999") == 0
+    out = capsys.readouterr().out
+    assert "acme charts: http://127.0.0.1:5999/#/experiments/" in out
+    assert "compareRunsMode=CHART" in out
+
+
+def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"tracking\.uri=http://127\.0\.0\.1:9"):
+        connect("http://127.0.0.1:9", tmp_path / "mlruns", "acme")
+
+
+def test_a_server_that_is_down_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    folder = tmp_path / "outputs" / "run"
+    words = (f"output_dir={folder}", "tracking.uri=http://127.0.0.1:9", f"paths.mlruns={tmp_path / 'mlruns'}")
+    assert sloop("loop", *acme(), *words, "loop.rounds=2") == 0
+    err = capsys.readouterr().err
+    assert err.count("not logged") == 1
+    assert "sloop runs sync" in err
+    assert read_json(folder / "run.json")["status"] == "FINISHED"
+    fresh_database(tmp_path / "later")
+    assert sloop("runs", "sync", "--outputs", str(tmp_path), "--mlruns", str(tmp_path / "later")) == 0
+    assert len(runs_of(tmp_path / "later")) == 3
+
+
+def test_a_run_without_tracking_touches_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    acme_loop(tmp_path / "outputs" / "run", "loop.rounds=1", ALONE)
+    assert not (tmp_path / "mlruns").exists()
