@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sloop.build import describe
-from sloop.store import Dataset, Stage, stage_key
+from sloop.store import Dataset, Stage, file_digest, stage_key
 from sloop.students.base import Student
 from sloop.train.base import Trainer
 from sloop.types import Checkpoint, UserError
@@ -66,7 +66,15 @@ def train(
         raise UserError(f"steps={steps}: give a whole number of optimizer steps from 1.")
     if not len(data):
         raise UserError(f"{data.path} holds no samples: there is nothing to train on.")
-    key = stage_key("train", trainer=describe(trainer), start=start.digest, data=data.sha256, steps=steps, seed=seed)
+    key = stage_key(
+        "train",
+        trainer=describe(trainer),
+        start=start.digest,
+        data=data.sha256,
+        predictions=file_digest(predictions) if predictions else None,
+        steps=steps,
+        seed=seed,
+    )
     with Stage(out, key, experiment) as stage:
         if stage.done:
             return stage
