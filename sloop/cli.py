@@ -155,6 +155,7 @@ def task(cfg: DictConfig) -> None:
 
 def _run(cfg: DictConfig) -> None:
     """Plain data out of Hydra's hands, then `sloop.run`."""
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
     from sloop.console import Progress, print_preview, print_run
@@ -165,7 +166,7 @@ def _run(cfg: DictConfig) -> None:
     if config.preview:
         print_preview(preview_samples(config))
         return
-    overrides = [word for word in sys.argv[1:] if _is_override(word) and not word.startswith("hydra")]
+    overrides = list(HydraConfig.get().overrides.task)  # of this job, where the command line has the whole sweep's
     tracked = _Tracking(config)
     with Progress() as progress:
         folder = execute(

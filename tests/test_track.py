@@ -169,6 +169,9 @@ def test_a_sweep_holds_its_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {run.data.tags["mlflow.parentRunId"] for run in loops} == {sweep.info.run_id}
     assert {run.data.tags["mlflow.parentRunId"] for run in kind(found, "round")} == {run.info.run_id for run in loops}
     assert {run.info.status for run in found} == {"FINISHED"}
+    for run in loops:
+        record = read_json(next(tmp_path.glob(f"outputs/acme/{run.data.tags['sloop.run']}/run.json")))
+        assert f"variant={run.data.tags['sloop.variant']}" in record["overrides"], "each job's own, not the sweep's"
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ["mlruns", "outputs"]
 
