@@ -95,6 +95,9 @@ def optimize(
 
     Returns:
         The finished stage; ``summary`` holds the counts of every outcome, source and rejection, and any shortfall.
+
+    Raises:
+        UserError: shares that cannot be met, no axes, or a sample without an answer.
     """
     settings.shares.check()
     if not settings.axes:
@@ -114,13 +117,18 @@ def optimize(
         run=concurrent(workers),
         report=report or (lambda step, done, total: None),
     )
+    if unanswered := [i for part in work.datasets for i in part.ids() if i not in work.answers]:
+        raise UserError(
+            f"{predictions} has no answer to {len(unanswered)} of the samples, such as {unanswered[0]}. Probe the very "
+            f"file that is optimized: sloop probe data={data.path}"
+        )
     with Stage(out, work.key(), experiment) as stage:
         if not stage.done:
-            rulings = work.verify(stage)
-            plan = work.plan(rulings)
+            rulings, unjudged = work.verify(stage)
+            plan = work.plan(rulings, unjudged)
             expanded = work.expand(stage, plan, rulings)
             work.compose(stage, plan, rulings, expanded)
-            stage.finish(plan.summary(expanded))
+            stage.finish({**plan.summary(expanded), "unjudged": len(unjudged)})
     return stage
 
 
@@ -176,15 +184,20 @@ class _Round:
 
     # --- verify ---
 
-    def verify(self, stage: Stage) -> Rows[Ruling]:
-        """Judge the disagreements (and, if asked, the agreements); one ruling for each judged sample."""
+    def verify(self, stage: Stage) -> tuple[Rows[Ruling], set[str]]:
+        """Judge the disagreements (and, if asked, the agreements): the rulings, and the samples that got none because
+        something is missing or failed.
+        """
         units = {f"v-{sample_id}": sample_id for data in self.datasets for sample_id in data.ids()}
         judged = stage.map(units, self._judge, self.run, (Ruling,), partial(self.report, "verify"))
+        unjudged: set[str] = set()
         with stage.writing(RULINGS, UNJUDGED) as append:
-            for _, records in judged:
+            for unit, records in judged:
                 for record in records:
                     append[RULINGS if isinstance(record, Ruling) else UNJUDGED](record)
-        return Rows(stage.folder / RULINGS, Ruling, lambda ruling: ruling.sample_id)
+                    if isinstance(record, Rejected):
+                        unjudged.add(units[unit])
+        return Rows(stage.folder / RULINGS, Ruling, lambda ruling: ruling.sample_id), unjudged
 
     async def _judge(self, sample_id: str) -> Sequence[Record]:
         sample, prediction = self.sample(sample_id), self.answer(sample_id)
@@ -204,13 +217,14 @@ class _Round:
 
     # --- expand ---
 
-    def plan(self, rulings: Iterable[Ruling]) -> Plan:
-        """Quotas and candidates from the rulings and the perplexities."""
+    def plan(self, rulings: Iterable[Ruling], unjudged: set[str]) -> Plan:
+        """Quotas and candidates from the rulings and the perplexities; of what could not be judged nothing is known,
+        so that it leaves.
+        """
         perplexity = {answer.sample_id: answer.perplexity for answer in self.answers}
-        unseen = self.unseen.ids() if self.unseen else []
-        return Plan(
-            rulings, perplexity, self.data.ids(), unseen, self.budget, self.settings.shares, f"round {self.number}"
-        )
+        trained = [i for i in self.data.ids() if i not in unjudged]
+        unseen = [i for i in self.unseen.ids() if i not in unjudged] if self.unseen else []
+        return Plan(rulings, perplexity, trained, unseen, self.budget, self.settings.shares, f"round {self.number}")
 
     def expand(self, stage: Stage, plan: Plan, rulings: Rows[Ruling]) -> int:
         """Write and admit expansions up to their quota; returns how many were admitted."""
