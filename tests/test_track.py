@@ -176,6 +176,21 @@ def test_a_sweep_holds_its_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert left == ["mlruns", "outputs"]
 
 
+@pytest.mark.slow
+def test_jobs_side_by_side_share_their_sweep_and_their_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that each import everything."""
+    monkeypatch.chdir(tmp_path)
+    fresh_database(tmp_path / "mlruns")
+    side_by_side = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert sloop("loop", "-m", *acme(), "variant=full,static", "loop.rounds=1", *side_by_side) == 0
+    found = runs_of(tmp_path / "mlruns")
+    (sweep,) = kind(found, "sweep")
+    assert [run.data.tags["mlflow.parentRunId"] for run in kind(found, "loop")] == [sweep.info.run_id] * 2
+    pools = [path.stat().st_ino for path in tmp_path.glob("outputs/acme/*/seed/pool/train.jsonl")]
+    assert len(pools) == 2
+    assert len(set(pools)) == 1, "made once, linked once"
+
+
 def test_a_failed_sweep_is_marked_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fresh_database(tmp_path / "mlruns")
