@@ -1,0 +1,108 @@
+"""Runs as they stand on disk: found by name, id or folder, and laid out as rounds x metrics."""
+
+from __future__ import annotations
+
+import pytest
+
+import sloop
+from sloop.evaluate.metrics import Grade
+from sloop.evaluate.stage import GRADES
+from sloop.history import RUN_FILE, Run, find_run, find_runs, metric_name, runs
+from sloop.loop import ROUND_FILE
+from sloop.store import write_json
+from sloop.types import Score, UserError
+
+
+def _write(root, name, *, kind="loop", seed=0, rounds=0, run_id=None):
+    config = {"variant": {"name": "full"}, "student": {"name": "tiny"}}
+    record = {"id": run_id or f"id-{name}", "name": name, "kind": kind, "study": "s", "seed": seed, "config": config}
+    write_json(root / name / RUN_FILE, record)
+    for number in range(1, rounds + 1):
+        metrics = [
+            Score(name="acc", value=number / 10, n=5, low=0.0, high=1.0),
+            Score(name="acc", value=None, n=0, slice="single"),
+        ]
+        content = {"round": number, "metrics": [metric.model_dump() for metric in metrics]}
+        write_json(root / name / f"round_{number}" / ROUND_FILE, content)
+    return root / name
+
+
+def test_runs_are_found_by_path_below_a_folder(tmp_path):
+    for name in ("b", "a"):
+        _write(tmp_path / "study", name)
+    assert [run.name for run in find_runs(tmp_path)] == ["a", "b"]
+
+
+def test_a_run_is_found_by_folder_and_by_the_beginning_of_its_name_or_id(tmp_path):
+    folder = _write(tmp_path, "tiny-full-s0", run_id="abc123")
+    assert find_run(tmp_path, str(folder)).folder == folder
+    assert find_run(tmp_path, "tiny-f").folder == folder
+    assert find_run(tmp_path, "abc").folder == folder
+
+
+def test_a_name_of_several_runs_is_refused_with_their_names(tmp_path):
+    for name in ("tiny-a", "tiny-b", "wide"):
+        _write(tmp_path, name)
+    with pytest.raises(UserError, match=r"several runs match 'tiny' .* Name one of: tiny-a, tiny-b\."):
+        find_run(tmp_path, "tiny")
+
+
+def test_an_unknown_run_is_refused_with_the_names_of_all(tmp_path):
+    _write(tmp_path, "tiny-a")
+    with pytest.raises(UserError, match=r"no run matches 'x' .* Name one of: tiny-a\."):
+        find_run(tmp_path, "x")
+
+
+def test_rounds_come_in_the_order_of_their_numbers(tmp_path):
+    (run,) = find_runs(_write(tmp_path, "a", rounds=11))
+    assert [content["round"] for content in run.rounds] == list(range(1, 12))
+
+
+def test_a_round_that_is_not_complete_is_not_shown(tmp_path):
+    folder = _write(tmp_path, "a", rounds=1)
+    (folder / "round_2" / "train").mkdir(parents=True)
+    assert len(find_runs(tmp_path)[0].rounds) == 1
+
+
+def test_the_table_has_one_row_a_round_and_a_column_a_metric(tmp_path):
+    _write(tmp_path, "a", seed=0, rounds=2)
+    _write(tmp_path, "b", seed=1, rounds=1)
+    table = runs(tmp_path)
+    assert table[["run", "study", "student", "variant", "seed", "round"]].to_numpy().tolist() == [
+        ["a", "s", "tiny", "full", 0, 1],
+        ["a", "s", "tiny", "full", 0, 2],
+        ["b", "s", "tiny", "full", 1, 1],
+    ]
+    assert table["acc"].tolist() == [0.1, 0.2, 0.1]
+    assert table["acc:high"].tolist() == [1.0, 1.0, 1.0]
+    assert table["acc/single"].isna().all()
+    assert table["acc/single:n"].tolist() == [0, 0, 0]
+
+
+def test_no_runs_give_an_empty_table(tmp_path):
+    assert runs(tmp_path).empty
+
+
+def test_the_table_is_the_packages_own(tmp_path):
+    assert sloop.runs is runs
+
+
+def test_a_stage_used_alone_has_no_variant(tmp_path):
+    assert find_runs(_write(tmp_path, "gen-s0", kind="gen"))[0].variant == ""
+
+
+def test_missing_grades_are_named_with_those_that_there_are(tmp_path):
+    folder = _write(tmp_path, "a", rounds=1)
+    path = folder / "round_1" / "evaluate" / "bench" / GRADES
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    run = find_run(tmp_path, "a")
+    assert isinstance(run, Run)
+    assert dict[str, Grade](run.grades("bench", 1)) == {}
+    with pytest.raises(UserError, match=r"no grades of other in round 1; it has: \['round_1/evaluate/bench'\]"):
+        run.grades("other", 1)
+
+
+def test_a_metric_of_a_slice_has_its_name_in_it():
+    assert metric_name(Score(name="acc", value=None, n=0)) == "acc"
+    assert metric_name(Score(name="acc", value=None, n=0, slice="chat")) == "acc/chat"
