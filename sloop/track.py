@@ -298,3 +298,14 @@ def connect(uri: str | None, mlruns: Path, study: str) -> Tracker:
     """A tracker, or a `UserError` where the server cannot be reached."""
     with _reached(uri or mlruns):
         return Tracker(uri=uri, mlruns=mlruns, study=study)
+
+
+def studies(mlruns: Path) -> list[str]:
+    """Names of the studies in the embedded database, newest first; none where there is no database."""
+    if not (mlruns / "mlflow.db").is_file():
+        return []
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / 'mlflow.db'}")
+    return [experiment.name for experiment in client.search_experiments()]
