@@ -40,9 +40,9 @@ class LocalStudent:
         """
         if (path is None) == (scratch is None):
             raise UserError(
-                f"student {name}: path is {path!r} and scratch is {'given' if scratch else 'not given'}; give a "
-                "checkpoint (student=checkpoint student.path=<folder or hub id>) or a recipe to make one (student=tiny), "
-                "not both."
+                f"student {name}: path is {path!r} and scratch is {'given' if scratch else 'not given'}; give "
+                "a checkpoint (student=checkpoint student.path=<folder or hub id>) or a recipe to make one "
+                "(student=tiny), not both."
             )
         self.name = name
         self.path = path

@@ -1,4 +1,4 @@
-"""Run files: stage folders under a key, journals, digests, datasets. The only module that writes them.
+"""Stage folders under a key.
 
 A stage folder holds, while it is being made, ``begun.json`` (the key) and ``journal.jsonl`` (finished units in the
 order in which they finished); once it is done, its data files and ``stage.json``, written last. What stands under
@@ -9,289 +9,38 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gzip
-import hashlib
-import io
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Generic, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
 from filelock import FileLock
-from pydantic import ValidationError
 
 from sloop.executor import Executor
-from sloop.types import Checkpoint, Prediction, Record, Rejected, Sample, UserError, canonical_json, digest
+from sloop.store.files import (
+    code_digest,
+    file_digest,
+    is_sidecar,
+    line_of,
+    now,
+    open_text,
+    read_json,
+    row_of,
+    write_json,
+)
+from sloop.store.rows import Dataset
+from sloop.types import Record, Rejected, UserError, canonical_json, digest
 
-R = TypeVar("R", bound=Record)
 Unit = TypeVar("Unit")
 
 STAGE_FILE = "stage.json"
-NOT_RESULTS = frozenset({"cli.py", "track.py", "__main__.py"})
-"""Modules that show results and cannot change them: an edit of theirs leaves finished stages valid."""
 NOT_DIGESTED = frozenset({"begun.json", "journal.jsonl", "run.json"})
 """Files of a stage folder that are no result; the last one, of a stage used alone, is written on after the stage."""
 MAX_FAILED_SHARE = 0.05
 """A stage in which more units than this share fail is not worth finishing: its cause is not one sample."""
-
-
-# --- files ------------------------------------------------------------------------------------------------------
-
-
-def open_text(path: Path, mode: Literal["r", "w"] = "r") -> IO[str]:
-    """Open UTF-8 text, gzipped if the name ends in ``.gz`` (without name and time, so that bytes repeat)."""
-    if path.suffix != ".gz":
-        return open(path, mode, encoding="utf-8", newline="\n")
-    if mode == "r":
-        return gzip.open(path, "rt", encoding="utf-8")
-    raw = open(path, "wb")  # noqa: SIM115
-    binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
-    binary.myfileobj = cast(Any, raw)  # closing the text closes the file, too
-    return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8", newline="\n")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def row_of(record: Record) -> dict[str, Any]:
-    """The record as it stands on disk; a sample's row begins with its id."""
-    row = record.model_dump(mode="json")
-    return {"id": record.id, **row} if isinstance(record, Sample) else row
-
-
-def line_of(record: Record) -> str:
-    """The record as one JSON line."""
-    return json.dumps(row_of(record), ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_rows(path: Path, rows: Iterable[Record]) -> int:
-    """Write JSON lines whole or not at all; returns their number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial-" + path.name)
-    count = 0
-    with open_text(partial, "w") as file:
-        for count, row in enumerate(rows, 1):  # noqa: B007
-            file.write(line_of(row))
-    partial.replace(path)
-    return count
-
-
-def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """Read JSON lines one by one.
-
-    Raises:
-        UserError: the file is missing, or a line is not such a record; names file and line.
-    """
-    if not path.is_file():
-        raise UserError(f"no such file: {path}. A dataset is a file of JSON lines, one {kind.__name__} a line.")
-    with open_text(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError("a line must hold a JSON object")
-                row.pop("id", None)
-                record = kind.model_validate(row)
-            except ValueError as error:
-                reason = _first_reason(error)
-                raise UserError(f"{path}, line {number}, is not a {kind.__name__}: {reason}") from error
-            yield record
-
-
-def _first_reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc']) or 'record'}: {first['msg']}"
-    return str(error)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_sidecar(relative: Path) -> bool:
-    return any(part == "sidecar" or part.startswith(".") for part in relative.parts)
-
-
-def folder_digest(path: Path) -> str:
-    """SHA-256 over the names and bytes of all files of a folder (hidden ones and ``sidecar/`` apart)."""
-    files = (file for file in path.rglob("*") if file.is_file())
-    named = {str(file.relative_to(path)): file for file in files}
-    kept = {name: file for name, file in named.items() if not _is_sidecar(file.relative_to(path))}
-    return digest({name: file_digest(kept[name]) for name in sorted(kept)})
-
-
-def checkpoint_at(path: Path) -> Checkpoint:
-    """The checkpoint in a folder.
-
-    Raises:
-        UserError: the folder is missing or has no ``config.json``.
-    """
-    if not (path / "config.json").is_file():
-        raise UserError(f"no checkpoint at {path}: a checkpoint is a folder with config.json and model.safetensors.")
-    return Checkpoint(path=str(path), digest=folder_digest(path))
-
-
-@functools.cache
-def code_digest() -> str:
-    """Digest of the package's sources, which every stage's key contains."""
-    root = Path(__file__).parent
-    files = sorted(p for p in root.rglob("*") if p.suffix in {".py", ".jinja", ".json", ".yaml"})
-    kept = [p for p in files if p.name not in NOT_RESULTS and "conf" not in p.relative_to(root).parts]
-    return digest({str(p.relative_to(root)): file_digest(p) for p in kept})
-
-
-def now() -> str:
-    """The time, UTC, ISO 8601 to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-# --- datasets ---------------------------------------------------------------------------------------------------
-
-
-class Rows(Generic[R]):
-    """A file of records that are unique by a key, read as a stream; only keys and columns are ever whole in memory."""
-
-    def __init__(self, path: Path, kind: type[R], key: Callable[[R], str], *, sha256: str | None = None) -> None:
-        """Open a file of JSON lines.
-
-        Args:
-            path: ``.jsonl`` or ``.jsonl.gz``.
-            kind: what a line holds.
-            key: what a record is known by.
-            sha256: of the file's bytes, where it is known.
-
-        Raises:
-            UserError: there is no such file.
-        """
-        if not path.is_file():
-            raise UserError(f"no such file: {path}. It should hold JSON lines, one {kind.__name__} a line.")
-        self.path = path
-        self._kind = kind
-        self._key = key
-        self._sha256 = sha256
-        self._offsets: dict[str, int] | None = None
-        self._unzipped: bytes | None = None
-
-    def __iter__(self) -> Iterator[R]:
-        return read_rows(self.path, self._kind)
-
-    def __len__(self) -> int:
-        return len(self._index())
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._index()
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the file's bytes (64 hex digits)."""
-        if self._sha256 is None:
-            self._sha256 = file_digest(self.path)
-        return self._sha256
-
-    def ids(self) -> list[str]:
-        """Keys in file order.
-
-        Raises:
-            UserError: a key occurs twice.
-        """
-        return list(self._index())
-
-    def column(self, name: str) -> list[Any]:
-        """One field of every record, in file order."""
-        return [getattr(record, name) for record in self]
-
-    def pick(self, keys: Iterable[str]) -> Iterator[R]:
-        """The records with these keys, in the order asked for, one at a time."""
-        index = self._index()
-        with self._open() as file:
-            for key in keys:
-                file.seek(index[key])
-                row = json.loads(file.readline())
-                row.pop("id", None)
-                yield self._kind.model_validate(row)
-
-    def _open(self) -> IO[bytes]:
-        if self.path.suffix != ".gz":
-            return open(self.path, "rb")
-        if self._unzipped is None:  # seeking in gzip means unpacking it anew: these files are small, keep the text
-            self._unzipped = gzip.decompress(self.path.read_bytes())
-        return io.BytesIO(self._unzipped)
-
-    def _index(self) -> dict[str, int]:
-        """Byte offset of each record in the (uncompressed) text."""
-        if self._offsets is None:
-            offsets: dict[str, int] = {}
-            for offset, record in zip(self._line_offsets(), self, strict=True):
-                key = self._key(record)
-                if key in offsets:
-                    raise UserError(f"{self.path} holds {key} twice; it must be unique by id.")
-                offsets[key] = offset
-            self._offsets = offsets
-        return self._offsets
-
-    def _line_offsets(self) -> Iterator[int]:
-        with self._open() as file:
-            position = 0
-            for line in file:
-                yield position
-                position += len(line)
-
-
-class Dataset(Rows[Sample]):
-    """A file of samples, unique by id."""
-
-    def __init__(self, path: Path, *, sha256: str | None = None) -> None:
-        """Open a dataset; see `Rows`."""
-        super().__init__(path, Sample, lambda sample: sample.id, sha256=sha256)
-
-
-def predictions_at(path: Path) -> Rows[Prediction]:
-    """A student's answers, by sample id."""
-    return Rows(path, Prediction, lambda prediction: prediction.sample_id)
-
-
-JSON_COLUMNS = ("tools", "messages", "label", "lineage", "env")
-"""Fields that Arrow would pad with nulls and retype; they travel as JSON strings."""
-
-
-def to_datasets(data: Dataset) -> Any:
-    """The dataset as a Hugging Face ``datasets.Dataset``; nested fields are JSON strings (see `JSON_COLUMNS`)."""
-    import datasets
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for sample in data:
-            row = row_of(sample)
-            yield {k: json.dumps(v, ensure_ascii=False) if k in JSON_COLUMNS else v for k, v in row.items()}
-
-    return datasets.Dataset.from_list(list(rows()))
-
-
-def from_datasets(table: Iterable[Mapping[str, Any]]) -> Iterator[Sample]:
-    """Samples from the rows of a `to_datasets` table; equal to those that it was made of."""
-    for row in table:
-        plain = {k: json.loads(v) if k in JSON_COLUMNS and isinstance(v, str) else v for k, v in row.items()}
-        plain.pop("id", None)
-        yield Sample.model_validate(plain)
-
-
-# --- stages -----------------------------------------------------------------------------------------------------
 
 
 def stage_key(name: str, **parts: Any) -> dict[str, Any]:
@@ -465,7 +214,7 @@ class Stage:
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
             relative = path.relative_to(self.folder)
             name = str(relative)
-            if name in NOT_DIGESTED or _is_sidecar(relative):
+            if name in NOT_DIGESTED or is_sidecar(relative):
                 continue
             self._files[name] = {**self._files.get(name, {}), "bytes": path.stat().st_size, "sha256": file_digest(path)}
         write_json(self.sidecar / "times.json", {"finished": now(), "torn_lines": self.torn_lines})

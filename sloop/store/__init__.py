@@ -1,0 +1,43 @@
+"""Run files: stage folders under a key, journals, digests, datasets. The only module that writes them."""
+
+from sloop.store.files import (
+    checkpoint_at,
+    code_digest,
+    file_digest,
+    folder_digest,
+    line_of,
+    now,
+    open_text,
+    read_json,
+    read_rows,
+    row_of,
+    write_json,
+    write_rows,
+)
+from sloop.store.rows import JSON_COLUMNS, Dataset, Rows, from_datasets, predictions_at, to_datasets
+from sloop.store.stage import MAX_FAILED_SHARE, STAGE_FILE, Stage, stage_key
+
+__all__ = [
+    "JSON_COLUMNS",
+    "MAX_FAILED_SHARE",
+    "STAGE_FILE",
+    "Dataset",
+    "Rows",
+    "Stage",
+    "checkpoint_at",
+    "code_digest",
+    "file_digest",
+    "folder_digest",
+    "from_datasets",
+    "line_of",
+    "now",
+    "open_text",
+    "predictions_at",
+    "read_json",
+    "read_rows",
+    "row_of",
+    "stage_key",
+    "to_datasets",
+    "write_json",
+    "write_rows",
+]

@@ -1,0 +1,141 @@
+"""Files of records that are unique by a key: datasets, predictions, rulings."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar
+
+from sloop.store.files import file_digest, read_rows, row_of
+from sloop.types import Prediction, Record, Sample, UserError
+
+R = TypeVar("R", bound=Record)
+
+
+class Rows(Generic[R]):
+    """A file of records that are unique by a key, read as a stream; only keys and columns are ever whole in memory."""
+
+    def __init__(self, path: Path, kind: type[R], key: Callable[[R], str], *, sha256: str | None = None) -> None:
+        """Open a file of JSON lines.
+
+        Args:
+            path: ``.jsonl`` or ``.jsonl.gz``.
+            kind: what a line holds.
+            key: what a record is known by.
+            sha256: of the file's bytes, where it is known.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        if not path.is_file():
+            raise UserError(f"no such file: {path}. It should hold JSON lines, one {kind.__name__} a line.")
+        self.path = path
+        self._kind = kind
+        self._key = key
+        self._sha256 = sha256
+        self._offsets: dict[str, int] | None = None
+        self._unzipped: bytes | None = None
+
+    def __iter__(self) -> Iterator[R]:
+        return read_rows(self.path, self._kind)
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file's bytes (64 hex digits)."""
+        if self._sha256 is None:
+            self._sha256 = file_digest(self.path)
+        return self._sha256
+
+    def ids(self) -> list[str]:
+        """Keys in file order.
+
+        Raises:
+            UserError: a key occurs twice.
+        """
+        return list(self._index())
+
+    def column(self, name: str) -> list[Any]:
+        """One field of every record, in file order."""
+        return [getattr(record, name) for record in self]
+
+    def pick(self, keys: Iterable[str]) -> Iterator[R]:
+        """The records with these keys, in the order asked for, one at a time."""
+        index = self._index()
+        with self._open() as file:
+            for key in keys:
+                file.seek(index[key])
+                row = json.loads(file.readline())
+                row.pop("id", None)
+                yield self._kind.model_validate(row)
+
+    def _open(self) -> IO[bytes]:
+        if self.path.suffix != ".gz":
+            return open(self.path, "rb")
+        if self._unzipped is None:  # seeking in gzip means unpacking it anew: these files are small, keep the text
+            self._unzipped = gzip.decompress(self.path.read_bytes())
+        return io.BytesIO(self._unzipped)
+
+    def _index(self) -> dict[str, int]:
+        """Byte offset of each record in the (uncompressed) text."""
+        if self._offsets is None:
+            offsets: dict[str, int] = {}
+            for offset, record in zip(self._line_offsets(), self, strict=True):
+                key = self._key(record)
+                if key in offsets:
+                    raise UserError(f"{self.path} holds {key} twice; it must be unique by id.")
+                offsets[key] = offset
+            self._offsets = offsets
+        return self._offsets
+
+    def _line_offsets(self) -> Iterator[int]:
+        with self._open() as file:
+            position = 0
+            for line in file:
+                yield position
+                position += len(line)
+
+
+class Dataset(Rows[Sample]):
+    """A file of samples, unique by id."""
+
+    def __init__(self, path: Path, *, sha256: str | None = None) -> None:
+        """Open a dataset; see `Rows`."""
+        super().__init__(path, Sample, lambda sample: sample.id, sha256=sha256)
+
+
+def predictions_at(path: Path) -> Rows[Prediction]:
+    """A student's answers, by sample id."""
+    return Rows(path, Prediction, lambda prediction: prediction.sample_id)
+
+
+JSON_COLUMNS = ("tools", "messages", "label", "lineage", "env")
+"""Fields that Arrow would pad with nulls and retype; they travel as JSON strings."""
+
+
+def to_datasets(data: Dataset) -> Any:
+    """The dataset as a Hugging Face ``datasets.Dataset``; nested fields are JSON strings (see `JSON_COLUMNS`)."""
+    import datasets
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for sample in data:
+            row = row_of(sample)
+            yield {k: json.dumps(v, ensure_ascii=False) if k in JSON_COLUMNS else v for k, v in row.items()}
+
+    return datasets.Dataset.from_list(list(rows()))
+
+
+def from_datasets(table: Iterable[Mapping[str, Any]]) -> Iterator[Sample]:
+    """Samples from the rows of a `to_datasets` table; equal to those that it was made of."""
+    for row in table:
+        plain = {k: json.loads(v) if k in JSON_COLUMNS and isinstance(v, str) else v for k, v in row.items()}
+        plain.pop("id", None)
+        yield Sample.model_validate(plain)
