@@ -58,33 +58,40 @@ def compare(arguments: Sequence[str]) -> None:
     parser.add_argument("b", help="likewise")
     parser.add_argument("--study", help="compare two variants over all seeds of this study")
     parser.add_argument("--student", help="with --study: of this student alone")
-    parser.add_argument("--benchmark", default="sloop_bench")
+    parser.add_argument("--benchmark", help="(default: the first that A was evaluated on)")
     parser.add_argument("--round", type=int, help="(default: the last that both have)")
     options = parser.parse_args(arguments)
-    shown = Table(title=f"A = {options.a}, B = {options.b}, call_accuracy on {options.benchmark}", title_justify="left")
-    for name in ("what", "round", "A", "B", "A - B", "95% interval", "p", "n"):
-        shown.add_column(name, justify="left" if name == "what" else "right")
+    shown = Table(title=f"A = {options.a}, B = {options.b}, call_accuracy", title_justify="left")
+    for name in ("what", "benchmark", "round", "A", "B", "A - B", "95% interval", "p", "n"):
+        shown.add_column(name, justify="left" if name in ("what", "benchmark") else "right")
     if options.study is None:
         a, b = (find_run(options.outputs, what) for what in (options.a, options.b))
         number = options.round or _last_round(a, b)
-        found = compare_paired(*_correct(a, b, options.benchmark, number))
-        shown.add_row(*_row("samples, McNemar exact", number, found))
+        benchmark = options.benchmark or a.benchmark()
+        found = compare_paired(*_correct(a, b, benchmark, number))
+        shown.add_row(*_row("samples, McNemar exact", benchmark, number, found))
     else:
         runs = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
         for student in sorted({found.student for found in runs}):
             if options.student in (None, student):
                 number, pairs = _pairs(runs, student, options)
-                found = compare_runs([_correct(a, b, options.benchmark, number) for a, b in pairs])
-                shown.add_row(*_row(f"{student}, {len(pairs)} seeds", number, found))
+                benchmark = options.benchmark or pairs[0][0].benchmark()
+                found = compare_runs([_correct(a, b, benchmark, number) for a, b in pairs])
+                shown.add_row(*_row(f"{student}, {len(pairs)} seeds", benchmark, number, found))
     console().print(shown)
 
 
 def _pairs(runs: Sequence[Run], student: str, options: argparse.Namespace) -> tuple[int, list[tuple[Run, Run]]]:
     """Both variants' runs of each seed, and the round to compare."""
-    arms = [
-        {found.record["seed"]: found for found in runs if found.variant == variant and found.student == student}
-        for variant in (options.a, options.b)
-    ]
+    arms: list[dict[int, Run]] = [{}, {}]
+    for arm, variant in zip(arms, (options.a, options.b), strict=True):
+        for found in runs:
+            if found.variant == variant and found.student == student:
+                if (other := arm.setdefault(found.record["seed"], found)) is not found:
+                    raise UserError(
+                        f"study {options.study} has two runs of {variant} with one seed: {other.name}, {found.name}. "
+                        "Compare them by name, or move one of them away."
+                    )
     seeds = sorted(set(arms[0]) & set(arms[1]))
     if not seeds:
         have = sorted({found.variant for found in runs})
@@ -109,11 +116,20 @@ def _correct(
     return first, second, {sample_id: grade.cluster for sample_id, grade in grades[0].items()}
 
 
-def _row(what: str, number: int, found: Comparison) -> list[str]:
+def _row(what: str, benchmark: str, number: int, found: Comparison) -> list[str]:
     values = (f"{value * 100:.1f}" for value in (found.a, found.b))
     interval = f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"
     p = "-" if found.p_value is None else f"{found.p_value:.2g}"
-    return [escape(what), str(number), *values, f"{found.delta * 100:+.1f}", interval, p, str(found.n)]
+    return [
+        escape(what),
+        escape(benchmark),
+        str(number),
+        *values,
+        f"{found.delta * 100:+.1f}",
+        interval,
+        p,
+        str(found.n),
+    ]
 
 
 def runs(arguments: Sequence[str]) -> None:

@@ -54,6 +54,17 @@ class Run:
             for row in content["metrics"]:
                 yield content["round"], Score.model_validate(row)
 
+    def benchmark(self) -> str:
+        """Name of the first benchmark that the run was evaluated on.
+
+        Raises:
+            UserError: it has no complete round.
+        """
+        for _, score in self.scores():
+            if score.name.startswith("eval/"):
+                return score.name.split("/")[1]
+        raise UserError(f"run {self.name} has no complete round yet; the same loop command resumes it.")
+
     def grades(self, benchmark: str, round: int) -> dict[str, Grade]:
         """Grades by sample id.
 
