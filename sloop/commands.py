@@ -61,23 +61,28 @@ def compare(arguments: Sequence[str]) -> None:
     parser.add_argument("--benchmark", help="(default: the first that A was evaluated on)")
     parser.add_argument("--round", type=int, help="(default: the last that both have)")
     options = parser.parse_args(arguments)
-    shown = Table(title=f"A = {options.a}, B = {options.b}, call_accuracy", title_justify="left")
-    for name in ("what", "benchmark", "round", "A", "B", "A - B", "95% interval", "p", "n"):
-        shown.add_column(name, justify="left" if name in ("what", "benchmark") else "right")
+    shown = Table(title_justify="left")
+    for name in ("what", "round", "A", "B", "A - B", "95% interval", "p", "n"):
+        shown.add_column(name, justify="left" if name == "what" else "right")
     if options.study is None:
         a, b = (find_run(options.outputs, what) for what in (options.a, options.b))
         number = options.round or _last_round(a, b)
         benchmark = options.benchmark or a.benchmark()
         found = compare_paired(*_correct(a, b, benchmark, number))
-        shown.add_row(*_row("samples, McNemar exact", benchmark, number, found))
+        shown.add_row(*_row("samples, McNemar exact", number, found))
     else:
         runs = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
-        for student in sorted({found.student for found in runs}):
+        students = sorted({found.student for found in runs})
+        if not runs or options.student not in (None, *students):
+            who = options.student or "any student"
+            raise UserError(f"study {options.study} has no loops of {who}; its students: {students}.")
+        for student in students:
             if options.student in (None, student):
                 number, pairs = _pairs(runs, student, options)
                 benchmark = options.benchmark or pairs[0][0].benchmark()
                 found = compare_runs([_correct(a, b, benchmark, number) for a, b in pairs])
-                shown.add_row(*_row(f"{student}, {len(pairs)} seeds", benchmark, number, found))
+                shown.add_row(*_row(f"{student}, {len(pairs)} seeds", number, found))
+    shown.title = escape(f"A = {options.a}, B = {options.b}, call_accuracy on {benchmark}")
     console().print(shown)
 
 
@@ -86,12 +91,13 @@ def _pairs(runs: Sequence[Run], student: str, options: argparse.Namespace) -> tu
     arms: list[dict[int, Run]] = [{}, {}]
     for arm, variant in zip(arms, (options.a, options.b), strict=True):
         for found in runs:
-            if found.variant == variant and found.student == student:
-                if (other := arm.setdefault(found.record["seed"], found)) is not found:
-                    raise UserError(
-                        f"study {options.study} has two runs of {variant} with one seed: {other.name}, {found.name}. "
-                        "Compare them by name, or move one of them away."
-                    )
+            if found.variant != variant or found.student != student:
+                continue
+            if (other := arm.setdefault(found.record["seed"], found)) is not found:
+                raise UserError(
+                    f"study {options.study} has two runs of {variant} with seed {found.record['seed']}: {other.name} "
+                    f"and {found.name}. Compare them by name, or move one of them away."
+                )
     seeds = sorted(set(arms[0]) & set(arms[1]))
     if not seeds:
         have = sorted({found.variant for found in runs})
@@ -116,13 +122,12 @@ def _correct(
     return first, second, {sample_id: grade.cluster for sample_id, grade in grades[0].items()}
 
 
-def _row(what: str, benchmark: str, number: int, found: Comparison) -> list[str]:
+def _row(what: str, number: int, found: Comparison) -> list[str]:
     values = (f"{value * 100:.1f}" for value in (found.a, found.b))
     interval = f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"
     p = "-" if found.p_value is None else f"{found.p_value:.2g}"
     return [
         escape(what),
-        escape(benchmark),
         str(number),
         *values,
         f"{found.delta * 100:+.1f}",
