@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import signal
 import sys
 import time
@@ -136,9 +137,25 @@ def _hydra_message(error: Exception) -> str:
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
     text = " ".join(dict.fromkeys(str(cause).strip() for cause in causes if str(cause).strip()))
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown and "not in struct" in text:
+        return _unknown_key(unknown[1])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type"))]
+    kept = [
+        line
+        for line in lines
+        if not line.startswith(("full_key", "object_type", "reference_type", "Config search", "provider="))
+    ]
     return " ".join(kept) + " See the keys with: sloop loop --cfg job"
+
+
+def _unknown_key(key: str) -> str:
+    from sloop.run import Config
+
+    close = difflib.get_close_matches(key.split(".")[0], Config.model_fields, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close and "." not in key else ""
+    allowed = f" Allowed at the top: {', '.join(Config.model_fields)}." if "." not in key else ""
+    return f"{key}: no such key.{hint}{allowed} See all keys with: sloop loop --cfg job"
 
 
 def task(cfg: DictConfig) -> None:

@@ -112,7 +112,11 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
     for score in scores:
         if score.value is None and score.slice:
             continue
-        interval = f"{score.low * 100:.1f} to {score.high * 100:.1f}" if score.low is not None and score.high else ""
+        interval = (
+            f"{score.low * 100:.1f} to {score.high * 100:.1f}"
+            if score.low is not None and score.high is not None
+            else ""
+        )
         value = "not measured" if score.value is None else f"{score.value * 100:.1f}"
         table.add_row(score.name, score.slice, value, interval, str(score.n))
     return table

@@ -128,7 +128,8 @@ class Stage:
     ) -> Iterator[tuple[str, list[Record]]]:
         """Run the units that are still owed, journal each as it finishes, then yield all in unit order.
 
-        A unit that raises is journalled as a `Rejected` record whose reason is ``failed:<exception>``.
+        A unit that raises is journalled as a `Rejected` record whose reason is ``failed:<exception>``; a resumed stage
+        tries it again.
 
         Args:
             units: by key, in the order of the fold.
@@ -138,7 +139,7 @@ class Stage:
             progress: told (units done, units in all).
 
         Raises:
-            UserError: raised by a unit, or more than `MAX_FAILED_SHARE` of the units failed.
+            UserError: raised by a unit, or more than `MAX_FAILED_SHARE` of the units, or all, failed.
         """
         owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
         done = len(units) - len(owed)
@@ -147,19 +148,21 @@ class Stage:
             for key, result in run(owed, work):
                 if isinstance(result, UserError):
                     raise result
+                entry: dict[str, Any] = {"unit": key}
                 if isinstance(result, Exception):
+                    entry["failed"] = True
                     failed += 1
                     reason = f"failed:{type(result).__name__}"
                     self.failures[reason] += 1
-                    if failed > max(1, MAX_FAILED_SHARE * len(units)):
+                    if failed > max(1, MAX_FAILED_SHARE * len(units)) or failed == len(units):
                         raise UserError(
                             f"stage {self.name}: {failed} of {len(units)} units failed, the last ({key}) with "
                             f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
                         ) from result
                     result = [Rejected(key=key, reason=reason, detail=str(result))]
-                rows = [{"type": type(record).__name__, "row": row_of(record)} for record in result]
+                entry["records"] = [{"type": type(record).__name__, "row": row_of(record)} for record in result]
                 self._offsets[key] = journal.tell()
-                journal.write((json.dumps({"unit": key, "records": rows}, ensure_ascii=False) + "\n").encode())
+                journal.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
                 journal.flush()
                 done += 1
                 if progress:
@@ -256,7 +259,8 @@ class Stage:
                     break
                 if not line.endswith(b"\n"):
                     break
-                self._offsets[entry["unit"]] = good
+                if not entry.get("failed"):  # a unit that failed is tried again
+                    self._offsets[entry["unit"]] = good
                 good += len(line)
         if good < self._journal.stat().st_size:
             self.torn_lines += 1
