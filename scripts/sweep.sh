@@ -12,8 +12,8 @@ JOBS="${JOBS:-2}"
 SLOOP="${SLOOP:-sloop}"
 export OMP_NUM_THREADS=1
 
-# One thread a job: on few cores, two jobs of one thread finish sooner than one of two after another. The variant
-# changes slowest, so that jobs side by side do not wait for the round that variants share.
+# The demo's one thread a job, for any preset. The variant changes slowest, so that jobs side by side do not wait for
+# the round that variants share.
 if [[ " $* " != *" experiment="* ]]; then set -- experiment=demo "$@"; fi
 $SLOOP loop -m "$@" name="$STUDY" variant="$VARIANTS" seed="$SEEDS" student="$STUDENTS" \
   student.threads=1 trainer.threads=1 hydra/launcher=joblib hydra.launcher.n_jobs="$JOBS"

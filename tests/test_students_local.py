@@ -3,12 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from models import WEATHER, ask, pool, spec, trainer
 
 from sloop.store import Dataset, write_rows
 from sloop.students.local import LocalStudent, encode, greedy, load_model, render_prompt, stop_ids
 from sloop.types import Checkpoint, Decode, Message, Sample, UserError
-from tests.test_students_tiny import WEATHER, ask, pool, spec
-from tests.test_train_sft import trainer
 
 
 def student(**changes: object) -> LocalStudent:

@@ -5,64 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import NOTHING, TIMER, TOKENIZER, WEATHER, ask, pool, spec
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sloop.store import Dataset, read_json, write_rows
 from sloop.students.local import render_answer, render_prompt
-from sloop.students.tiny import TinySpec
-from sloop.types import Label, Message, Sample, Tool, ToolCall, UserError
-
-WEATHER = Tool(
-    name="get_weather",
-    description="Current weather",
-    parameters={
-        "type": "object",
-        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "tags": {"type": ["array", "null"]}},
-        "required": ["city"],
-    },
-)
-TIMER = Tool(
-    name="set_timer",
-    parameters={"type": "object", "properties": {"minutes": {"type": "number"}}, "required": ["minutes"]},
-)
-NOTHING = Tool(name="ping", parameters={"type": "object"})
-
-
-def spec(**changes: object) -> TinySpec:
-    settings = {
-        "architecture": "lfm2",
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "layers": ["conv", "attention"],
-        "num_heads": 2,
-        "listing": "signature",
-        "vocab_size": 600,
-        "min_frequency": 6,
-        "context": 512,
-    }
-    return TinySpec(**{**settings, **changes})  # type: ignore[arg-type]
-
-
-def ask(request: str, *calls: ToolCall, content: str = "", tools: tuple[Tool, ...] = (WEATHER, TIMER)) -> Sample:
-    return Sample(
-        tools=tools, messages=(Message(role="user", content=request),), label=Label(calls=calls, content=content)
-    )
-
-
-def pool() -> list[Sample]:
-    cities = ["Paris", "Lima", "Oslo", "Rome"]
-    calls = [
-        ask(
-            f"what is the weather in {city} for {day} days",
-            ToolCall(name="get_weather", arguments={"city": city, "days": day}),
-        )
-        for city in cities
-        for day in (1, 2)
-    ]
-    return [*calls, ask("hello there", content="No suitable tool.")]
-
-
-TOKENIZER = spec().tokenizer(pool())
+from sloop.types import Message, Sample, ToolCall, UserError
 
 
 def tokens(text: str) -> list[str]:

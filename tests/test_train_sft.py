@@ -9,31 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import TOKENIZER, ask, pool, spec, trainer
 
 from sloop.store import Dataset, write_rows
 from sloop.train.batches import IGNORED, WINDOW, batch_indices, collate, examples
 from sloop.train.muon import Muon, orthogonalise
-from sloop.train.sft import SFT, schedule
+from sloop.train.sft import schedule
 from sloop.types import Checkpoint, UserError
-from tests.test_students_tiny import TOKENIZER, ask, pool, spec
-
-
-def trainer(**changes: object) -> SFT:
-    settings = {
-        "learning_rate": 0.003,
-        "batch_size": 4,
-        "warmup": 5,
-        "decay": 0.3,
-        "weight_decay": 0.05,
-        "clip": 1.0,
-        "optimizer": "muon",
-        "dtype": "fp32",
-        "threads": 1,
-        "device": "cpu",
-        "save_every": 10,
-        "max_length": 256,
-    }
-    return SFT(**{**settings, **changes})  # type: ignore[arg-type]
 
 
 def begin(folder: Path) -> tuple[Checkpoint, Dataset]:
@@ -74,7 +56,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from sloop.store import Dataset, checkpoint_at
-from tests.test_train_sft import trainer
+from models import trainer
 folder = Path(sys.argv[1])
 trainer(save_every=4).train(
     checkpoint_at(folder / "c0"), Dataset(folder / "pool.jsonl"), None, steps=150, seed=0, out=folder / "killed"
@@ -84,7 +66,7 @@ trainer(save_every=4).train(
 
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     start, data = begin(tmp_path)
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], cwd=Path(__file__).parent.parent)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], cwd=Path(__file__).parent)
     partial = tmp_path / "killed" / "sidecar" / "partial.pt"
     deadline = time.monotonic() + 60
     while not partial.exists() and child.poll() is None and time.monotonic() < deadline:
