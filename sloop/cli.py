@@ -176,7 +176,7 @@ def _run(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from sloop.console import Progress, print_preview, print_run
-    from sloop.run import execute, parse_config, preview_samples
+    from sloop.run import execute, parse_config, preview_samples, run_folder
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config = parse_config(plain)
@@ -185,7 +185,8 @@ def _run(cfg: DictConfig) -> None:
         return
     overrides = list(HydraConfig.get().overrides.task)  # of this job, where the command line has the whole sweep's
     tracked = _Tracking(config)
-    with Progress() as progress:
+    in_sweep = SWEEP_VARIABLE in os.environ
+    with Progress(run_folder(config, plain).name if in_sweep else "") as progress:
         folder = execute(
             config,
             plain,

@@ -42,8 +42,10 @@ def console() -> Console:
 class Progress:
     """One bar on a terminal, a line every few seconds elsewhere; on standard error."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+    def __init__(self, run: str = "") -> None:
+        """Take the name to say with every line, where several runs may share the terminal."""
+        self._run = f"{run} " if run else ""
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bars: Bars | None = None
         self._task: Any = None
         self._what = ""
@@ -69,11 +71,11 @@ class Progress:
             if what != self._what:
                 if self._task is not None:
                     self._bars.remove_task(self._task)
-                self._task = self._bars.add_task(what, total=total)
+                self._task = self._bars.add_task(self._run + what, total=total)
             self._bars.update(self._task, completed=done, total=total)
         elif done == total or time.monotonic() - self._said > QUIET_SECONDS:
             self._said = time.monotonic()
-            self._console.print(f"[{self._said - self._began:6.1f} s] {what}: {done}/{total}", markup=False)
+            self._console.print(f"[{self._said - self._began:6.1f} s] {self._run}{what}: {done}/{total}", markup=False)
         self._what = what
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
@@ -352,6 +353,16 @@ def test_a_stage_that_has_lost_a_file_is_not_linked(tmp_path):
     (first.folder / "scores.jsonl").unlink()
     second = _run(tmp_path / "b", _Work(), tmp_path)
     assert len(second.dataset("scores.jsonl").path.read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("")])
+def test_a_finished_stage_that_has_lost_a_file_or_part_of_it_is_made_anew(tmp_path, harm):
+    first = _run(tmp_path, _Work())
+    before = (first.folder / "stage.json").read_bytes()
+    harm(first.folder / "scores.jsonl")
+    again = _run(tmp_path, _Work())
+    assert (again.folder / "stage.json").read_bytes() == before
+    assert len(again.dataset("scores.jsonl").path.read_text().splitlines()) == 6
 
 
 def test_a_unit_that_fails_is_recorded_and_counted(tmp_path):

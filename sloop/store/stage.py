@@ -49,7 +49,10 @@ def stage_key(name: str, **parts: Any) -> dict[str, Any]:
 
 
 class Stage:
-    """One stage folder, opened under its key; a context manager that holds the key's lock while it works."""
+    """One stage folder, opened under its key; a context manager that holds the key's lock while it works.
+
+    A finished stage that has lost one of its files is made anew.
+    """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], experiment: Path | None = None) -> None:
         """Open or resume a stage.
@@ -78,6 +81,8 @@ class Stage:
     def __enter__(self) -> Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_key()
+        if self.done and not _is_whole(self.folder):
+            (self.folder / STAGE_FILE).unlink()
         if self._experiment is not None and not self.done:
             links = self._experiment / ".stages"
             links.mkdir(parents=True, exist_ok=True)
@@ -267,14 +272,14 @@ class Stage:
             os.truncate(self._journal, good)
 
     def _link_from(self, link: Path) -> None:
-        """Take over a finished stage with the same key, as hard links; one that has lost a file is made anew."""
+        """Take over a finished stage with the same key, as hard links, if it has all its files."""
         if not link.is_file() or self._experiment is None:
             return
         source = self._experiment / read_json(link)
-        if source == self.folder or not (source / STAGE_FILE).is_file():
+        if source == self.folder or not (source / STAGE_FILE).is_file() or not _is_whole(source):
             return
         manifest = read_json(source / STAGE_FILE)
-        if manifest["key"] != self.key or not all((source / name).is_file() for name in manifest["files"]):
+        if manifest["key"] != self.key:
             return
         for name in [*manifest["files"], STAGE_FILE]:
             target = self.folder / name
@@ -286,3 +291,10 @@ class Stage:
             except OSError:  # another file system, or one without hard links
                 shutil.copy2(source / name, target)
         write_json(self.sidecar / "linked.json", {"from": str(source)})
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file of a finished stage is there, in its recorded size."""
+    files: dict[str, dict[str, Any]] = read_json(folder / STAGE_FILE)["files"]
+    paths = {folder / name: recorded["bytes"] for name, recorded in files.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
