@@ -1,6 +1,7 @@
 """Probe samples a second: batched against one by one, the same answers, the same process.
 
-usage: python benchmarks/bench_probe.py CHECKPOINT [samples]
+usage: python benchmarks/bench_probe.py [CHECKPOINT [samples]]
+       (without a checkpoint: the one that the first run of `make demo` ended with)
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from sloop.store import checkpoint_at
 from sloop.students.local import LocalStudent
 from sloop.types import Decode
 
-SIZES = (1, 8, 64, 128)
+SIZES = (1, 8, 64, 256)
+DEMO = "outputs/demo/*/round_3/train/checkpoint"
 
 
 def main() -> None:
-    if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
+    found = sys.argv[1:2] or sorted(map(str, Path().glob(DEMO)))
+    if not found:
+        raise SystemExit(f"no checkpoint given, and none at {DEMO}; run first: make demo")
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 256
     benchmark = SampleBenchmark(name="sloop_dev", path="sloop_bench/dev.jsonl.gz")
     samples = sorted(islice(benchmark.data, count), key=prompt_size)
     student = LocalStudent(
-        name="bench", path=None, scratch=None, answer_format=None, threads=1, dtype="fp32", device="cpu"
+        name="bench", path=found[0], scratch=None, answer_format=None, threads=1, dtype="fp32", device="cpu"
     )
-    student.load(checkpoint_at(Path(sys.argv[1])))
+    student.load(checkpoint_at(Path(found[0])))
     student.predict(samples[:8], Decode(max_tokens=110))
     texts: dict[int, list[str]] = {}
     speed: dict[int, float] = {}
