@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def _by_content(value: Any) -> Any:
         return {str(key): _by_content(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_by_content(item) for item in value]
-    if isinstance(value, str) and ("/" in value or "." in value) and Path(value).is_file():
+    # os.path, as Path.is_file raises where a text is too long to be the name of a file
+    if isinstance(value, str) and ("/" in value or "." in value) and os.path.isfile(value):  # noqa: PTH113
         return {"file": file_digest(Path(value))}
     return value
 

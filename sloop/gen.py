@@ -310,7 +310,7 @@ def gen(
         }
         written = chain.from_iterable(read_rows(out / name, Sample) for name in ("train.jsonl", "dev.jsonl"))
         (out / "card.md").write_text(data_card(written, summary), encoding="utf-8")
-        stage.finish(summary)
+        stage.finish(summary, also=["card.md"])
     return stage
 
 

@@ -154,3 +154,9 @@ def test_what_a_component_does_later_changes_nothing_of_its_description():
     before = describe(student)
     student._skill = 0.7
     assert describe(student) == before
+
+
+@pytest.mark.parametrize("text", ["Say it. " * 1000, "a/" * 5000, "nul.\0", "./" + "x" * 300])
+def test_a_text_that_cannot_be_the_name_of_a_file_is_described_as_it_is(text):
+    spec = {"_target_": f"{__name__}.Reader", "note": text, "path": "x"}
+    assert describe(build(spec))["note"] == text

@@ -146,6 +146,8 @@ def test_a_think_tag_inside_an_argument_is_text() -> None:
         '{"name": "f", "arguments": {"x": ' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}}",
         '{"name": "f", "arguments": {}} {"name": "g", "arguments": {}}',
         "{'name': 'f', 'arguments': {}}",
+        '{"name": "f", "parameters": {"a": 1}}',
+        '{"name": "f", "arguments": {}, "a": 1}',
     ],
 )
 def test_what_is_no_call_in_a_block_is_a_format_error(body: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
+from pytest import MonkeyPatch
 
 from sloop.executor import concurrent
 from sloop.store import (
@@ -411,3 +413,118 @@ def test_rows_of_any_record_are_known_by_their_key(tmp_path):
 def test_the_manifest_is_plain_json(tmp_path):
     _run(tmp_path, _Work())
     assert set(json.loads((tmp_path / "stage.json").read_text())) == {"key", "parts", "files", "summary"}
+
+
+# --- what stage.json answers for ----------------------------------------------------------------------------------
+
+
+def _killed(folder):
+    """A stage whose process dies in the middle of writing its files."""
+    with pytest.raises(KeyboardInterrupt), Stage(folder, KEY) as stage, stage.writing("scores.jsonl"):
+        raise KeyboardInterrupt
+    for place in (".stage.json.7.partial", ".begun.json.7.partial", "sidecar/.times.json.7.partial"):
+        (folder / place).write_text("{")
+
+
+def test_what_a_killed_write_left_behind_enters_no_digest_and_is_swept(tmp_path):
+    _killed(tmp_path / "a")
+    assert list((tmp_path / "a").rglob("*partial*"))
+    killed, whole = _run(tmp_path / "a", _Work()), _run(tmp_path / "b", _Work())
+    assert (killed.folder / "stage.json").read_bytes() == (whole.folder / "stage.json").read_bytes()
+    assert not list((tmp_path / "a").rglob("*partial*"))
+
+
+def test_a_killed_stage_that_is_then_linked_keeps_nothing_of_its_own_attempt(tmp_path):
+    _interrupted(tmp_path / "a", _Work(), owed=3)
+    _killed(tmp_path / "a")
+    _run(tmp_path / "b", _Work(), tmp_path)
+    work = _Work()
+    _run(tmp_path / "a", work, tmp_path)
+    assert work.asked == []
+    assert not [*(tmp_path / "a").rglob("*partial*"), *(tmp_path / "a").glob("journal.jsonl")]
+
+
+def test_a_leftover_of_a_killed_write_is_no_part_of_a_checkpoint(tmp_path):
+    write_json(tmp_path / "config.json", {})
+    before = checkpoint_at(tmp_path)
+    with pytest.raises(OSError, match="disk full"), MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", _no_space)
+        write_json(tmp_path / "sloop.json", {})
+    assert list(tmp_path.glob(".sloop.json.*"))
+    assert checkpoint_at(tmp_path) == before
+
+
+def _no_space(*_):
+    raise OSError("disk full")
+
+
+def test_a_file_of_the_readers_own_is_neither_digested_nor_needed_nor_lost(tmp_path):
+    own = [tmp_path / "notes.txt", tmp_path / "partial-notes.jsonl", tmp_path / "deep" / "thesis.json.partial"]
+    own[2].parent.mkdir()
+    for path in own:
+        path.write_text("mine")
+    stage = _run(tmp_path, _Work())
+    assert list(stage.manifest["files"]) == ["scores.jsonl"]
+    assert [path.read_text() for path in own] == ["mine"] * 3
+    own[0].write_text("mine, longer")
+    work = _Work()
+    assert _run(tmp_path, work).done
+    assert work.asked == []
+
+
+def test_other_files_and_folders_are_digested_where_the_stage_names_them(tmp_path):
+    with Stage(tmp_path, KEY) as stage:
+        for name in ("card.md", "checkpoint/config.json", "checkpoint/sidecar/partial.pt", "checkpoint/.hidden"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(name)
+        stage.finish({}, also=["card.md", "checkpoint"])
+    assert list(stage.manifest["files"]) == ["card.md", "checkpoint/config.json"]
+    assert stage.manifest["files"]["card.md"] == {"bytes": 7, "sha256": file_digest(tmp_path / "card.md")}
+
+
+@pytest.mark.parametrize("experiment", [False, True])
+def test_a_stage_started_twice_at_once_is_made_once(tmp_path, experiment):
+    work = _Work()
+    among = tmp_path if experiment else None
+
+    def start():
+        return _run(tmp_path / "stage", work, among).summary
+
+    with Stage(tmp_path / "stage", KEY, among) as first, ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(start), pool.submit(start)]
+        assert not wait(waiting, timeout=0.3).done
+        first.write("scores.jsonl", (r for _, records in _map(first, work) for r in records))
+        first.finish({"by": "first"})
+        first.__exit__()
+        assert [later.result(timeout=20) for later in waiting] == [{"by": "first"}] * 2
+    assert work.asked == list(UNITS.values())
+
+
+def test_a_stage_that_is_refused_keeps_no_lock(tmp_path):
+    _interrupted(tmp_path, _Work(), owed=2)
+    with pytest.raises(UserError):
+        _run(tmp_path, _Work(), key={**KEY, "seed": 2})
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(_run, tmp_path, _Work()).result(timeout=20).done
+
+
+# --- blank lines --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
+@pytest.mark.parametrize("blank", ["\n", "\r\n", " \t\n\n", "\n   "])
+def test_blank_lines_hold_no_record(tmp_path, name, blank):
+    lines = [line_of(sample) for sample in SAMPLES[:3]]
+    with open_text(tmp_path / name, "w") as file:
+        file.write(blank.rstrip(" ").join(lines) + blank)
+    data = Dataset(tmp_path / name)
+    assert list(data) == SAMPLES[:3]
+    assert len(data) == 3
+    wanted = [SAMPLES[i].id for i in (2, 0, 1)]
+    assert [sample.id for sample in data.pick(wanted)] == wanted
+
+
+def test_a_blank_line_counts_as_a_line_in_messages(tmp_path):
+    (tmp_path / "x.jsonl").write_text("\n\n{\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"x\.jsonl, line 3, is not a Sample"):
+        list(read_rows(tmp_path / "x.jsonl", Sample))

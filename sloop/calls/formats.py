@@ -58,7 +58,8 @@ def opens_call(text: str) -> bool:
 def parse_hermes(text: str) -> Parsed:
     """Read the Hermes form, which Qwen 2.5 and 3 write: ``<tool_call>``, a JSON object, ``</tool_call>``, repeated.
 
-    The object has a non-empty ``name`` and ``arguments`` (a JSON object, a string that holds one, or absent for none).
+    The object has a non-empty ``name`` and ``arguments`` (a JSON object, a string that holds one, or absent for none),
+    and no other key.
     Text before, between and after the calls is content. Reasoning up to ``</think>`` is dropped, and a call inside it
     is no call. A tag inside a JSON string is text. A close without an open is an error too: a call whose opening
     was lost.
@@ -125,6 +126,9 @@ def _call(body: Any) -> ToolCall:
     """
     if not isinstance(body, dict):
         raise ValueError("a call is a JSON object")
+    if unknown := body.keys() - {"name", "arguments"}:
+        # "parameters" for "arguments" would otherwise be a call without any, and match a label that gives none
+        raise ValueError(f"a call has no key {min(unknown)!r}")
     name, arguments = body.get("name"), body.get("arguments", {})
     if isinstance(arguments, str):
         arguments = _DECODER.decode(arguments)

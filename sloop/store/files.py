@@ -23,13 +23,16 @@ R = TypeVar("R", bound=Record)
 NOT_RESULTS = frozenset({"cli.py", "commands.py", "console.py", "history.py", "track.py", "__main__.py"})
 """Modules that show results and cannot change them: an edit of theirs leaves finished stages valid."""
 
+BLANK = " \t\r\n"
+"""JSON's white space: a line of nothing else holds no record."""
+
 
 def open_text(path: Path, mode: Literal["r", "w"] = "r") -> IO[str]:
     """Open UTF-8 text, gzipped if the name ends in ``.gz`` (without name and time, so that bytes repeat)."""
     if path.suffix != ".gz":
         return open(path, mode, encoding="utf-8", newline="\n")
     if mode == "r":
-        return gzip.open(path, "rt", encoding="utf-8")
+        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
     raw = open(path, "wb")  # noqa: SIM115
     binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
     binary.myfileobj = cast(Any, raw)  # closing the text closes the file, too
@@ -39,7 +42,8 @@ def open_text(path: Path, mode: Literal["r", "w"] = "r") -> IO[str]:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # Hidden, so that what a killed write leaves behind enters no digest of a folder
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
 
@@ -73,7 +77,7 @@ def write_rows(path: Path, rows: Iterable[Record]) -> int:
 
 
 def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """Read JSON lines one by one.
+    """Read JSON lines one by one; blank lines are passed over.
 
     Raises:
         UserError: the file is missing, or a line is not such a record; names file and line.
@@ -82,6 +86,8 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
         raise UserError(f"no such file: {path}. A dataset is a file of JSON lines, one {kind.__name__} a line.")
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
+            if not line.strip(BLANK):
+                continue
             try:
                 row = json.loads(line)
                 if not isinstance(row, dict):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
-from sloop.store.files import file_digest, read_rows, row_of
+from sloop.store.files import BLANK, file_digest, read_rows, row_of
 from sloop.types import Prediction, Record, Sample, UserError
 
 R = TypeVar("R", bound=Record)
@@ -97,10 +97,12 @@ class Rows(Generic[R]):
         return self._offsets
 
     def _line_offsets(self) -> Iterator[int]:
+        """Where the lines begin that `read_rows` reads."""
         with self._open() as file:
             position = 0
             for line in file:
-                yield position
+                if line.strip(BLANK.encode()):
+                    yield position
                 position += len(line)
 
 

@@ -1,8 +1,9 @@
 """Stage folders under a key.
 
 A stage folder holds, while it is being made, ``begun.json`` (the key) and ``journal.jsonl`` (finished units in the
-order in which they finished); once it is done, its data files and ``stage.json``, written last. What stands under
-``sidecar/`` (clock times, usage, partial state) is covered by no digest.
+order in which they finished); once it is done, its data files and ``stage.json``, written last. ``stage.json`` covers
+what the stage wrote and nothing else: neither a file that somebody else left in the folder, nor what stands under
+``sidecar/`` (clock times, usage, partial state, the lock).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,8 +39,7 @@ from sloop.types import Record, Rejected, UserError, canonical_json, digest
 Unit = TypeVar("Unit")
 
 STAGE_FILE = "stage.json"
-NOT_DIGESTED = frozenset({"begun.json", "journal.jsonl", "run.json"})
-"""Files of a stage folder that are no result; the last one, of a stage used alone, is written on after the stage."""
+BEGUN_FILE = "begun.json"
 MAX_FAILED_SHARE = 0.05
 """A stage in which more units than this share fail is not worth finishing: its cause is not one sample."""
 
@@ -49,9 +50,10 @@ def stage_key(name: str, **parts: Any) -> dict[str, Any]:
 
 
 class Stage:
-    """One stage folder, opened under its key; a context manager that holds the key's lock while it works.
+    """One stage folder, opened under its key; a context manager that holds its lock while it works.
 
-    A finished stage that has lost one of its files is made anew.
+    A second process that opens the same folder, or another of the experiment under the same key, waits until the first
+    is through. A finished stage that has lost one of its files is made anew.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], experiment: Path | None = None) -> None:
@@ -73,7 +75,7 @@ class Stage:
         self.torn_lines = 0
         self.failures: Counter[str] = Counter()
         self._experiment = experiment
-        self._lock: FileLock | None = None
+        self._locks = contextlib.ExitStack()
         self._files: dict[str, dict[str, Any]] = {}
         self._journal = folder / "journal.jsonl"
         self._offsets: dict[str, int] = {}
@@ -81,23 +83,26 @@ class Stage:
     def __enter__(self) -> Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_key()
-        if self.done and not _is_whole(self.folder):
-            (self.folder / STAGE_FILE).unlink()
-        if self._experiment is not None and not self.done:
-            links = self._experiment / ".stages"
-            links.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(links / f"{self.key[:32]}.lock")
-            self._lock.acquire()
-            self._link_from(links / self.key[:32])
-        if not self.done:
-            write_json(self.folder / "begun.json", {"key": self.key, "parts": self.key_parts})
-            self._repair_journal()
+        if self.done and _is_whole(self.folder):
+            return self
+        with contextlib.ExitStack() as locks:
+            locks.enter_context(FileLock(self.sidecar / "lock"))
+            self._check_key()
+            if not (self.done and _is_whole(self.folder)):
+                self._sweep()
+            if self._experiment is not None and not self.done:
+                links = self._experiment / ".stages"
+                links.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(FileLock(links / f"{self.key[:32]}.lock"))
+                self._link_from(links / self.key[:32])
+            if not self.done:
+                write_json(self.folder / BEGUN_FILE, {"key": self.key, "parts": self.key_parts})
+                self._repair_journal()
+            self._locks = locks.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._locks.close()
 
     @property
     def done(self) -> bool:
@@ -192,7 +197,7 @@ class Stage:
         Yields:
             By file name, a function that appends one record.
         """
-        partial = {name: self.folder / f"partial-{name}" for name in names}
+        partial = {name: self.sidecar / f"partial-{name}" for name in names}
         counts = dict.fromkeys(names, 0)
         with contextlib.ExitStack() as stack:
             files = {name: stack.enter_context(open_text(path, "w")) for name, path in partial.items()}
@@ -217,13 +222,19 @@ class Stage:
         """A data file of a finished stage, as a dataset."""
         return Dataset(self.folder / name, sha256=self.manifest["files"][name]["sha256"])
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Digest every file of the folder, write ``stage.json`` last, and make the stage known for linking."""
-        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            relative = path.relative_to(self.folder)
-            name = str(relative)
-            if name in NOT_DIGESTED or is_sidecar(relative):
-                continue
+    def finish(self, summary: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+        """Digest what the stage made, write ``stage.json`` last, and make the stage known for linking.
+
+        Args:
+            summary: plain data.
+            also: names of files and folders, beside those of `write` and `writing`, that the stage made.
+        """
+        made = {name: self.folder / name for name in self._files}
+        for name in also:
+            path = self.folder / name
+            inner = (p for p in path.rglob("*") if p.is_file() and not is_sidecar(p.relative_to(path)))
+            made |= {str(p.relative_to(self.folder)): p for p in (inner if path.is_dir() else [path])}
+        for name, path in made.items():
             self._files[name] = {**self._files.get(name, {}), "bytes": path.stat().st_size, "sha256": file_digest(path)}
         write_json(self.sidecar / "times.json", {"finished": now(), "torn_lines": self.torn_lines})
         manifest = {"key": self.key, "parts": self.key_parts, "files": dict(sorted(self._files.items()))}
@@ -234,7 +245,7 @@ class Stage:
             write_json(self._experiment / ".stages" / self.key[:32], source)
 
     def _check_key(self) -> None:
-        for name in (STAGE_FILE, "begun.json"):
+        for name in (STAGE_FILE, BEGUN_FILE):
             path = self.folder / name
             if not path.is_file():
                 continue
@@ -250,6 +261,14 @@ class Stage:
                     f"{', '.join(changed)}). Choose another output_dir, or delete the folder to make it anew."
                 )
             return
+
+    def _sweep(self) -> None:
+        """Remove what a killed write left behind, and the word of a stage that has lost files that it is done."""
+        (self.folder / STAGE_FILE).unlink(missing_ok=True)
+        left = [self.sidecar.glob("partial-*"), self.folder.glob("*/.*.partial")]
+        left += [self.folder.glob(f".{name}.*.partial") for name in (STAGE_FILE, BEGUN_FILE)]
+        for path in chain.from_iterable(left):
+            path.unlink()
 
     def _repair_journal(self) -> None:
         """Drop a torn last line (the process was killed while writing it) and index what is whole."""
@@ -290,6 +309,7 @@ class Stage:
                 os.link(source / name, target)
             except OSError:  # another file system, or one without hard links
                 shutil.copy2(source / name, target)
+        self._journal.unlink(missing_ok=True)  # of this folder's own attempt, if it was killed
         write_json(self.sidecar / "linked.json", {"from": str(source)})
 
 

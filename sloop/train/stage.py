@@ -30,7 +30,7 @@ def start(*, student: Student, data: Dataset, seed: int, out: Path, experiment: 
     with Stage(out, key, experiment) as stage:
         if not stage.done:
             checkpoint = student.start(data, seed=seed, out=out / FOLDER)
-            stage.finish({"checkpoint": _relative(checkpoint, out)})
+            stage.finish({"checkpoint": _relative(checkpoint, out)}, also=_made(checkpoint, out))
     return stage
 
 
@@ -88,10 +88,16 @@ def train(
                 report(done, total)
 
         made = trainer.train(start, data, predictions, steps=steps, seed=seed, out=out / FOLDER, progress=progress)
-        stage.finish({"checkpoint": _relative(made, out), "steps": steps, **({"loss": last.get("loss")})})
+        summary = {"checkpoint": _relative(made, out), "steps": steps, "loss": last.get("loss")}
+        stage.finish(summary, also=_made(made, out))
     return stage
 
 
 def _relative(checkpoint: Checkpoint, out: Path) -> dict[str, str]:
-    path = FOLDER if Path(checkpoint.path) == out / FOLDER else checkpoint.path
+    path = FOLDER if _made(checkpoint, out) else checkpoint.path
     return {"path": path, "digest": checkpoint.digest}
+
+
+def _made(checkpoint: Checkpoint, out: Path) -> list[str]:
+    """What the stage has to answer for: the checkpoint's folder, if it is the stage's own."""
+    return [FOLDER] if Path(checkpoint.path) == out / FOLDER else []
