@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, get_args, runtime_checkable
 
-from sloop.accept import Admission
+from sloop.accept import Admission, Rule
 from sloop.build import describe
 from sloop.card import data_card
 from sloop.executor import concurrent
@@ -39,6 +39,10 @@ MAX_TRIES = 3
 
 Report = Callable[[int, int], None]
 """Told (done, in all)."""
+
+
+DOOR: tuple[Rule, ...] = ("duplicate", "forbidden")
+"""What keeps a sample out; mistakes of the teacher stay in."""
 
 
 class GenSettings(Record):
@@ -206,6 +210,11 @@ def check_settings(tools: Sequence[Tool], settings: GenSettings, num_samples: in
         raise UserError(f"num_samples={num_samples}: give a whole number from 1.")
 
 
+def most_orders(num_samples: int) -> int:
+    """Units placed for so many samples before a shortfall is reported."""
+    return MAX_TRIES * num_samples + 10
+
+
 def gen(
     *,
     tools: Sequence[Tool],
@@ -267,7 +276,7 @@ def gen(
             return stage
         plan_rng = unit_rng(seed, "plan", round, "")
         orders = plan_orders(tools, sampler, settings, plan_rng, f"r{round}-")
-        admission = Admission(rules=("duplicate", "forbidden"), forbidden=forbidden, similarity=1.0)
+        admission = Admission(rules=DOOR, forbidden=forbidden, similarity=1.0)
         counts: Counter[str] = Counter()
         rejected: Counter[str] = Counter()
         placed = 0
@@ -276,7 +285,7 @@ def gen(
             return await write_unit(unit, teacher=teacher, seed=seed, stage="gen", round=round, source=source)
 
         with stage.writing("train.jsonl", "dev.jsonl", "truth.jsonl", "rejected.jsonl") as append:
-            while (made := counts["samples"]) < num_samples and placed < MAX_TRIES * num_samples + 10:
+            while (made := counts["samples"]) < num_samples and placed < most_orders(num_samples):
                 units = dict(next(orders) for _ in range(min(CHUNK, num_samples - made)))
                 placed += len(units)
                 for _, records in stage.map(units, work, concurrent(workers), (Sample, Truth)):
@@ -323,16 +332,26 @@ async def preview(
     num_samples: int,
     seed: int,
 ) -> list[Sample | Rejected]:
-    """The first samples that `gen` would write, in memory alone."""
+    """The first ``num_samples`` samples that `gen` would write, in memory alone.
+
+    Where the orders that `gen` would place for so many do not give them, what was rejected follows the samples, up to
+    that number, to say why.
+    """
     check_settings(tools, settings, num_samples)
     orders = plan_orders(tools, sampler, settings, unit_rng(seed, "plan", 0, ""), "r0-")
+    admission = Admission(rules=DOOR, forbidden=frozenset(), similarity=1.0)
     shown: list[Sample | Rejected] = []
-    while len(shown) < num_samples:
-        _, unit = next(orders)
+    rejected: list[Sample | Rejected] = []
+    for _, unit in islice(orders, most_orders(num_samples)):
         for record in await write_unit(unit, teacher=teacher, seed=seed, stage="gen", round=0, source="seed"):
-            if isinstance(record, Sample | Rejected):
-                shown.append(record)
-    return shown[:num_samples]
+            if isinstance(record, Sample):
+                refusal = admission.admit(record)
+                (rejected if refusal else shown).append(refusal or record)
+            elif isinstance(record, Rejected):
+                rejected.append(record)
+        if len(shown) >= num_samples:
+            break
+    return [*shown, *rejected][:num_samples]
 
 
 def pool_of(stage: Stage) -> Dataset:

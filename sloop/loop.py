@@ -106,29 +106,31 @@ def loop(
     portions = run.portion(pool)
     checkpoint = run.start(pool)
     data = first = portions.dataset("round_1.jsonl")
+    short = first_short = portions.summary["shortfall"]["round_1.jsonl"]
     truths = [pool.folder / TRUTH]
     rounds = []
     for number in range(1, settings.rounds + 1):
         folder = out / f"round_{number}"
         began = now()
+        run.say_short(f"round {number}: training set", settings.budget, short)
         trained = run.train(number, checkpoint, data)
         checkpoint = checkpoint_of(trained)
         stages = {"train": trained, **run.evaluate(number, checkpoint)}
-        trained_on = data
+        trained_on, trained_short = data, short
         if number < settings.rounds:
             if settings.variant.data == "repeated":
-                data = first
+                data, short = first, first_short
             elif settings.variant.data == "fresh":
                 stages["fresh"] = run.generate(folder / "fresh", round=number, source="fresh")
-                data = pool_of(stages["fresh"])
+                data, short = pool_of(stages["fresh"]), stages["fresh"].summary["shortfall"]
             else:
                 unseen = portions.dataset(f"unseen_{number + 1}.jsonl")
                 stages["probe"] = run.probe(number, checkpoint, [data, unseen])
                 stages["optimize"] = run.optimize(number, data, unseen, stages["probe"])
-                data = stages["optimize"].dataset(DATASET)
+                data, short = stages["optimize"].dataset(DATASET), stages["optimize"].summary["shortfall"]
         truths += [path for stage in stages.values() if (path := stage.folder / TRUTH).is_file()]
         metrics = _metrics(parts.benchmarks, stages, trained_on, truths)
-        rounds.append(_write_round(folder, number, began, settings, trained_on, stages, metrics))
+        rounds.append(_write_round(folder, number, began, settings, trained_on, trained_short, stages, metrics))
         if finished_round:
             finished_round(folder)
     parts.student.close()
@@ -188,17 +190,26 @@ class _Loop:
             report=partial(self.say, f"round {round}: gen"),
         )
 
+    def say_short(self, what: str, asked: int, short: int) -> None:
+        """Tell of a shortfall as of something done, so that no terminal passes over it."""
+        if short:
+            self.say(f"{what}: {short} samples short of {asked}", asked - short, asked - short)
+
     def portion(self, pool: Stage) -> Stage:
-        """Cut the pool: round 1's set, then the unseen part of each later round; the same for every variant."""
+        """Cut the pool: round 1's set, then the unseen part of each later round; the same for every variant.
+
+        The summary's ``shortfall`` says how many samples each part lacks: a teacher may have written fewer than asked.
+        """
         data = pool_of(pool)
         sizes = {"round_1.jsonl": self.settings.budget} | {f"unseen_{n}.jsonl": size for n, size in self.unseen.items()}
         key = stage_key("portions", pool=data.sha256, sizes=sizes)
         with Stage(self.out / "seed" / "portions", key, self.experiment) as stage:
             if not stage.done:
                 rows = iter(data)
-                for name, size in sizes.items():
-                    stage.write(name, islice(rows, size))
-                stage.finish({"sizes": sizes})
+                made = {name: len(Dataset(stage.write(name, islice(rows, size)))) for name, size in sizes.items()}
+                stage.finish({"sizes": made, "shortfall": {name: sizes[name] - made[name] for name in sizes}})
+        for name, short in stage.summary["shortfall"].items():
+            self.say_short(f"seed: {Path(name).stem}", sizes[name], short)
         return stage
 
     def start(self, pool: Stage) -> Checkpoint:
@@ -311,10 +322,14 @@ def _write_round(
     began: str,
     settings: Settings,
     data: Dataset,
+    short: int,
     stages: Mapping[str, Stage],
     metrics: Sequence[Score],
 ) -> dict[str, Any]:
-    """``round.json``: times are kept from the first time that the round was complete."""
+    """``round.json``: times are kept from the first time that the round was complete.
+
+    ``short`` is how many samples the stage that made ``data`` reported to be missing; nothing else may be.
+    """
     path = folder / ROUND_FILE
     before = read_json(path) if path.is_file() else {}
     content = {
@@ -322,12 +337,19 @@ def _write_round(
         "began": before.get("began", began),
         "finished": before.get("finished", now()),
         "steps": stages["train"].summary["steps"],
-        "data": {"path": os.path.relpath(data.path, folder.parent), "rows": len(data), "sha256": data.sha256},
+        "data": {
+            "path": os.path.relpath(data.path, folder.parent),
+            "rows": len(data),
+            "shortfall": short,
+            "sha256": data.sha256,
+        },
         "stages": {name: {"key": stage.key, "files": stage.manifest["files"]} for name, stage in stages.items()},
         "metrics": [metric.model_dump() for metric in metrics],
     }
-    if content["steps"] != _steps(settings, number) or len(data) > settings.budget:
-        raise AssertionError(f"round {number} broke the equal terms of all variants: {content['steps']=} {len(data)=}")
+    if content["steps"] != _steps(settings, number) or len(data) + short != settings.budget:
+        raise AssertionError(
+            f"round {number} broke the equal terms of all variants: {content['steps']=} {len(data)=} {short=}"
+        )
     if content != before:
         write_json(path, content)
     return content

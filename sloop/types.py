@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -64,8 +65,8 @@ class Tool(Record):
     @model_validator(mode="before")
     @classmethod
     def _from_openai(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and "function" in data:
-            return {"parameters": {"type": "object", "properties": {}}, **data["function"]}
+        if isinstance(data, Mapping) and isinstance(function := data.get("function"), Mapping):
+            return {"parameters": {"type": "object", "properties": {}}, **function}
         return data
 
     @model_serializer
@@ -76,14 +77,15 @@ class Tool(Record):
 
     @property
     def properties(self) -> dict[str, Any]:
-        """Schema of each parameter, in declaration order."""
-        properties: dict[str, Any] = self.parameters.get("properties", {})
-        return properties
+        """Schema of each parameter, in declaration order; none where ``parameters`` is no usable schema."""
+        properties = self.parameters.get("properties")
+        return properties if isinstance(properties, dict) else {}
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Names of the parameters that a call must give."""
-        return tuple(self.parameters.get("required", ()))
+        """Names of the parameters that a call must give; none where ``parameters`` is no usable schema."""
+        required = self.parameters.get("required")
+        return tuple(required) if isinstance(required, list | tuple) else ()
 
 
 class ToolCall(Record):
@@ -95,11 +97,10 @@ class ToolCall(Record):
     @model_validator(mode="before")
     @classmethod
     def _from_openai(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and "function" in data:
-            function = data["function"]
-            arguments = function["arguments"]
+        if isinstance(data, Mapping) and isinstance(function := data.get("function"), Mapping):
+            arguments = function.get("arguments")
             return {
-                "name": function["name"],
+                "name": function.get("name"),
                 "arguments": json.loads(arguments) if isinstance(arguments, str) else arguments,
             }
         return data
@@ -112,7 +113,9 @@ class ToolCall(Record):
 
 
 class Message(Record):
-    """One message of a dialogue. ``tool_call_id`` is ``call_<k>`` for the answer to the dialogue's k-th call."""
+    """One message of a dialogue. ``tool_call_id`` is ``call_<k>`` for the answer to the dialogue's k-th call, whatever
+    the call was named on intake.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
@@ -170,6 +173,42 @@ class Lineage(Record):
     teacher: str = ""
 
 
+_OWN_NAME = re.compile(r"call_[0-9]+")
+
+
+def number_calls(data: Any) -> Any:
+    """The fields of a dialogue, its calls known by position: what a provider named a call is no part of a sample.
+
+    An answer is to the last call before it that bears its id, as some providers number anew in every turn. Where calls
+    came without ids and an answer with one that is not ``call_<k>``, answers are in the order of the calls.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("messages"), list | tuple):
+        return data
+    names: dict[str, str] = {}
+    nameless: list[str] = []
+    numbered: list[Any] = []
+    count = 0
+    for message in data["messages"]:
+        fields = message if isinstance(message, Mapping) else getattr(message, "__dict__", {})
+        answered, calls = fields.get("tool_call_id"), fields.get("tool_calls")
+        if isinstance(answered, str):
+            if answered not in names and nameless and not _OWN_NAME.fullmatch(answered):
+                names[answered] = nameless[0]
+            name = names.get(answered, answered)
+            nameless = [other for other in nameless if other != name]
+            if name != answered:
+                message = Message.model_validate({**fields, "tool_call_id": name})
+        for call in calls if isinstance(calls, list | tuple) else ():
+            name = f"call_{count}"
+            given = call.get("id") if isinstance(call, Mapping) else None
+            names[given if isinstance(given, str) else name] = name
+            if given is None:
+                nameless.append(name)
+            count += 1
+        numbered.append(message)
+    return {**data, "messages": numbered}
+
+
 class Sample(Record):
     """ONE decision: the tools on offer and the dialogue so far in, one assistant message out."""
 
@@ -187,6 +226,8 @@ class Sample(Record):
     """The part of a benchmark that it belongs to; empty in training data."""
     lineage: Lineage = Lineage()
     env: EnvSpec | None = None
+
+    _numbered = model_validator(mode="before")(number_calls)
 
     @cached_property
     def id(self) -> str:
@@ -235,6 +276,8 @@ class Dialogue(Record):
     """By message index, what a simulated annotator was given before it erred; for metrics alone."""
     noise: dict[int, str] = {}
     """By message index, the name of the simulated annotator's mistake."""
+
+    _numbered = model_validator(mode="before")(number_calls)
 
 
 class Truth(Record):

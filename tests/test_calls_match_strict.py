@@ -1,3 +1,4 @@
+import contextlib
 import random
 from typing import Any
 
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
 from sloop.calls.match import call_key, normalise_call, normalise_text, strict
-from sloop.types import Label, Tool, ToolCall
+from sloop.calls.schema import call_errors
+from sloop.types import Label, Tool, ToolCall, UserError
 
 PARAMETERS = {
     "type": "object",
@@ -307,3 +309,60 @@ def test_the_pairing_is_the_largest_there_is(one: list[ToolCall], other: list[To
             del left[partner]
     # Equality is an equivalence relation, for which taking the first partner is optimal.
     assert strict(TOOLS, one, Label(calls=tuple(other))).right == len(other) - len(left)
+
+
+# --- schemas that are none ----------------------------------------------------------------------------------------
+
+KEYWORDS = [
+    "properties", "required", "allOf", "anyOf", "oneOf", "items", "prefixItems", "additionalProperties", "default",
+    "enum", "const", "type", "pattern", "format", "patternProperties", "$ref", "$defs", "not", "a", "b",
+]  # fmt: skip
+ANYTHING = st.recursive(
+    st.sampled_from([None, True, False, 0, 1.5, "", "object", "string", "array", "#", "#/properties/a", "(", "a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
+    max_leaves=20,
+)
+ANY_SCHEMA = st.dictionaries(st.sampled_from(KEYWORDS), ANYTHING, max_size=5)
+ANY_ARGUMENTS = st.dictionaries(st.sampled_from(["a", "b", "properties"]), VALUES | ANYTHING, max_size=3)
+
+
+@settings(deadline=None, max_examples=400)
+@given(ANY_SCHEMA, ANY_ARGUMENTS, ANY_ARGUMENTS)
+def test_no_schema_makes_the_comparator_raise(
+    parameters: dict[str, Any], one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    tools = [Tool(name="f", parameters=parameters)]
+    asked, found = call(**one), call(**other)
+    assert strict(tools, [asked], Label(calls=(asked,))).valid
+    match = strict(tools, [found], Label(calls=(asked,)))
+    assert match.valid == strict(tools, [asked], Label(calls=(found,))).valid == (match.reason is None)
+    with contextlib.suppress(UserError):
+        call_errors(asked, tools)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"type": "object", "required": True, "properties": {"x": {"default": 1}}}}},
+        {"properties": {"a": {"properties": {"x": {"default": 1}}, "allOf": {}, "anyOf": 3, "type": [{}]}}},
+        {"properties": {"a": {"prefixItems": None, "enum": 1, "properties": {"x": {"default": 1}}}}},
+    ],
+)
+def test_an_unusable_part_of_a_schema_is_taken_as_absent(schema: dict[str, Any]) -> None:
+    tools = [Tool(name="f", parameters={"type": "object", **schema})]
+    assert strict(tools, [call(a={})], Label(calls=(call(a={"x": 1}),))).valid
+    assert not strict(tools, [call(a={})], Label(calls=(call(a={"x": 2}),))).valid
+
+
+def test_parameters_may_be_named_like_keywords() -> None:
+    properties = {"required": {"type": "string", "default": "a"}, "$ref": {"default": 1}, "enum": {"default": 2}}
+    tools = [Tool(name="f", parameters={"type": "object", "properties": properties})]
+    whole = call(**{"required": " a", "$ref": 1, "enum": 2})
+    assert strict(tools, [call()], Label(calls=(whole,))).valid
+
+
+def test_a_schema_without_end_is_written_out_as_far_as_it_goes() -> None:
+    schema: dict[str, Any] = {"default": 1}
+    for _ in range(200):
+        schema = {"properties": {"a": schema}}
+    assert strict([Tool(name="f", parameters=schema)], [call(a={})], Label(calls=(call(a={}),))).valid

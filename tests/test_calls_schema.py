@@ -176,3 +176,8 @@ def test_order_of_arguments_changes_nothing(arguments: dict[str, Any], rng: Any)
     rng.shuffle(shuffled)
     a_tool = tool(a={"type": "string"}, b={"type": "integer"})
     assert errors(a_tool, **arguments) == errors(a_tool, **dict(shuffled))
+
+
+@pytest.mark.parametrize("unknown", [{"properties": None, "allOf": None}, {"$ref": 7}, {"allOf": [{"$ref": []}]}])
+def test_what_stands_under_an_unknown_keyword_is_no_schema(unknown: dict[str, Any]) -> None:
+    assert errors(tool({"type": "object", "properties": {"a": {"type": "integer"}}, "x-note": unknown}), a=1) == ()

@@ -295,6 +295,35 @@ def test_a_preview_shows_the_first_samples_that_gen_writes(tmp_path):
     assert shown == _all(_gen(tmp_path))[:12]
 
 
+class PickyTeacher(DullTeacher):
+    """Refuses every other order and knows a dozen requests."""
+
+    async def write(self, order, rng):
+        self.written += 1
+        if self.written % 2:
+            return Rejected(key=order.key, reason="cannot_express")
+        said = f"request {rng.randrange(12)}"
+        messages = (Message(role="user", content=said), Message(role="assistant", content="no"))
+        return Dialogue(tools=TOOLS[:1], messages=messages)
+
+
+def _preview(teacher, num_samples):
+    asked = {"tools": TOOLS, "sampler": RandomSampler(), "settings": SETTINGS, "seed": 1}
+    return asyncio.run(preview(teacher=teacher, num_samples=num_samples, **asked))
+
+
+def test_a_preview_shows_no_sample_that_gen_leaves_out_and_as_many_as_asked_for(tmp_path):
+    shown = _preview(PickyTeacher(), 8)
+    assert [type(record) for record in shown] == [Sample] * 8
+    assert shown == _all(_gen(tmp_path, teacher=PickyTeacher()))[:8]
+
+
+def test_a_preview_that_falls_short_says_why():
+    shown = _preview(DullTeacher(), 5)
+    assert [getattr(record, "reason", None) for record in shown] == [None, None, None, "duplicate", "duplicate"]
+    assert [record.reason for record in _preview(RefusingTeacher(), 2)] == ["cannot_express"] * 2
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

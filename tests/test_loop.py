@@ -10,12 +10,16 @@ from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 
+import acme_tools
 import pytest
 from mlflow import MlflowClient
 from running import ALONE, acme, acme_loop, ended, fresh_database, manifests, rounds, sloop, start
 
-from sloop.loop import Settings, _write_round
+from sloop.gen import RandomSampler
+from sloop.loop import Parts, Settings, _write_round, loop
 from sloop.store import Dataset, read_json
+from sloop.tools.sources import load_tools
+from sloop.types import Dialogue, Order, Rejected
 
 BUDGET, FIRST_STEPS, STEPS = 60, 8, 4
 SHARED = ("seed/pool", "seed/portions", "seed/start", "round_1/train", "round_1/evaluate/dev")
@@ -107,11 +111,12 @@ def test_all_variants_have_the_same_budget_and_steps(full: Path, static: Path, f
 
 def test_unequal_terms_are_refused(full: Path, tmp_path: Path) -> None:
     data = Dataset(full / rounds(full)[0]["data"]["path"])
-    for steps, budget in ((STEPS, BUDGET), (FIRST_STEPS, BUDGET - 1)):
+    unequal = [(STEPS, BUDGET, 0), (FIRST_STEPS, BUDGET - 1, 0), (FIRST_STEPS, BUDGET + 1, 0), (FIRST_STEPS, BUDGET, 1)]
+    for steps, budget, short in unequal:
         settings = Settings.model_construct(first_steps=FIRST_STEPS, steps=STEPS, budget=budget)
         trained = SimpleNamespace(summary={"steps": steps}, key="", manifest={"files": {}})
         with pytest.raises(AssertionError, match="equal terms"):
-            _write_round(tmp_path, 1, "", settings, data, {"train": trained}, [])  # type: ignore[dict-item]
+            _write_round(tmp_path, 1, "", settings, data, short, {"train": trained}, [])  # type: ignore[dict-item]
 
 
 def test_same_seed_same_bytes(full: Path, tmp_path: Path) -> None:
@@ -221,3 +226,60 @@ def test_a_folder_with_another_loop_is_left_alone(full: Path, capsys: pytest.Cap
     assert sloop("loop", *acme(), f"output_dir={full}", ALONE, "seed=5") == 2
     assert "another configuration" in capsys.readouterr().err
     assert manifests(full) == before
+
+
+# --- a teacher that falls short -----------------------------------------------------------------------------------
+
+
+class SparseTeacher(acme_tools.EchoTeacher):
+    """Knows few requests, so that gen refuses most as duplicates."""
+
+    async def write(self, order: Order, rng: Random) -> Dialogue | Rejected:
+        return await super().write(order, Random(rng.randrange(40)))
+
+
+@pytest.mark.parametrize("variant", ["repaired", "repeated", "fresh"])
+def test_a_pool_that_falls_short_is_told_and_written_down(variant: str, tmp_path: Path) -> None:
+    tools = load_tools(Path(acme_tools.__file__).with_name("acme_tools.json"))
+    shares = {"unseen": 0.3, "unseen_decay": 0.5, "error": 0.2, "expanded": 0.4, "expansions": 2, "no_call": 0.4}
+    chosen = Settings.model_validate(
+        {
+            "variant": {"name": variant, "data": variant},
+            "seed": 0,
+            "rounds": 2,
+            "budget": 150,
+            "num_samples": None,
+            "first_steps": FIRST_STEPS,
+            "steps": STEPS,
+            "gen": {"kinds": {"chat": 1.0}, "offered": (2, 2), "contrast": 0.0},
+            "optimize": {"judge_agreements": False, "axes": ("values",), "similarity": 0.7, "shares": shares},
+            "decode": {},
+            "batch_size": 16,
+            "workers": 1,
+        }
+    )
+    parts = Parts(
+        tools=tools[:2],
+        teacher=SparseTeacher(error_rate=0.0),
+        judge=acme_tools.StrictJudge(abstain=0.0),
+        student=acme_tools.LookupStudent(name="lookup", skill=0.5),
+        sampler=RandomSampler(),
+        trainer=acme_tools.CountingTrainer(gain=0.1),
+        benchmarks=(),
+    )
+    told: list[tuple[str, int, int]] = []
+    contents = loop(parts, chosen, out=tmp_path, report=lambda *words: told.append(words))
+    portions = read_json(tmp_path / "seed/portions/stage.json")["summary"]
+    short = portions["shortfall"]["round_1.jsonl"]
+    assert portions["sizes"] == {"round_1.jsonl": 150 - short, "unseen_2.jsonl": 0}
+    assert 0 < short < 150
+    assert (f"seed: round_1: {short} samples short of 150", 150 - short, 150 - short) in told
+    for content in contents:
+        rows, missing = content["data"]["rows"], content["data"]["shortfall"]
+        assert rows + missing == 150
+        assert (f"round {content['round']}: training set: {missing} samples short of 150", rows, rows) in told
+
+
+def test_a_whole_pool_is_said_to_lack_nothing(full: Path) -> None:
+    assert [content["data"]["shortfall"] for content in rounds(full)] == [0, 0, 0]
+    assert set(read_json(full / "seed/portions/stage.json")["summary"]["shortfall"].values()) == {0}

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
-from pytest import MonkeyPatch
 
 from sloop.executor import concurrent
 from sloop.store import (
@@ -444,11 +443,11 @@ def test_a_killed_stage_that_is_then_linked_keeps_nothing_of_its_own_attempt(tmp
     assert not [*(tmp_path / "a").rglob("*partial*"), *(tmp_path / "a").glob("journal.jsonl")]
 
 
-def test_a_leftover_of_a_killed_write_is_no_part_of_a_checkpoint(tmp_path):
+def test_a_leftover_of_a_killed_write_is_no_part_of_a_checkpoint(tmp_path, monkeypatch):
     write_json(tmp_path / "config.json", {})
     before = checkpoint_at(tmp_path)
-    with pytest.raises(OSError, match="disk full"), MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", _no_space)
+    monkeypatch.setattr(Path, "replace", _no_space)
+    with pytest.raises(OSError, match="disk full"):
         write_json(tmp_path / "sloop.json", {})
     assert list(tmp_path.glob(".sloop.json.*"))
     assert checkpoint_at(tmp_path) == before

@@ -116,6 +116,90 @@ def test_an_id_tells_earlier_calls_with_1_and_1_0_apart():
     assert with_history(1).id != with_history(1.0).id
 
 
+def _dialogue_row(ids, answers):
+    """A row as providers write them: a turn of two calls, a turn of one, and what the tools answered."""
+
+    def call(given, minutes):
+        function = {"name": "set_timer", "arguments": json.dumps({"minutes": minutes})}
+        return {"type": "function", "function": function, **({"id": given} if given else {})}
+
+    def tool(answered, content):
+        return {"role": "tool", "content": content, "tool_call_id": answered}
+
+    messages = [
+        {"role": "user", "content": "five and six minutes"},
+        {"role": "assistant", "content": None, "tool_calls": [call(ids[0], 5), call(ids[1], 6)]},
+        tool(answers[0], "first"),
+        tool(answers[1], "second"),
+        {"role": "user", "content": "and seven"},
+        {"role": "assistant", "content": "", "tool_calls": [call(ids[2], 7)]},
+        tool(answers[2], "third"),
+        {"role": "user", "content": "thanks"},
+    ]
+    return {"tools": [TIMER.to_openai()], "messages": messages}
+
+
+NAMED = ["call_0", "call_1", "call_2"]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        NAMED,
+        ["call_aX", "call_bY", "call_cZ"],
+        ["call_1", "call_0", "call_2"],
+        ["0", "1", "0"],
+        ["call_0", "call_1"] * 2,
+    ],
+)
+def test_what_a_provider_named_its_calls_is_no_part_of_a_sample(ids):
+    sample = Sample.model_validate(_dialogue_row(ids, ids))
+    assert [m.tool_call_id for m in sample.messages if m.role == "tool"] == NAMED
+    assert sample == Sample.model_validate(_dialogue_row([None] * 3, NAMED))
+    assert sample.id == Sample.model_validate(_dialogue_row(NAMED, NAMED)).id
+    assert _again(sample) == sample
+
+
+def test_answers_out_of_order_still_point_at_their_calls():
+    sample = Sample.model_validate(_dialogue_row(["x", "y", "z"], ["y", "x", "z"]))
+    assert [m.tool_call_id for m in sample.messages if m.role == "tool"] == ["call_1", "call_0", "call_2"]
+    assert sample.id != Sample.model_validate(_dialogue_row(["x", "y", "z"], ["x", "y", "z"])).id
+    assert _again(sample) == sample
+
+
+def test_a_dialogue_of_messages_that_lost_the_names_of_their_calls_is_numbered_in_order():
+    row = _dialogue_row(["x", "y", "z"], ["x", "y", "z"])
+    messages = tuple(Message.model_validate(message) for message in row["messages"])
+    for kind in (Dialogue, Sample):
+        made = kind(tools=(TIMER,), messages=messages)
+        assert [m.tool_call_id for m in made.messages if m.role == "tool"] == NAMED
+
+
+def test_an_answer_to_no_call_is_left_as_it_is():
+    row = _dialogue_row(["x", "y", "z"], ["x", "nobody", "z"])
+    assert [m.tool_call_id for m in Sample.model_validate(row).messages if m.role == "tool"][1] == "nobody"
+    row = _dialogue_row([None] * 3, ["call_0", "call_9", "call_2"])
+    assert [m.tool_call_id for m in Sample.model_validate(row).messages if m.role == "tool"][1] == "call_9"
+
+
+@pytest.mark.parametrize("parameters", [{"properties": None, "required": True}, {"properties": [], "required": {}}, {}])
+def test_a_tool_without_a_usable_schema_has_no_properties(parameters):
+    tool = Tool(name="f", parameters=parameters)
+    assert (tool.properties, tool.required) == ({}, ())
+
+
+@pytest.mark.parametrize("function", [None, "f", {}, {"name": "f"}, {"name": "f", "arguments": "{"}])
+def test_what_is_no_call_is_refused_as_such(function):
+    with pytest.raises(ValidationError):
+        ToolCall.model_validate({"type": "function", "function": function})
+
+
+@pytest.mark.parametrize("function", [None, "f", {}])
+def test_what_is_no_tool_is_refused_as_such(function):
+    with pytest.raises(ValidationError):
+        Tool.model_validate({"type": "function", "function": function})
+
+
 def test_a_changed_copy_forgets_the_cached_id():
     sample = _sample()
     before = sample.id

@@ -137,7 +137,7 @@ def _closed(schema: Any, root: dict[str, Any], *, is_part: bool) -> Any:
         return [_closed(item, root, is_part=is_part) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if "$ref" in schema:
+    if isinstance(schema.get("$ref"), str):
         pointed(root, schema["$ref"])
     new: dict[str, Any] = {}
     for keyword, value in schema.items():
@@ -161,12 +161,13 @@ def _declarations(schema: Any, root: dict[str, Any], seen: frozenset[str]) -> It
     if "properties" in schema:
         yield schema
     for keyword in ("allOf", *BRANCHES):
-        for part in schema.get(keyword, ()):
+        parts = schema.get(keyword)
+        for part in parts if isinstance(parts, list) else ():  # else under a keyword that JSON Schema does not know
             yield from _declarations(part, root, seen)
     for keyword in ("then", "else"):
         yield from _declarations(schema.get(keyword), root, seen)
     reference = schema.get("$ref")
-    if reference is not None and reference not in seen:
+    if isinstance(reference, str) and reference not in seen:
         yield from _declarations(pointed(root, reference), root, seen | {reference})
 
 

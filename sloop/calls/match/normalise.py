@@ -8,6 +8,9 @@
 - An optional argument that is left out equals its declared ``default``; without one, leaving it out differs from
   every value, null included. A required argument has no default. The same holds inside nested objects.
 
+A part of a schema that is no JSON Schema (``"required": true``) is taken as absent: nothing here raises. What is wrong
+with it is for those to say who load tools or validate calls.
+
 The rules only ever say that two spellings are one value; no rule corrects a mistake. That is deliberate: a false match
 is paid for in training, while a false mismatch goes to the judge, which can still find both answers right.
 """
@@ -20,12 +23,25 @@ import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from sloop.calls.schema import BRANCHES, json_type, pointed
+from sloop.calls.schema import BRANCHES, DATA, MAPS, json_type, pointed
 from sloop.types import Tool, ToolCall, canonical_json
 
 EXACT = frozenset({"enum", "const", "pattern", "format"})
-MAX_SCHEMA_NODES = 20_000
-"""References are written out up to this size; what lies beyond is compared as plain JSON."""
+MAX_SCHEMA_NODES, MAX_SCHEMA_DEPTH = 20_000, 64
+"""A schema is written out up to this size; what lies beyond is compared as plain JSON."""
+SHAPES: dict[str, type | tuple[type, ...]] = {
+    "properties": dict,
+    "required": list,
+    "allOf": list,
+    "anyOf": list,
+    "oneOf": list,
+    "prefixItems": list,
+    "enum": list,
+    "pattern": str,
+    "format": str,
+    "type": (str, list),
+}
+"""What the keywords that are read here hold; anything else under them cannot be used."""
 
 
 def normalise_call(call: ToolCall, tools: Sequence[Tool]) -> ToolCall:
@@ -117,8 +133,8 @@ def _allows(branch: Any, value: Any) -> bool:
     if declared is None:
         literals = branch.get("enum", [branch["const"]] if "const" in branch else None)
         return literals is None or any(json_type(literal) == kind for literal in literals)
-    allowed = {declared} if isinstance(declared, str) else set(declared)
-    return bool(allowed & ({"integer", "number"} if kind in {"integer", "number"} else {kind}))
+    fitting = ("integer", "number") if kind in {"integer", "number"} else (kind,)
+    return any(name in fitting for name in ([declared] if isinstance(declared, str) else declared))
 
 
 @functools.lru_cache(maxsize=8192)
@@ -127,14 +143,25 @@ def _written_out(parameters: str) -> dict[str, Any]:
     root = json.loads(parameters)
     nodes = 0
 
-    def write(schema: Any, inside: frozenset[str]) -> Any:
+    def write(schema: Any, depth: int, inside: frozenset[str]) -> Any:
         nonlocal nodes
+        if depth > MAX_SCHEMA_DEPTH:
+            return {}
         if isinstance(schema, list):
-            return [write(item, inside) for item in schema]
+            return [write(item, depth + 1, inside) for item in schema]
         if not isinstance(schema, dict):
             return schema
         nodes += 1
-        new = {key: write(value, inside) for key, value in schema.items() if key not in {"$ref", "$defs"}}
+        new: dict[str, Any] = {}
+        for keyword, value in schema.items():
+            if keyword in {"$ref", "$defs"} or not isinstance(value, SHAPES.get(keyword, object)):
+                continue
+            if keyword in DATA:
+                new[keyword] = value
+            elif keyword in MAPS and isinstance(value, dict):
+                new[keyword] = {name: write(child, depth + 1, inside) for name, child in value.items()}
+            else:
+                new[keyword] = write(value, depth + 1, inside)
         reference = schema.get("$ref")
         if not isinstance(reference, str) or reference in inside or nodes > MAX_SCHEMA_NODES:
             return new
@@ -142,7 +169,7 @@ def _written_out(parameters: str) -> dict[str, Any]:
             target = pointed(root, reference)
         except ValueError:
             return new
-        return _joined(new, write(target, inside | {reference}))
+        return _joined(new, write(target, depth + 1, inside | {reference}))
 
-    written: dict[str, Any] = write(root, frozenset())
+    written: dict[str, Any] = write(root, 0, frozenset())
     return written
