@@ -26,6 +26,9 @@ PACKAGES = (
 ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
 """The only environment variables that are recorded: a list of what is allowed, so that no key slips in."""
 
+COMMAND_VARIABLE = "SLOOP_COMMAND"
+"""Environment variable that carries the command line as given to whatever process runs it."""
+
 NOT_RESULTS = ("output_dir", "paths", "tracking", "executor", "preview")
 """Configuration that says where and how a run is kept, not what it computes."""
 
@@ -47,25 +50,40 @@ def run_record(
         overrides: as given on the command line.
         sweep: id of the sweep that the run belongs to.
     """
+    hashed, began = config_hash(config), now()
     return {
         "id": uuid.uuid4().hex,
         "kind": kind,
         "name": name,
         "study": config["name"],
         "seed": config["seed"],
-        "config_hash": config_hash(config),
+        "config_hash": hashed,
         "config": dict(config),
         "overrides": list(overrides),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
         "sweep": sweep,
         "code": code_state(),
         "versions": versions(),
         "machine": machine(),
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        "bibtex": bibtex(name, config["name"], hashed, began),
         "status": "RUNNING",
-        "began": now(),
+        "began": began,
         "finished": None,
     }
+
+
+def command() -> str:
+    """The command as it was given: Hydra has its own words in this process, and none in a worker."""
+    return os.environ.get(COMMAND_VARIABLE) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def bibtex(name: str, study: str, hashed: str, began: str) -> str:
+    """An entry for the run, to stand beside the software's (CITATION.cff)."""
+    return (
+        f"@misc{{sloop:{name},\n  title = {{sloop run {name} of the study {study}}},\n"
+        f"  year = {{{began[:4]}}},\n  note = {{configuration {hashed}}}\n}}"
+    )
 
 
 def code_state() -> dict[str, Any]:
@@ -82,6 +100,7 @@ def code_state() -> dict[str, Any]:
         "commit": commit.strip(),
         "branch": (_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
         "dirty": bool(changed or untracked),
+        "diff": changed or None,
         "diff_sha256": hashlib.sha256(changed.encode()).hexdigest() if changed else None,
         "untracked": untracked,
     }
@@ -106,7 +125,33 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
+        "gpus": _gpus(),
     }
+
+
+def is_gone(host: str, pid: int) -> bool:
+    """Whether a process ran on this host and runs no more."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _gpus() -> list[str]:
+    """Names of NVIDIA GPUs, asked of the driver's own tool; none where it is not installed."""
+    try:
+        result = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True, text=True, check=False, timeout=20,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return result.stdout.splitlines() if result.returncode == 0 else []
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -125,7 +170,8 @@ def sweep_record(study: str, stage: str) -> dict[str, Any]:
         "id": uuid.uuid4().hex,
         "name": f"sweep {stage} {now()[5:16]}",
         "study": study,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
+        "machine": machine(),
         "status": "RUNNING",
         "began": now(),
         "finished": None,

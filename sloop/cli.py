@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         first, arguments = "loop", ["loop", *arguments]
     from sloop.types import UserError
 
+    os.environ["SLOOP_COMMAND"] = shlex.join(["sloop", *arguments])
     signal.signal(signal.SIGTERM, _terminate)
     try:
         if first in STAGES:
@@ -112,7 +114,7 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_hydra_message(error)) from error
+        raise UserError(_hydra_message(error, overrides)) from error
     finally:
         SweepCallback.close()
 
@@ -131,7 +133,7 @@ def conf_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations))).resolve()
 
 
-def _hydra_message(error: Exception) -> str:
+def _hydra_message(error: Exception, overrides: Sequence[str]) -> str:
     """Hydra's message without its advice to print a traceback, and with ours."""
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__) is not None:
@@ -139,7 +141,7 @@ def _hydra_message(error: Exception) -> str:
     text = " ".join(dict.fromkeys(str(cause).strip() for cause in causes if str(cause).strip()))
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and "not in struct" in text:
-        return _unknown_key(unknown[1])
+        return _unknown_key(unknown[1], overrides)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [
         line
@@ -149,13 +151,37 @@ def _hydra_message(error: Exception) -> str:
     return " ".join(kept) + " See the keys with: sloop loop --cfg job"
 
 
-def _unknown_key(key: str) -> str:
-    from sloop.run import Config
+def _unknown_key(key: str, overrides: Sequence[str]) -> str:
+    """Names the value, the keys that stand where this one was looked for, and the nearest of all."""
+    value = next((word.partition("=")[2] for word in overrides if word.lstrip("+").split("=")[0] == key), "")
+    section, _, last = key.rpartition(".")
+    keys = _keys([word for word in overrides if "." not in word.split("=")[0] and word.split("=")[0] != key])
+    here = [known for known in keys if known.rpartition(".")[0] == section]
+    close = [known for known in keys if known.rpartition(".")[2] == last] or difflib.get_close_matches(key, keys, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    allowed = f" Allowed there: {', '.join(here)}." if here else ""
+    return f"{key}={value}: no such key.{hint}{allowed} See all keys with: sloop loop --cfg job"
 
-    close = difflib.get_close_matches(key.split(".")[0], Config.model_fields, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close and "." not in key else ""
-    allowed = f" Allowed at the top: {', '.join(Config.model_fields)}." if "." not in key else ""
-    return f"{key}: no such key.{hint}{allowed} See all keys with: sloop loop --cfg job"
+
+def _keys(overrides: Sequence[str]) -> list[str]:
+    """Every key of the configuration that these overrides make, in dots; of the bare one where they make none."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import DictConfig
+
+    def walk(section: DictConfig, path: str) -> Iterator[str]:
+        for name in map(str, section):
+            yield f"{path}{name}"
+            if isinstance(node := section._get_node(name), DictConfig):
+                yield from walk(node, f"{path}{name}.")
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        try:
+            return list(walk(compose("config", list(overrides)), ""))
+        except HydraException:
+            return list(walk(compose("config"), ""))
 
 
 def task(cfg: DictConfig) -> None:
@@ -222,8 +248,10 @@ class _Tracking:
             self._tracker.project(folder)
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
             self._down = True
+            self.seconds = 0.0
             sys.stderr.write(f"sloop: not logged: {error}\n")
-        self.seconds += time.process_time() - began
+        else:
+            self.seconds += time.process_time() - began
 
 
 class SweepCallback:
@@ -259,9 +287,14 @@ class SweepCallback:
         tracker = None
         if settings.tracking.enabled:
             from sloop.track import connect
+            from sloop.types import UserError
 
-            tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
-            tracker.sweep(record)
+            try:
+                tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
+                tracker.sweep(record)
+            except UserError as error:  # as for a run: what is on disk can be logged later
+                tracker = None
+                sys.stderr.write(f"sloop: the sweep is not logged: {error}\n")
         SweepCallback._open = (tracker, {**record, "outputs": settings.paths.outputs, "stage": settings.stage})
 
     def _ignore(self, *_: Any, **__: Any) -> None:

@@ -158,14 +158,17 @@ def runs(arguments: Sequence[str]) -> None:
 
     for study in sorted({item.record["study"] for item in found}):
         tracker = connect(options.uri, options.mlruns, study)
+        of_study = [item for item in found if item.record["study"] == study]
         if options.action == "reap":
-            for name in tracker.reap():
+            reaped = [item for item in of_study if item.reap()]
+            for item in reaped:
+                tracker.project(item.folder)
+            for name in [*(item.name for item in reaped), *tracker.reap()]:
                 out.print(f"marked as KILLED: {name}", markup=False)
             continue
-        for item in found:
-            if item.record["study"] == study:
-                tracker.project(item.folder)
-                out.print(f"logged: {item.name}", markup=False)
+        for item in of_study:
+            tracker.project(item.folder)
+            out.print(f"logged: {item.name}", markup=False)
 
 
 def ui(arguments: Sequence[str]) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sloop.cite import is_gone
 from sloop.evaluate.metrics import Grade
 from sloop.evaluate.stage import GRADES
 from sloop.loop import ROUND_FILE
-from sloop.store import read_json, read_rows
+from sloop.store import STAGE_FILE, now, read_json, read_rows, write_json
 from sloop.types import Score, UserError
 
 if TYPE_CHECKING:
@@ -48,6 +49,43 @@ class Run:
         paths = sorted(self.folder.glob(f"round_*/{ROUND_FILE}"), key=lambda p: int(p.parent.name.split("_")[1]))
         return [read_json(path) for path in paths]
 
+    def results(self) -> dict[str, Any]:
+        """What the folder holds so far, for the run's record.
+
+        Returns:
+            ``stages``: by place in the folder, each finished stage's key, seed and every file's rows, bytes and
+            sha256 (of a checkpoint that is weights, tokenizer and chat template). For a loop also ``rounds``: each
+            round's training data, and its metrics over all samples with n and interval.
+        """
+        manifests = {str(path.parent.relative_to(self.folder)): read_json(path) for path in self._manifests()}
+        stages = {
+            place: {"key": manifest["key"], "seed": manifest["parts"].get("seed"), "files": manifest["files"]}
+            for place, manifest in manifests.items()
+        }
+        rounds = [
+            {
+                "round": content["round"],
+                "data": content["data"],
+                "metrics": [score for score in content["metrics"] if not score["slice"]],
+            }
+            for content in self.rounds
+        ]
+        return {"stages": stages, **({"rounds": rounds} if rounds else {})}
+
+    def _manifests(self) -> list[Path]:
+        if self.record["kind"] != "loop":
+            return [path for path in [self.folder / STAGE_FILE] if path.is_file()]
+        return sorted(path for top in self.folder.glob("*/") for path in top.rglob(STAGE_FILE))
+
+    def reap(self) -> bool:
+        """Mark a run as KILLED that says RUNNING although its process is gone from this host; whether it was so."""
+        machine = self.record["machine"]
+        if self.record["status"] != "RUNNING" or not is_gone(machine["host"], machine["pid"]):
+            return False
+        self.record.update(status="KILLED", finished=now())
+        write_json(self.folder / RUN_FILE, self.record)
+        return True
+
     def scores(self) -> Iterator[tuple[int, Score]]:
         """Every metric of every round."""
         for content in self.rounds:
@@ -80,9 +118,24 @@ class Run:
         return {grade.sample_id: grade for grade in read_rows(path, Grade)}
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of a ``run.json``.
+
+    Raises:
+        UserError: it is not the record of a run.
+    """
+    try:
+        record = read_json(path)
+    except ValueError as error:
+        raise UserError(f"{path}: broken JSON ({error}). Delete the run's folder to make the run anew.") from error
+    if not isinstance(record, dict) or "kind" not in record:
+        raise UserError(f"{path}: not the record of a run of sloop. Move it away, or choose another folder.")
+    return record
+
+
 def find_runs(root: Path) -> list[Run]:
     """Every run under a folder, by path."""
-    return [Run(path.parent, read_json(path)) for path in sorted(root.rglob(RUN_FILE))]
+    return [Run(path.parent, read_record(path)) for path in sorted(root.rglob(RUN_FILE))]
 
 
 def find_run(root: Path, what: str) -> Run:
@@ -92,7 +145,7 @@ def find_run(root: Path, what: str) -> Run:
         UserError: none or several match; names them.
     """
     if (Path(what) / RUN_FILE).is_file():
-        return Run(Path(what), read_json(Path(what) / RUN_FILE))
+        return Run(Path(what), read_record(Path(what) / RUN_FILE))
     found = [run for run in find_runs(root) if run.name.startswith(what) or run.record["id"].startswith(what)]
     if len(found) == 1:
         return found[0]

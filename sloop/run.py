@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,11 @@ from sloop.cite import config_hash, machine, run_record
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.stage import SCORES, evaluate
 from sloop.gen import GenSettings, Sampler, gen, preview
-from sloop.history import RUN_FILE
+from sloop.history import RUN_FILE, Run, read_record
 from sloop.loop import Parts, Settings, Variant, loop
 from sloop.optimize.stage import OptimizeSettings, optimize
 from sloop.probe import probe
-from sloop.store import Dataset, now, read_json, read_rows, write_json
+from sloop.store import Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher
 from sloop.tools.sources import load_tools
@@ -107,10 +106,18 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            above = ".".join(str(part) for part in first["loc"][:-1])
+            raise UserError(
+                f"{above or 'the configuration'}={first['input']!r}: {key} is missing. See the keys with: "
+                "sloop loop --cfg job"
+            ) from error
         raise UserError(f"{key}={first['input']!r}: {first['msg']}. See the keys with: sloop loop --cfg job") from error
     for key, value in (("label_noise", config.label_noise), ("train_split", config.train_split)):
         if not 0 <= value <= 1:
             raise UserError(f"{key}={value}: give a share from 0 to 1.")
+    if config.preview < 0:
+        raise UserError(f"preview={config.preview}: give how many samples to show, 0 or more.")
     if config.batch_size < 1 or config.executor.workers < 1:
         raise UserError(
             f"batch_size={config.batch_size}, executor.workers={config.executor.workers}: both must be 1 or more."
@@ -349,11 +356,13 @@ def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Repo
     config = parts.config
     data = parts.dataset("data")
     unseen = parts.dataset("unseen") if config.unseen else None
-    record["inputs"] = [_input("data", data), *([_input("unseen", unseen)] if unseen else [])]
+    predictions = parts.path("predictions")
+    record["inputs"] = [_input(name, given) for name, given in {"data": data, "unseen": unseen}.items() if given]
+    record["inputs"].append({"name": "predictions", "path": str(predictions), "sha256": file_digest(predictions)})
     optimize(
         data=data,
         unseen=unseen,
-        predictions=parts.path("predictions"),
+        predictions=predictions,
         judge=parts.judge(),
         teacher=parts.teacher(),
         tools=parts.tools(),
@@ -410,32 +419,33 @@ def _recorded(
     reader's that shows before anything was made leaves no record behind.
     """
     path = folder / RUN_FILE
-    made = not path.is_file()
+    made = _make(folder)
+    finished = False
     record = run_record(kind=config.stage, name=run_name(config, plain), config=plain, overrides=overrides, sweep=sweep)
-    if not made:
-        before = read_json(path)
+    if path.is_file():
+        before = read_record(path)
         if before["config_hash"] != record["config_hash"]:
             raise UserError(
                 f"{folder} holds the run {before['name']} with another configuration. Choose another output_dir, "
                 "or delete the folder."
             )
-        if before["status"] == "FINISHED":
-            record = {**before, "resumed": before.get("resumed", 0)}
-        else:
-            record = {**before, "status": "RUNNING", "finished": None, "machine": machine()}
-            record["resumed"] = before.get("resumed", 0) + 1
+        finished = before["status"] == "FINISHED"
+        record = {**before, "resumed": before.get("resumed", 0) + (not finished)}
+        if not finished:
+            record |= {"status": "RUNNING", "finished": None, "machine": machine(), "sweep": sweep or before["sweep"]}
     write_json(path, record)
-    status = "FAILED"
+    status = "FINISHED" if finished else "FAILED"  # what was finished stays so, whatever becomes of another look at it
     try:
         yield record
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
+        status = "FINISHED" if finished else "KILLED"
         raise
     finally:
-        if made and status == "FAILED" and _is_bare(folder):
+        if status == "FAILED" and {entry.name for entry in folder.iterdir()} <= {RUN_FILE}:
             path.unlink()
-            os.removedirs(folder)
+            for empty in made:
+                empty.rmdir()
         else:
             _close(path, record, status)
             project(folder)
@@ -443,13 +453,22 @@ def _recorded(
 
 def _close(path: Path, record: dict[str, Any], status: str) -> None:
     """Write the end of the run, keeping what the tracker has noted meanwhile and the first time of finishing."""
-    kept = {key: value for key, value in read_json(path).items() if key == "mlflow"}
+    kept = {key: value for key, value in read_record(path).items() if key == "mlflow"}
     finished = record["finished"] or now()
-    write_json(path, {**record, **kept, "status": status, "finished": finished})
+    write_json(path, {**record, **kept, **Run(path.parent, record).results(), "status": status, "finished": finished})
 
 
-def _is_bare(folder: Path) -> bool:
-    return {entry.name for entry in folder.iterdir()} <= {RUN_FILE}
+def _make(folder: Path) -> list[Path]:
+    """Make a folder; returns those that were not there before, deepest first."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"output_dir={folder}: this folder cannot be made ({error.strerror}). Give one that you may write to, "
+            "such as output_dir=outputs/mine"
+        ) from error
+    return missing
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from sloop.cite import is_gone
 from sloop.history import RUN_FILE, Run, metric_name
 from sloop.store import STAGE_FILE, read_json, write_json
 from sloop.train.stage import LOSS
@@ -53,10 +54,18 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
+        # A server that is down is told of within seconds; MLflow's own patience is minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         mlruns = mlruns.resolve()
         self.uri = uri or f"sqlite:///{mlruns / 'mlflow.db'}"
         self.study = study
-        mlruns.mkdir(parents=True, exist_ok=True)
+        try:
+            mlruns.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"paths.mlruns={mlruns}: this folder cannot be made ({error.strerror}). Give one that you may write to."
+            ) from error
         # Several processes that open a new database at once corrupt its schema for good.
         with FileLock(mlruns / ".lock"):
             self.client: MlflowClient = MlflowClient(tracking_uri=self.uri)
@@ -83,7 +92,8 @@ class Tracker:
         record = read_json(folder / RUN_FILE)
         run = Run(folder, record)
         parent = self._run_id(record["sweep"]) if record["sweep"] else None
-        run_id = self._run(record["id"], record["name"], record["began"], _run_tags(run), parent)
+        tags = _run_tags(run)
+        run_id = self._run(record["id"], record["name"], record["began"], tags, parent)
         if record.get("mlflow", {}).get("run_id") != run_id:
             config = _flat(record["config"])
             for start in range(0, len(config), BATCH_PARAMS):
@@ -99,21 +109,29 @@ class Tracker:
         elif (folder / STAGE_FILE).is_file() and logged.get("stage") is None:
             self._stage(run, run_id)
             logged["stage"] = "done"
-        self.client.set_tag(run_id, "sloop.status", record["status"])
+        # A resumed run has another process, and may belong to another sweep.
+        now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record["status"]}
+        self._tag(run_id, now_so | ({"mlflow.parentRunId": parent} if parent else {}))
         if record["finished"]:
             self.client.log_artifact(run_id, str(folder / RUN_FILE))
             self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
         else:
             self.client.update_run(run_id, status="RUNNING")
-        write_json(folder / RUN_FILE, record)
+        write_json(folder / RUN_FILE, {**read_json(folder / RUN_FILE), "mlflow": record["mlflow"]})
         return run_id
 
     def sweep(self, record: Mapping[str, Any]) -> str:
         """The parent run of a sweep: made once, by the parent process, and finished by it."""
-        tags = {"sloop.kind": "sweep", "sloop.command": str(record["command"])}
-        run_id = self._run(record["id"], record["name"], record["began"], tags, None)
-        if record["finished"]:
-            self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
+        tags = {
+            "sloop.kind": "sweep",
+            "sloop.command": str(record["command"]),
+            "sloop.host": str(record["machine"]["host"]),
+            "sloop.pid": str(record["machine"]["pid"]),
+        }
+        with _reached(self.uri):
+            run_id = self._run(record["id"], record["name"], record["began"], tags, None)
+            if record["finished"]:
+                self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
         return run_id
 
     def links(self, server: str, run_ids: Sequence[str]) -> dict[str, str]:
@@ -134,13 +152,14 @@ class Tracker:
         return [run.info.run_id for run in found]
 
     def reap(self) -> list[str]:
-        """Mark as KILLED what still says RUNNING although its process is gone from this host; returns names."""
-        import socket
+        """Mark as KILLED what still says RUNNING although its process is gone from this host; returns names.
 
+        For what has no record on disk, such as sweeps; runs are marked on disk (`sloop.history.Run.reap`) first.
+        """
         reaped = []
         for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'", max_results=1000):
-            pid, host = run.data.tags.get("sloop.pid"), run.data.tags.get("sloop.host")
-            if host == socket.gethostname() and pid and not Path(f"/proc/{pid}").exists():
+            host, pid = run.data.tags.get("sloop.host", ""), run.data.tags.get("sloop.pid", "")
+            if pid and is_gone(host, int(pid)):
                 self.client.set_terminated(run.info.run_id, "KILLED")
                 reaped.append(run.info.run_name)
         return reaped
@@ -167,12 +186,14 @@ class Tracker:
         scores = [Score.model_validate(row) for row in run.record.get("metrics", [])]
         numbers = [*_metrics(scores, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
         self._log_metrics(run_id, [*numbers, *_counts(manifest["summary"], when)])
+        context = "evaluation" if run.record["kind"] == "eval" else "training"
         inputs = [
-            _dataset(Path(entry["path"]), entry["sha256"], entry["name"]) for entry in run.record.get("inputs", [])
+            _dataset(Path(entry["path"]), entry["sha256"], entry["name"], context)
+            for entry in run.record.get("inputs", [])
         ]
         for name, entry in manifest["files"].items():
             if name.endswith(".jsonl") and entry.get("rows"):
-                inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem))
+                inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem, context))
         self.client.log_inputs(run_id, datasets=inputs)
         self._upload(run_id, run.folder, run.record["kind"])
 
@@ -192,6 +213,11 @@ class Tracker:
         extra = {"sloop.id": sloop_id, **({"mlflow.parentRunId": parent} if parent else {})}
         run = self.client.create_run(self.experiment_id, _milliseconds(began), {**tags, **extra}, name)
         return str(run.info.run_id)
+
+    def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
         for start in range(0, len(metrics), BATCH_METRICS):
@@ -256,13 +282,13 @@ def _counts(summary: Mapping[str, Any], when: int, prefix: str = "data") -> Iter
             yield Metric(f"{prefix}/{name}", float(value), when, 0)
 
 
-def _dataset(path: Path, sha256: str, name: str) -> DatasetInput:
+def _dataset(path: Path, sha256: str, name: str, context: str = "training") -> DatasetInput:
     """A dataset under our own digest: MLflow's ignores list columns and samples rows. Its field holds 36 characters."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = json.dumps({"uri": str(path)})
     dataset = Dataset(name=name, digest=sha256[:32], source_type="local", source=source)
-    return DatasetInput(dataset, [InputTag("sloop.sha256", sha256), InputTag("mlflow.data.context", "training")])
+    return DatasetInput(dataset, [InputTag("sloop.sha256", sha256), InputTag("mlflow.data.context", context)])
 
 
 def _params(items: Sequence[tuple[str, str]]) -> list[Any]:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import ALONE, QUESTIONS, acme, acme_loop, ended, manifests, questions, sloop, start
+from running import ALONE, QUESTIONS, acme, acme_loop, ended, manifests, questions, rounds, sloop, start
 
 from sloop.history import find_run
 from sloop.store import Dataset, predictions_at, read_json, read_rows
@@ -106,6 +106,45 @@ def test_a_student_without_an_answer_is_a_model_error(tmp_path: Path) -> None:
     answers = list(predictions_at(tmp_path / "probe" / "predictions.jsonl"))
     assert {answer.sample_id for answer in answers} == set(Dataset(made).ids())
     assert [answer.error for answer in answers].count("model") == 10
+
+
+def test_a_mistake_takes_away_the_folders_that_it_made_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert sloop("train", *acme(), "data=nope.jsonl", f"output_dir={tmp_path / 'mine' / 'deep' / 'out'}", ALONE) == 2
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+def test_a_finished_run_stays_finished_when_a_later_look_at_it_fails(tmp_path: Path) -> None:
+    words = ("gen", *acme(), "num_samples=8", f"output_dir={tmp_path}", ALONE)
+    assert sloop(*words) == 0
+    stage = read_json(tmp_path / "stage.json")
+    stage["key"], stage["parts"]["code"] = "other", "older"
+    (tmp_path / "stage.json").write_text(json.dumps(stage))
+    assert sloop(*words) == 2
+    assert read_json(tmp_path / "run.json")["status"] == "FINISHED"
+
+
+@pytest.mark.parametrize("content", ['{"id": ', "{}", "[]"])
+def test_a_broken_record_is_named(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.json").write_text(content)
+    assert sloop("gen", *acme(), "num_samples=8", f"output_dir={tmp_path}", ALONE) == 2
+    assert "run.json" in capsys.readouterr().err
+    assert sloop("runs", "--outputs", str(tmp_path)) == 2
+    assert "run.json" in capsys.readouterr().err
+
+
+def test_the_record_of_a_finished_loop_holds_what_a_citation_needs(tmp_path: Path) -> None:
+    folder = acme_loop(tmp_path / "run", "loop.rounds=2")
+    record = read_json(folder / "run.json")
+    manifest = read_json(folder / "round_1" / "train" / "stage.json")
+    assert record["stages"]["round_1/train"]["files"] == manifest["files"]
+    assert {"seed/pool", "round_1/probe", "round_2/evaluate/dev"} <= set(record["stages"])
+    assert [entry["data"]["sha256"] for entry in record["rounds"]] == [c["data"]["sha256"] for c in rounds(folder)]
+    accuracy = next(m for m in record["rounds"][1]["metrics"] if m["name"] == "eval/dev/call_accuracy")
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert accuracy["n"] > 0
+    assert record["command"].startswith("sloop loop --config-dir")
+    assert record["config_hash"] in record["bibtex"]
 
 
 # --- stages alone -------------------------------------------------------------------------------------------------

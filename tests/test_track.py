@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
 
+from sloop.cite import sweep_record
 from sloop.store import Dataset, read_json
 from sloop.track import Tracker, connect
 from sloop.types import UserError
@@ -213,6 +214,12 @@ def test_a_stage_alone_is_a_run_with_its_datasets(tmp_path: Path) -> None:
     assert sloop("eval", *acme(), model, f"output_dir={tmp_path / 'eval'}", into) == 0
     found = {run.data.tags["sloop.kind"]: run for run in runs_of(tmp_path / "mlruns")}
     assert set(found) == {"gen", "train", "probe", "optimize", "eval"}
+    contexts = {
+        name: {tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags if tag.key.startswith("mlflow")}
+        for name, run in found.items()
+    }
+    assert contexts["eval"] == {"evaluation"}
+    assert contexts["train"] == {"training"}
     sha256 = Dataset(data).sha256
     for name, run in found.items():
         digests = [tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags if tag.key == "sloop.sha256"]
@@ -246,6 +253,43 @@ def test_reap_marks_what_was_abandoned_here_and_nothing_else(
     status = {name: client.get_run(run_id).info.status for name, run_id in ids.items()}
     assert status == {"abandoned": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
     assert "marked as KILLED: abandoned" in capsys.readouterr().out
+
+
+def test_a_resumed_run_is_known_by_its_new_process(tmp_path: Path) -> None:
+    folder = acme_loop(tmp_path / "run", "loop.rounds=1")
+    fresh_database(tmp_path / "mlruns")
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    path = folder / "run.json"
+    run_id = tracker.project(folder)
+    record = read_json(path)
+    path.write_text(json.dumps({**record, "machine": {**record["machine"], "pid": 77}}))
+    assert tracker.project(folder) == run_id
+    assert client_of(tmp_path / "mlruns").get_run(run_id).data.tags["sloop.pid"] == "77"
+
+
+def test_an_abandoned_sweep_is_reaped(tmp_path: Path) -> None:
+    fresh_database(tmp_path / "mlruns")
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    record = sweep_record("acme", "loop")
+    run_id = tracker.sweep({**record, "machine": {**record["machine"], "pid": 2**22 + 1}})
+    assert tracker.reap() == [record["name"]]
+    assert client_of(tmp_path / "mlruns").get_run(run_id).info.status == "KILLED"
+
+
+@pytest.mark.parametrize("stage", ["gen", "eval"])
+def test_any_stage_sweeps(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fresh_database(tmp_path / "mlruns")
+    assert sloop("gen", *acme(), "num_samples=20", "output_dir=data", ALONE) == 0
+    assert sloop("train", *acme(), "data=data/train.jsonl", "steps=2", "output_dir=model", ALONE) == 0
+    words = ("num_samples=8",) if stage == "gen" else ("student.path=model/checkpoint",)
+    assert sloop(stage, "-m", *acme(), *words, "seed=0,1") == 0
+    found = runs_of(tmp_path / "mlruns")
+    (sweep,) = kind(found, "sweep")
+    ran = kind(found, stage)
+    assert sorted(run.data.tags["sloop.seed"] for run in ran) == ["0", "1"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in ran} == {sweep.info.run_id}
+    assert all(run.inputs.dataset_inputs for run in ran)
 
 
 def test_links_lead_to_charts_and_comparison(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
