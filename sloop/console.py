@@ -36,7 +36,7 @@ SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 def console() -> Console:
     """Standard output; wide enough for the tables where it is not a terminal."""
     made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=170)
+    return made if made.is_terminal else Console(highlight=False, width=190)
 
 
 class Progress:
@@ -80,8 +80,8 @@ class Progress:
 
 
 def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
-    """Rounds x metrics; every rate in per cent, the main one with its 95% interval."""
-    table = Table(title=f"{runs[0].record['study']}: rounds x metrics" if runs else "no runs", title_justify="left")
+    """Rounds x metrics; every rate in per cent with its 95% interval: whole for the main one, else half its width."""
+    table = Table(title="no runs", title_justify="left")
     for name in ("run", "round"):
         table.add_column(name, no_wrap=True)
     for _, title in MAIN_METRICS:
@@ -93,10 +93,12 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
             scores = {metric_name(s): s for s in map(Score.model_validate, content["metrics"])}
             name = benchmark or next((key.split("/")[1] for key in scores if key.startswith("eval/")), "")
             cells = [
-                _per_cent(scores.get(f"eval/{name}/{metric}"), interval=number == 0)
+                _per_cent(scores.get(f"eval/{name}/{metric}"), whole=number == 0)
                 for number, (metric, _) in enumerate(MAIN_METRICS)
             ]
             noise = _per_cent(scores.get("data/label_noise"))
+            asked = scores.get(f"eval/{name}/{MAIN_METRICS[0][0]}")
+            table.title = f"{run.record['study']}: rounds x metrics, {name}, n = {asked.n if asked else 0}"
             shares = [(s, scores.get(f"data/share/{s}")) for s in SOURCES]
             parts = " ".join(f"{s} {score.value * 100:.0f}" for s, score in shares if score and score.value)
             table.add_row(escape(run.name), str(content["round"]), *cells, noise, parts)
@@ -174,10 +176,12 @@ def _arguments(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
 
 
-def _per_cent(score: Score | None, *, interval: bool = False) -> str:
+def _per_cent(score: Score | None, *, whole: bool = False) -> str:
     if score is None or score.value is None:
         return "-"
     text = f"{score.value * 100:.1f}"
-    if interval and score.low is not None and score.high is not None:
-        text += f" [{score.low * 100:.1f}, {score.high * 100:.1f}]"
-    return text
+    if score.low is None or score.high is None:
+        return text
+    if whole:
+        return f"{text} [{score.low * 100:.1f}, {score.high * 100:.1f}]"
+    return f"{text} ±{(score.high - score.low) * 50:.1f}"
