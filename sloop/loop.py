@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from sloop.evaluate.audit import audit_dataset, audit_rulings
 from sloop.evaluate.benchmarks import Benchmark
+from sloop.evaluate.metrics import probe_scores
 from sloop.evaluate.overlap import forbidden_requests, overlaps
 from sloop.evaluate.stage import SCORES, evaluate
 from sloop.gen import GenSettings, Sampler, gen, pool_of
@@ -308,6 +309,7 @@ def _metrics(
         folder = stages["optimize"].folder
         rulings = list(read_rows(folder / RULINGS, Ruling))
         answers = predictions_at(stages["probe"].folder / PREDICTIONS)
+        metrics += probe_scores(answers, (r.sample_id for r in rulings if r.verdict_prediction is not None))
         metrics += audit_rulings(rulings, answers, truths)
         summary = stages["optimize"].summary
         for source, count in summary["composition"].items():

@@ -174,6 +174,11 @@ class Tracker:
         folder = run.folder / f"round_{number}"
         self._log_metrics(child, [*_metrics(scores, number, when), *_loss(folder / "train" / "sidecar" / LOSS, when)])
         data = [_dataset(run.folder / content["data"]["path"], content["data"]["sha256"], f"round_{number}")]
+        for stage in content["stages"]:
+            if stage.startswith("evaluate/"):
+                (sha256,) = read_json(folder / stage / STAGE_FILE)["parts"]["data"]
+                benchmark = stage.removeprefix("evaluate/")
+                data.append(_dataset(Path(benchmark), sha256, benchmark, "evaluation"))
         for target in (run_id, child):
             self.client.log_inputs(target, datasets=data)
         for stage in content["stages"]:

@@ -53,6 +53,7 @@ def test_every_round_has_its_stages_and_metrics(full: Path) -> None:
         measured = values(content)
         assert measured["eval/dev/call_accuracy"] is not None
         assert measured["train/loss"] is not None
+        assert ("probe/disagreement" in measured) == ("probe" in content["stages"])
         assert measured["data/size"] == content["data"]["rows"] == BUDGET
         for name, stage in content["stages"].items():
             manifest = read_json(full / f"round_{content['round']}" / name / "stage.json")

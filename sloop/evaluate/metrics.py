@@ -22,7 +22,7 @@ from typing import Literal
 from sloop.calls.formats import opens_call
 from sloop.calls.match import strict
 from sloop.calls.schema import call_errors
-from sloop.evaluate.stats import rate
+from sloop.evaluate.stats import mean_score, rate
 from sloop.types import Prediction, Record, Sample, Score, UserError
 
 
@@ -90,6 +90,27 @@ def scores(grades: Iterable[Grade]) -> list[Score]:
         rate(name, ((g.cluster, *count(g)) for g in graded if part in ("", g.slice)), part)
         for part in ("", *slices)
         for name, count in METRICS.items()
+    ]
+
+
+def probe_scores(answers: Iterable[Prediction], contested: Iterable[str]) -> list[Score]:
+    """What a probe found, as shares of the answers.
+
+    Args:
+        answers: to everything that was probed.
+        contested: ids of the samples where answer and label differ.
+
+    Returns:
+        ``probe/disagreement``, ``probe/errors/<kind>`` for format, truncated and model, and ``probe/perplexity``, a
+        mean over the answers that have one.
+    """
+    asked, differ = list(answers), set(contested)
+    kinds = ("format", "truncated", "model")
+    perplexities = [answer.perplexity for answer in asked if answer.perplexity is not None]
+    return [
+        rate("probe/disagreement", ((a.sample_id, int(a.sample_id in differ), 1) for a in asked)),
+        *(rate(f"probe/errors/{k}", ((a.sample_id, int(a.error == k), 1) for a in asked)) for k in kinds),
+        mean_score("probe/perplexity", perplexities),
     ]
 
 
