@@ -165,9 +165,11 @@ def opened_by(folder: Path) -> int | None:
     return read_json(folder / "run.json")["machine"]["pid"] if (folder / "run.json").is_file() else None
 
 
-def killed_until_done(folder: Path, kills: int, rng: Random, *words: str) -> list[dict[str, int]]:
+def killed_until_done(
+    folder: Path, kills: int, rng: Random, *words: str, parts: tuple[str, ...] | None = None, pause: float = 0.1
+) -> list[dict[str, int]]:
     """Run, kill at random moments and resume until the loop ends; the finished stages after each, with their times."""
-    command = ("loop", *acme(), *SLOW, f"output_dir={folder}", *words)
+    command = ("loop", *(parts or (*acme(), *SLOW)), f"output_dir={folder}", *words)
     seen = []
     for number in range(kills + 1):
         before = set(manifests(folder)) if folder.is_dir() else set()
@@ -179,7 +181,7 @@ def killed_until_done(folder: Path, kills: int, rng: Random, *words: str) -> lis
                 if opened_by(folder) == process.pid and len(manifests(folder)) >= target:
                     break
                 time.sleep(0.005)
-            time.sleep(rng.random() * 0.1)
+            time.sleep(rng.random() * pause)
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
         else:
@@ -219,6 +221,25 @@ def test_a_killed_loop_is_one_run_in_mlflow(tmp_path: Path) -> None:
     found = client.search_runs([experiment.experiment_id])
     kinds = sorted(run.data.tags["sloop.kind"] + run.data.tags.get("sloop.round", "") for run in found)
     assert kinds == ["loop", "round1", "round2", "round3"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_the_real_student_killed_at_ten_moments_is_one_run_with_the_same_bytes(tmp_path: Path) -> None:
+    """Real weights and real tracking, minutes: the smoke loop three times over."""
+    parts = ("experiment=smoke", "student.threads=1", "trainer.threads=1")
+    for name in ("one", "two"):
+        fresh_database(tmp_path / name / "mlruns")
+    whole, folder = (tmp_path / name / "run" for name in ("one", "two"))
+    status, _, err = ended(start("loop", *parts, f"output_dir={whole}", cwd=whole.parent))
+    assert status == 0, err
+    seen = killed_until_done(folder, 10, Random(3), parts=parts, pause=4.0)
+    assert never_made_twice(seen)
+    assert manifests(folder) == manifests(whole)
+    client = MlflowClient(f"sqlite:///{folder.parent / 'mlruns' / 'mlflow.db'}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    kinds = sorted(run.data.tags["sloop.kind"] + run.data.tags.get("sloop.round", "") for run in found)
+    assert kinds == ["loop", "round1", "round2"]
     assert {run.info.status for run in found} == {"FINISHED"}
 
 

@@ -1,4 +1,4 @@
-"""Run files: stage folders under a key, journals, digests, datasets. The only module that writes them."""
+"""Run files: stage folders under a key, journals, digests, datasets. A stage writes its data and its manifest here alone."""
 
 from sloop.store.files import (
     checkpoint_at,
