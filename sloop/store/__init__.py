@@ -1,4 +1,4 @@
-"""Run files: stage folders under a key, journals, digests, datasets. A stage writes its data and its manifest here alone."""
+"""Run files: stage folders under a key, journals, digests, datasets. A stage writes its data by them alone."""
 
 from sloop.store.files import (
     checkpoint_at,
