@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -60,6 +61,7 @@ class PathsConfig(Record):
 
     outputs: str
     mlruns: str
+    cache: str
 
 
 class Config(Record):
@@ -83,6 +85,7 @@ class Config(Record):
     batch_size: int
     optimize: OptimizeSettings
     loop: LoopConfig
+    cache: Literal["off", "use", "read_only"]
     executor: ExecutorConfig
     tracking: TrackingConfig
     paths: PathsConfig
@@ -332,17 +335,16 @@ def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
     config = parts.config
     data = parts.dataset("data")
     record["inputs"] = [_input("data", data)]
-    student = parts.student()
-    probe(
-        data=[data],
-        student=student,
-        checkpoint=parts.trained(student, data, folder / "sidecar" / "start"),
-        decode=config.decode,
-        batch_size=config.batch_size,
-        out=folder,
-        report=lambda done, total: report("probe", done, total),
-    )
-    student.close()
+    with closing(parts.student()) as student:
+        probe(
+            data=[data],
+            student=student,
+            checkpoint=parts.trained(student, data, folder / "sidecar" / "start"),
+            decode=config.decode,
+            batch_size=config.batch_size,
+            out=folder,
+            report=lambda done, total: report("probe", done, total),
+        )
 
 
 def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
@@ -369,23 +371,23 @@ def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Repo
 
 def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
     config = parts.config
-    benchmark, student = parts.benchmark(), parts.student()
+    benchmark = parts.benchmark()
     record["inputs"] = [_input(benchmark.name, benchmark.data)]
-    stage = evaluate(
-        benchmark=benchmark,
-        student=student,
-        checkpoint=parts.trained(student, benchmark.data, folder / "sidecar" / "start"),
-        decode=config.decode,
-        batch_size=config.batch_size,
-        judge=parts.judge(),
-        out=folder,
-        report=lambda done, total: report("eval", done, total),
-    )
+    with closing(parts.student()) as student:
+        stage = evaluate(
+            benchmark=benchmark,
+            student=student,
+            checkpoint=parts.trained(student, benchmark.data, folder / "sidecar" / "start"),
+            decode=config.decode,
+            batch_size=config.batch_size,
+            judge=parts.judge(),
+            out=folder,
+            report=lambda done, total: report("eval", done, total),
+        )
     scores = read_rows(stage.folder / SCORES, Score)
     record["metrics"] = [
         score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}).model_dump() for score in scores
     ]
-    student.close()
 
 
 _ONE_STAGE: dict[str, Callable[[Builder, Path, dict[str, Any], Report], None]] = {
@@ -434,8 +436,9 @@ def _recorded(
         raise
     finally:
         if made and status == "FAILED" and _is_bare(folder):
-            path.unlink()
-            os.removedirs(folder)
+            shutil.rmtree(folder)
+            if not any(folder.parent.iterdir()):
+                os.removedirs(folder.parent)
         else:
             _close(path, record, status)
             project(folder)
@@ -449,7 +452,11 @@ def _close(path: Path, record: dict[str, Any], status: str) -> None:
 
 
 def _is_bare(folder: Path) -> bool:
-    return {entry.name for entry in folder.iterdir()} <= {RUN_FILE}
+    """Whether a run's folder holds no more than how it was begun: no unit is done, and no weights are made."""
+    begun = {RUN_FILE, "begun.json", "journal.jsonl"}
+    start = {f"sidecar/start/{name}" for name in ("begun.json", "stage.json", "sidecar/times.json")}
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return set(files) <= begun | start and not files.get("journal.jsonl")
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:
