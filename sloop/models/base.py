@@ -11,10 +11,10 @@ ErrorKind = Literal[
     "unreachable", "dropped", "timeout", "rate_limit", "server", "malformed",
     "auth", "quota", "unknown_model", "no_such_path", "too_long", "refused",
 ]  # fmt: skip
-"""What went wrong, in this order: nobody listens; the connection broke; no whole reply in time; too many requests; the
-server failed; the reply cannot be read; the key was refused; the account is spent, or a longer wait was asked for than is
-allowed; no such model; no chat completions under this address; the prompt does not fit the model; this request was
-turned down."""
+"""What went wrong, in this order: nobody listens; the connection broke; no whole reply in time; too many requests;
+the server failed; the reply cannot be read; the key was refused; the account is spent, or a longer wait was asked for
+than is allowed; no such model; no chat completions under this address; the prompt does not fit the model; this request
+was turned down."""
 PASSING: frozenset[ErrorKind] = frozenset({"unreachable", "dropped", "timeout", "rate_limit", "server", "malformed"})
 """Kinds that another try may get over."""
 FINAL: frozenset[ErrorKind] = frozenset({"auth", "quota", "unknown_model", "no_such_path"})

@@ -27,8 +27,7 @@ from sloop.models.environment import Key
 from sloop.models.throttle import Throttle
 from sloop.types import Message, Record, Tool, UserError
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
-"""Seconds before the second try, doubled for every further one, where the server asks for nothing."""
+LONGEST_BACKOFF = 30.0
 CONNECT_TIMEOUT = 5.0
 FIRST_CONTACT_TRIES = 2
 """Tries to reach an endpoint that has never answered: more would only delay the message."""
@@ -47,6 +46,8 @@ class Limits(Record):
     """Seconds for one try, from the request to the last byte of the reply."""
     retries: int = Field(ge=0)
     """Further tries after the first."""
+    backoff: float = Field(ge=0)
+    """Seconds before the second try, doubled for every further one, where the server does not ask for a time."""
     max_wait: float = Field(gt=0)
     """Longest Retry-After, in seconds, that is waited for; a longer one ends the run."""
 
@@ -155,8 +156,8 @@ class OpenAIChat:
                     allowed = min(allowed, FIRST_CONTACT_TRIES)
                 if error.kind not in PASSING or tries >= allowed:
                     raise
-                if wait > self.limits.max_wait:
-                    raise ModelError("quota", f"the server asks to wait {wait:.0f} s ({error.detail})") from error
+                if error.wait is not None and error.wait > self.limits.max_wait:
+                    raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
                 await asyncio.sleep(wait)
             else:
                 self._throttle.answered()
@@ -166,7 +167,7 @@ class OpenAIChat:
 
     def _wait(self, error: ModelError, tries: int) -> float:
         """Seconds before the next try: what the server asked for, or twice as long each time; spread a little."""
-        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (tries - 1))
+        backoff = min(LONGEST_BACKOFF, self.limits.backoff * 2.0 ** (tries - 1))
         return (backoff if error.wait is None else error.wait) * (1 + self._jitter.random() / 10)
 
     async def _once(self, body: dict[str, Any]) -> Reply:
@@ -196,7 +197,7 @@ class OpenAIChat:
 
     def _said(self, error: openai.APIStatusError) -> ModelError:
         """What an error status means; the SDK's own error holds the request with its key and goes no further."""
-        detail = f"HTTP {error.status_code}: {said(error)[:DETAIL_LENGTH]}"
+        detail = f"HTTP {error.status_code}: {' '.join(said(error)[:DETAIL_LENGTH].split())}"
         return ModelError(status_kind(error), self._key.hide_in(detail), retry_after(error.response.headers))
 
     def _broken(self, error: Exception) -> ModelError:
@@ -207,7 +208,8 @@ class OpenAIChat:
             if isinstance(cause, aiohttp.ServerTimeoutError):
                 return ModelError("timeout", f"no answer within {self.limits.timeout:g} s")
         last = list(_causes(error))[-1]
-        return ModelError("dropped", self._key.hide_in(f"{type(last).__name__}: {last}"[:DETAIL_LENGTH]))
+        words = " ".join(f"{type(last).__name__}: {last}"[:DETAIL_LENGTH].split())
+        return ModelError("dropped", self._key.hide_in(words))
 
 
 def checked_url(base_url: str) -> str:
