@@ -31,6 +31,8 @@ from sloop.train.stage import checkpoint_of, start, train
 from sloop.types import Checkpoint, Decode, Record, Rejected, Sample, Score, Tool, UserError
 
 STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
+BEGUN = ("begun.json", "stage.json", "sidecar/times.json")
+"""Files of a start stage that made no weights: they were given."""
 T = TypeVar("T")
 Report = Callable[[str, int, int], None]
 
@@ -453,10 +455,9 @@ def _close(path: Path, record: dict[str, Any], status: str) -> None:
 
 def _is_bare(folder: Path) -> bool:
     """Whether a run's folder holds no more than how it was begun: no unit is done, and no weights are made."""
-    begun = {RUN_FILE, "begun.json", "journal.jsonl"}
-    start = {f"sidecar/start/{name}" for name in ("begun.json", "stage.json", "sidecar/times.json")}
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    return set(files) <= begun | start and not files.get("journal.jsonl")
+    begun = {RUN_FILE, "begun.json", *(f"sidecar/start/{name}" for name in BEGUN)}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return all(str(path.relative_to(folder)) in begun or not path.stat().st_size for path in files)
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Endpoint:
         self.finish: str | None = None
         self.token_logprob: float | None = -0.5
         """Of every token; None: this server has no logprobs."""
+        self.tokens_listed: int | None = None
+        """Of how many tokens it is given; None: of all."""
         self.refuses_logprobs = False
         self.latency = 0.0
         self.max_in_flight = 0
@@ -119,7 +121,9 @@ class Endpoint:
         tokens = json.dumps(message).split()
         choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": self.finish or "stop"}
         if body.get("logprobs") and self.token_logprob is not None:
-            choice["logprobs"] = {"content": [{"token": token, "logprob": self.token_logprob} for token in tokens]}
+            choice["logprobs"] = {
+                "content": [{"token": token, "logprob": self.token_logprob} for token in tokens[: self.tokens_listed]]
+            }
         usage = {"prompt_tokens": 7, "completion_tokens": len(tokens), "total_tokens": 7 + len(tokens)}
         return {"id": "c", "object": "chat.completion", "created": 0, "choices": [choice], "usage": usage}
 

@@ -62,6 +62,7 @@ class ServedStudent:
         self.cache: CacheMode = cache
         self.cache_path = cache_path
         self._lost = 0
+        self._answered = False
         self._key: Key = key_for(role)
         self._endpoint: OpenAIChat | None = None
         self._chat: ChatModel | None = None
@@ -133,6 +134,7 @@ class ServedStudent:
             prediction, error = task.result()
             predictions.append(prediction)
             self._lost = self._lost + 1 if error else 0
+            self._answered = self._answered or not error
             if error and self._lost >= LOST_IN_A_ROW:
                 raise UserError(
                     f"the endpoint {self.base_url} left {self._lost} samples in a row without an answer, the last with "
@@ -180,7 +182,7 @@ class ServedStudent:
             told = f"{where}: no chat completions there ({error.detail}). Most addresses end in /v1"
         else:
             told = f"{where}: {error.detail}. Run the same command again when the endpoint lets you"
-        return UserError(f"{told}. What was answered before is kept.")
+        return UserError(f"{told}. What was answered before is kept." if self._answered else f"{told}.")
 
 
 def read_answer(sample_id: str, reply: Reply, answer_format: str | None) -> Prediction:
