@@ -438,9 +438,9 @@ def _recorded(
         raise
     finally:
         if made and status == "FAILED" and _is_bare(folder):
-            shutil.rmtree(folder)
-            if not any(folder.parent.iterdir()):
-                os.removedirs(folder.parent)
+            for entry in folder.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            os.removedirs(folder)
         else:
             _close(path, record, status)
             project(folder)

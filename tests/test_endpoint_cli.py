@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from clients import answer_right, everything_under
 from endpoint import Endpoint, serving
-from running import ALONE, ended, fresh_database, questions, sloop, start
+from running import ALONE, fresh_database, questions, sloop
 
+from sloop.models.environment import VARIABLES
 from sloop.store import Dataset, predictions_at, read_json
 
 KEY = "sk-planted-0123456789"
@@ -23,6 +24,12 @@ def endpoint() -> Iterator[Endpoint]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # undone afterwards, whatever a file puts there
+
+
 def words(url: str, *more: str) -> tuple[str, ...]:
     return ("student=endpoint", f"student.base_url={url}", "student.model=small", *more)
 
@@ -32,23 +39,27 @@ def asked() -> tuple[str, ...]:
 
 
 def test_a_key_in_the_environment_file_reaches_the_endpoint_and_nothing_else(
-    endpoint: Endpoint, tmp_path: Path
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     endpoint.key = KEY
     fresh_database(tmp_path / "mlruns")
     (tmp_path / ".env").write_text(f"SLOOP_WEAK_API_KEY={KEY}\nSLOOP_WEAK_BASE_URL={endpoint.url}\n")
-    process = start(
-        "eval", "student=endpoint", "student.model=small", *asked(), "output_dir=run", cwd=tmp_path, OPENAI_LOG="debug"
-    )
-    status, out, err = ended(process)
-    assert status == 0, err
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("DEBUG")
+    assert sloop("eval", "student=endpoint", "student.model=small", *asked(), "output_dir=run") == 0
     record = read_json(tmp_path / "run" / "run.json")
     accuracy = next(row for row in record["metrics"] if row["name"].endswith("/call_accuracy") and not row["slice"])
     assert (accuracy["value"], accuracy["n"]) == (1.0, len(Dataset(questions())))
     assert record["config"]["student"]["base_url"] == endpoint.url
     (tmp_path / ".env").unlink()
-    assert KEY not in everything_under(tmp_path)
-    assert KEY not in out + err
+    shown = capfd.readouterr()
+    assert "POST" in caplog.text
+    for text in (everything_under(tmp_path), shown.out, shown.err, caplog.text):
+        assert KEY not in text
 
 
 def test_a_probe_measures_perplexities(endpoint: Endpoint, tmp_path: Path) -> None:
@@ -100,3 +111,21 @@ def test_a_repetition_from_kept_replies_writes_the_same_bytes(endpoint: Endpoint
     assert (tmp_path / "a" / "predictions.jsonl").read_bytes() == (tmp_path / "b" / "predictions.jsonl").read_bytes()
     kept = (tmp_path / ".cache" / "replies.jsonl").read_text().splitlines()
     assert len({json.loads(line)["key"] for line in kept}) == number
+
+
+def test_a_run_that_was_stopped_goes_on_with_other_limits_and_repeats_nothing(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = words(endpoint.url, f"data={questions()}", ALONE, f"paths.outputs={tmp_path}", "student.limits.retries=0")
+    endpoint.fault = lambda body, times: "500" if len(endpoint.seen) > 60 else None
+    assert sloop("probe", *shared, "cache=use", "student.limits.concurrency=4") == 2
+    assert "samples in a row without an answer" in capsys.readouterr().err
+    failed = len(endpoint.seen) - 60
+    endpoint.fault = lambda body, times: None
+    assert sloop("probe", *shared, "cache=use", "student.limits.concurrency=16") == 0
+    (folder,) = (path.parent for path in tmp_path.rglob("run.json"))
+    found = predictions_at(folder / "predictions.jsonl")
+    assert len(found) == len(Dataset(questions()))
+    lost = sum(answer.error == "model" for answer in found)
+    assert len(endpoint.seen) == len(found) + failed - lost
+    assert lost < 16

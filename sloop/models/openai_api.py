@@ -27,7 +27,8 @@ from sloop.models.environment import Key
 from sloop.models.throttle import Throttle
 from sloop.types import Message, Record, Tool, UserError
 
-LONGEST_BACKOFF = 30.0
+LONGEST_BACKOFF = 8.0
+"""Seconds; longer ones make a sample that meets faults by chance hold up the end of a run."""
 CONNECT_TIMEOUT = 5.0
 FIRST_CONTACT_TRIES = 2
 """Tries to reach an endpoint that has never answered: more would only delay the message."""

@@ -8,10 +8,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-STORM_WINDOW = 16
-"""Replies looked back at: one 429 delays its own request alone, `STORM_SHARE` of these pauses the whole client."""
-STORM_SHARE = 0.5
-MIN_STORM = 3
+STORM_WINDOW, STORM = 16, 8
+"""Replies looked back at, and how many 429s among them pause the whole client; fewer delay their own requests alone."""
 
 
 class Pace:
@@ -88,8 +86,7 @@ class Throttle:
     def limited(self, wait: float) -> bool:
         """A 429 came that asks for ``wait`` seconds; returns whether it makes a storm, which pauses the client."""
         self._limited.append(True)
-        many = sum(self._limited)
-        if many < MIN_STORM or many < STORM_SHARE * len(self._limited):
+        if sum(self._limited) < STORM:
             return False
         now = asyncio.get_running_loop().time()
         if now >= self.resume_at:  # the rest of the same wave tells nothing new

@@ -29,3 +29,17 @@ class Student(Protocol):
     def close(self) -> None:
         """Free memory and connections."""
         ...
+
+
+@runtime_checkable
+class RemoteStudent(Student, Protocol):
+    """A student that waits for a network: many samples are on their way at once, each finished for itself."""
+
+    @property
+    def in_flight(self) -> int:
+        """Samples that may be on their way at once, those included that wait for another try."""
+        ...
+
+    async def answer(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        """As `predict`, without keeping the event loop waiting."""
+        ...

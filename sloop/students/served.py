@@ -1,4 +1,4 @@
-"""A student behind an OpenAI-compatible endpoint: it is asked over HTTP, greedily, a batch at a time.
+"""A student behind an OpenAI-compatible endpoint: it is asked over HTTP, greedily, many samples at a time.
 
 What an endpoint fails to answer is never taken for the student's answer: such a sample gets the error ``model``, which
 no metric counts as right, wrong or silent. What every request would meet (nobody listens, a wrong key, an unknown
@@ -23,12 +23,16 @@ from sloop.types import Checkpoint, Decode, Prediction, Sample, UserError, diges
 
 T = TypeVar("T")
 
+WAITING_FACTOR = 4
 LOST_IN_A_ROW = 16
 """So many samples without an answer, one after another, are no accident: the stage stops."""
 
 
 class ServedStudent:
     """A model that is asked over HTTP. Its weights are whatever the endpoint serves under that name."""
+
+    NOT_RESULTS = frozenset({"limits", "cache", "cache_path", "role"})
+    """Arguments that change how it is asked, and no answer: a stage may be resumed with others."""
 
     def __init__(
         self,
@@ -90,8 +94,13 @@ class ServedStudent:
             self._chat = Replay(self._endpoint, mode=self.cache, path=Path(self.cache_path))
         self._loop = BackgroundLoop()
 
+    @property
+    def in_flight(self) -> int:
+        """So many that those who wait for another try keep nobody from asking."""
+        return WAITING_FACTOR * self.limits.concurrency
+
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
-        """Greedy answers to one batch, in input order, asked for all at once as far as `Limits` allows.
+        """Greedy answers, in input order, asked for all at once as far as `Limits` allows.
 
         ``logprob`` is None where the server gave none for the answer's tokens. A prompt that does not fit the model is
         an answer cut off (``truncated``, no text), as in `sloop.students.local`.
@@ -100,9 +109,11 @@ class ServedStudent:
             UserError: nobody listens, the key is refused, there is no such model, a reply is missing from a cache that
                 is only read, or `LOST_IN_A_ROW` samples got no answer.
         """
-        if self._loop is None:
-            raise UserError("the student has no endpoint yet: call load(checkpoint) before predict.")
-        return self._loop.run(self._answer_all(samples, decode))
+        return self._loaded().run(self._answer_all(samples, decode))
+
+    async def answer(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        """As `predict`, without keeping the caller's event loop waiting."""
+        return await self._loaded().wait(self._answer_all(samples, decode))
 
     def close(self) -> None:
         """Close connections and the cache."""
@@ -111,6 +122,11 @@ class ServedStudent:
                 self._loop.run(self._chat.close())
             self._loop.close()
         self._loop = self._chat = self._endpoint = None
+
+    def _loaded(self) -> BackgroundLoop:
+        if self._loop is None:
+            raise UserError("the student has no endpoint yet: call load(checkpoint) before predict.")
+        return self._loop
 
     @property
     def _identity(self) -> dict[str, str]:
@@ -126,7 +142,7 @@ class ServedStudent:
         )
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._answer(sample, sampling)) for sample in samples]
+                tasks = [group.create_task(self._ask(sample, sampling)) for sample in samples]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         predictions: list[Prediction] = []
@@ -142,7 +158,7 @@ class ServedStudent:
                 )
         return predictions
 
-    async def _answer(self, sample: Sample, sampling: Sampling) -> tuple[Prediction, ModelError | None]:
+    async def _ask(self, sample: Sample, sampling: Sampling) -> tuple[Prediction, ModelError | None]:
         """The answer to one sample, with the error where there is none."""
         assert self._chat is not None
         try:
@@ -230,6 +246,10 @@ class BackgroundLoop:
             return future.result()
         finally:
             future.cancel()
+
+    async def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for a coroutine from another loop; who gives up waiting cancels it."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def close(self) -> None:
         """End the thread, and what still runs on it."""
