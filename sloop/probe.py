@@ -63,7 +63,7 @@ def answer_batches(
             loaded = True
         found = pick_all(datasets, ids)
         samples = [found[sample_id] for sample_id in ids]
-        return await remote.answer(samples, decode) if remote else student.predict(samples, decode)
+        return [await remote.answer(samples[0], decode)] if remote else student.predict(samples, decode)
 
     run = concurrent(remote.in_flight if remote else 1)
     answered = stage.map(batches, work, run, (Prediction,), report)
@@ -71,7 +71,7 @@ def answer_batches(
 
 
 def _answers(ids: Sequence[str], records: Sequence[Record]) -> Sequence[Record]:
-    """One answer a sample: those of a batch that failed are model errors."""
+    """One answer a sample: those of a batch that failed, so often that it was given up, are model errors."""
     if any(isinstance(record, Rejected) for record in records):
         return [Prediction(sample_id=sample_id, error="model") for sample_id in ids]
     return records

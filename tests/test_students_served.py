@@ -174,7 +174,7 @@ def test_twenty_percent_of_faults_change_no_answer(endpoint: Endpoint, samples: 
 def test_samples_that_the_endpoint_lost_are_in_no_score_and_counted(endpoint: Endpoint, tmp_path: Path) -> None:
     data = list(Dataset(questions()))
     answer_right(endpoint, data)
-    unlucky = {sample.request for sample in data[::10]}
+    unlucky = {sample.request for sample in data[::30]}
     lost = sum(sample.request in unlucky for sample in data)
     endpoint.fault = lambda body, times: "500" if body["messages"][-1]["content"] in unlucky else None
     found = evaluated(endpoint.url, tmp_path / "eval", retries=0)
@@ -190,12 +190,12 @@ def test_an_endpoint_that_answers_nothing_more_stops_the_stage_and_what_it_answe
     data = list(Dataset(questions()))
     answer_right(endpoint, data)
     endpoint.fault = lambda body, times: "500" if len(endpoint.seen) > 64 else None
-    with pytest.raises(UserError, match=r"\d+ samples in a row without an answer, the last with server: HTTP 500"):
+    with pytest.raises(UserError, match=r"7 of 120 units failed, .* server: HTTP 500"):
         evaluated(endpoint.url, tmp_path / "eval", retries=0)
     endpoint.fault = lambda body, times: None
     asked = len(endpoint.seen)
     found = evaluated(endpoint.url, tmp_path / "eval", retries=0)
-    assert found["call_accuracy"].n + round(found["model_errors"].value * len(data)) == len(data)
+    assert (found["call_accuracy"].n, found["model_errors"].value) == (len(data), 0.0)
     assert len(endpoint.seen) - asked < len(data)
 
 

@@ -14,6 +14,16 @@ CacheMode = Literal["off", "use", "read_only"]
 """off: ask; use: ask what is not kept, and keep it; read_only: ask nothing."""
 
 
+def check_cache(mode: CacheMode, path: Path) -> None:
+    """Fail where replies are only to be read and there are none.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if mode == "read_only" and not path.is_file():
+        raise UserError(f"cache=read_only: there are no kept replies at {path}. Run with cache=use first.")
+
+
 class Replay:
     """A chat model whose replies are kept, by the digest of model, request and salt. Failures are not kept."""
 
@@ -28,8 +38,7 @@ class Replay:
         Raises:
             UserError: nothing is to be asked, and there is no such file.
         """
-        if mode == "read_only" and not path.is_file():
-            raise UserError(f"cache=read_only: there are no kept replies at {path}. Run with cache=use first.")
+        check_cache(mode, path)
         self.hits = self.misses = 0
         self._model = model
         self._mode = mode

@@ -40,6 +40,10 @@ class RemoteStudent(Student, Protocol):
         """Samples that may be on their way at once, those included that wait for another try."""
         ...
 
-    async def answer(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
-        """As `predict`, without keeping the event loop waiting."""
+    async def answer(self, sample: Sample, decode: Decode) -> Prediction:
+        """The greedy answer to one sample.
+
+        Raises:
+            Exception: there is none, and another time there may be.
+        """
         ...

@@ -1,8 +1,9 @@
 """A student behind an OpenAI-compatible endpoint: it is asked over HTTP, greedily, many samples at a time.
 
-What an endpoint fails to answer is never taken for the student's answer: such a sample gets the error ``model``, which
-no metric counts as right, wrong or silent. What every request would meet (nobody listens, a wrong key, an unknown
-model) stops the stage instead; what was answered before is kept.
+What an endpoint fails to answer is never taken for the student's answer: such a sample is a failed unit of the stage,
+tried again when the stage is resumed, and in the end gets the error ``model``, which no metric counts as right, wrong
+or silent. What every request would meet (nobody listens, a wrong key, an unknown model) stops the stage at once; what
+was answered before is kept.
 """
 
 from __future__ import annotations
@@ -17,15 +18,14 @@ from sloop.calls.formats import FORMATS, parse, parse_tool_calls, render_tool_ca
 from sloop.models.base import FINAL, ChatModel, ModelError, Reply, Sampling
 from sloop.models.environment import Key, Role, key_for
 from sloop.models.openai_api import Limits, OpenAIChat, checked_url
-from sloop.models.replay import CacheMode, Replay
+from sloop.models.replay import CacheMode, Replay, check_cache
 from sloop.store import Dataset
 from sloop.types import Checkpoint, Decode, Prediction, Sample, UserError, digest
 
 T = TypeVar("T")
 
 WAITING_FACTOR = 4
-LOST_IN_A_ROW = 16
-"""So many samples without an answer, one after another, are no accident: the stage stops."""
+"""Samples on their way for each that may be in flight."""
 
 
 class ServedStudent:
@@ -51,8 +51,9 @@ class ServedStudent:
         """Take the settings as they stand in ``conf/student/endpoint.yaml``, which says what each value is.
 
         Raises:
-            UserError: an address or a format that is none.
+            UserError: an address or a format that is none, or a cache to be read that is not there.
         """
+        check_cache(cache, Path(cache_path))
         if answer_format is not None and answer_format not in FORMATS:
             parse(answer_format, "")
         self.name = name
@@ -65,7 +66,6 @@ class ServedStudent:
         self.limits = limits
         self.cache: CacheMode = cache
         self.cache_path = cache_path
-        self._lost = 0
         self._answered = False
         self._key: Key = key_for(role)
         self._endpoint: OpenAIChat | None = None
@@ -106,14 +106,19 @@ class ServedStudent:
         an answer cut off (``truncated``, no text), as in `sloop.students.local`.
 
         Raises:
-            UserError: nobody listens, the key is refused, there is no such model, a reply is missing from a cache that
-                is only read, or `LOST_IN_A_ROW` samples got no answer.
+            UserError: nobody listens, the key is refused, there is no such model, or a reply is missing from a cache
+                that is only read.
         """
-        return self._loaded().run(self._answer_all(samples, decode))
+        return self._loaded().run(self._ask_all(samples, self._sampling(decode)))
 
-    async def answer(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
-        """As `predict`, without keeping the caller's event loop waiting."""
-        return await self._loaded().wait(self._answer_all(samples, decode))
+    async def answer(self, sample: Sample, decode: Decode) -> Prediction:
+        """The greedy answer to one sample, whichever event loop asks.
+
+        Raises:
+            ModelError: the endpoint failed in all its tries.
+            UserError: as in `predict`.
+        """
+        return await self._loaded().wait(self._ask(sample, self._sampling(decode)))
 
     def close(self) -> None:
         """Close connections and the cache."""
@@ -132,34 +137,30 @@ class ServedStudent:
     def _identity(self) -> dict[str, str]:
         return {"base_url": self.base_url, "model": self.model}
 
-    async def _answer_all(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
-        sampling = Sampling(
+    def _sampling(self, decode: Decode) -> Sampling:
+        return Sampling(
             temperature=0.0,
             max_tokens=decode.max_tokens,
             seed=self.seed,
             logprobs=self.logprobs,
             tool_choice="auto" if self.answer_format is None else "none",
         )
+
+    async def _ask_all(self, samples: Sequence[Sample], sampling: Sampling) -> list[Prediction]:
+        async def ask(sample: Sample) -> Prediction:
+            try:
+                return await self._ask(sample, sampling)
+            except ModelError:
+                return Prediction(sample_id=sample.id, error="model")
+
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._ask(sample, sampling)) for sample in samples]
+                tasks = [group.create_task(ask(sample)) for sample in samples]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        predictions: list[Prediction] = []
-        for task in tasks:
-            prediction, error = task.result()
-            predictions.append(prediction)
-            self._lost = self._lost + 1 if error else 0
-            self._answered = self._answered or not error
-            if error and self._lost >= LOST_IN_A_ROW:
-                raise UserError(
-                    f"the endpoint {self.base_url} left {self._lost} samples in a row without an answer, the last with "
-                    f"{error}. What was answered before is kept: mend the cause and run the same command again."
-                )
-        return predictions
+        return [task.result() for task in tasks]
 
-    async def _ask(self, sample: Sample, sampling: Sampling) -> tuple[Prediction, ModelError | None]:
-        """The answer to one sample, with the error where there is none."""
+    async def _ask(self, sample: Sample, sampling: Sampling) -> Prediction:
         assert self._chat is not None
         try:
             reply = await self._chat.complete(sample.messages, tools=sample.tools, sampling=sampling)
@@ -167,12 +168,10 @@ class ServedStudent:
             if error.kind in FINAL or error.kind == "unreachable":
                 raise await self._mistake(error) from None
             if error.kind == "too_long":
-                return Prediction(sample_id=sample.id, error="truncated"), None
-            return Prediction(sample_id=sample.id, error="model"), error
-        if reply.finish == "content_filter":
-            withheld = ModelError("refused", "the server's content filter withheld the answer")
-            return Prediction(sample_id=sample.id, error="model"), withheld
-        return read_answer(sample.id, reply, self.answer_format), None
+                return Prediction(sample_id=sample.id, error="truncated")
+            raise
+        self._answered = True
+        return read_answer(sample.id, reply, self.answer_format)
 
     async def _mistake(self, error: ModelError) -> UserError:
         """The reader's mistake behind an error that every request would meet."""
@@ -207,6 +206,8 @@ def read_answer(sample_id: str, reply: Reply, answer_format: str | None) -> Pred
     text = render_tool_calls(reply.content, written)
     logprob = reply.logprob if _covers(reply) else None
     counted = reply.usage.completion_tokens if reply.usage else 0
+    if reply.finish == "content_filter":  # the server's word, not the model's
+        return Prediction(sample_id=sample_id, error="model")
     measured: dict[str, Any] = {
         "sample_id": sample_id,
         "text": text,
