@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from sloop.cli import conf_folder
 from sloop.models.environment import VARIABLES, Key, key_for, load_env
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +42,21 @@ def test_the_process_wins_over_the_file_and_the_role_in_the_file_over_the_genera
     assert key_for("weak").reveal() == "process"
     assert key_for("strong").reveal() == "file"
     assert "SLOOP_WEAK_MODEL" not in os.environ  # an empty value counts as none
+
+
+def test_an_address_is_that_of_the_command_line_or_the_role_or_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def address(*overrides: str) -> str:
+        load_env(Path("no such file"))
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            config = compose("config", ["student=endpoint", "student.model=m", *overrides])
+        return str(config.student.base_url)
+
+    assert address() == "https://api.openai.com/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://general/v1")
+    assert address() == "http://general/v1"
+    monkeypatch.setenv("SLOOP_WEAK_BASE_URL", "http://own/v1")
+    assert address() == "http://own/v1"
+    assert address("student.base_url=http://here/v1") == "http://here/v1"
 
 
 def test_a_file_sets_nothing_but_our_variables(tmp_path: Path) -> None:
