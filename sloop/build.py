@@ -44,14 +44,16 @@ def describe(component: Any) -> Any:
     """Plain data that stands for a component in a stage's key: what it was built from, files by their digest.
 
     A component that was not made by `build` is described by its class and its plain attributes, as they were when it
-    was first asked about: loading weights makes no other student of it.
+    was first asked about: loading weights makes no other student of it. Arguments that its class lists in
+    ``NOT_RESULTS`` say how it works and not what comes of it, and are left out.
     """
     spec = getattr(component, _SPEC, None)
     if spec is None:
         plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
         spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
         object.__setattr__(component, _SPEC, spec)
-    return _by_content(spec)
+    left_out: frozenset[str] = getattr(type(component), "NOT_RESULTS", frozenset())
+    return _by_content({key: value for key, value in spec.items() if key not in left_out})
 
 
 def _by_content(value: Any) -> Any:

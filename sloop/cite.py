@@ -29,13 +29,24 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TO
 COMMAND_VARIABLE = "SLOOP_COMMAND"
 """Environment variable that carries the command line as given to whatever process runs it."""
 
-NOT_RESULTS = ("output_dir", "paths", "tracking", "executor", "preview")
+NOT_RESULTS = (
+    "output_dir", "paths", "tracking", "executor", "preview", "cache",
+    "student.limits", "student.cache", "student.cache_path",
+)  # fmt: skip
 """Configuration that says where and how a run is kept, not what it computes."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """64 hex digits over what a run computes; paths, tracking and executor are left out."""
-    return digest({key: value for key, value in config.items() if key not in NOT_RESULTS})
+    """64 hex digits over what a run computes; `NOT_RESULTS` is left out."""
+    return digest(_results(config))
+
+
+def _results(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _results(value, f"{key}.") if isinstance(value, Mapping) and not prefix else value
+        for key, value in config.items()
+        if prefix + key not in NOT_RESULTS
+    }
 
 
 def run_record(

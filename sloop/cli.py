@@ -106,8 +106,10 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from sloop.models.environment import load_env
     from sloop.types import UserError
 
+    load_env()
     # argparse takes overrides in one piece: they come first, then the options and their values.
     overrides = [word for word in rest if _is_override(word)]
     sys.argv = ["sloop", f"stage={stage}", *overrides, *(word for word in rest if not _is_override(word))]

@@ -9,7 +9,7 @@ from typing import Any
 from sloop.build import describe
 from sloop.executor import concurrent
 from sloop.store import Dataset, Stage, stage_key
-from sloop.students.base import Student
+from sloop.students.base import RemoteStudent, Student
 from sloop.types import Checkpoint, Decode, Prediction, Record, Rejected, Sample
 
 PREDICTIONS = "predictions.jsonl"
@@ -47,8 +47,13 @@ def answer_batches(
     batch_size: int,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Answer every sample of the datasets and write ``predictions.jsonl``, in batch order."""
-    batches = plan_batches(datasets, batch_size)
+    """Answer every sample of the datasets and write ``predictions.jsonl``, in batch order.
+
+    A student over a network gets one sample at a time, many at once: a batch would wait for its slowest. The order of
+    the file is the same for any size of batch.
+    """
+    remote = student if isinstance(student, RemoteStudent) else None
+    batches = plan_batches(datasets, 1 if remote else batch_size)
     loaded = False
 
     async def work(ids: list[str]) -> Sequence[Record]:
@@ -56,15 +61,17 @@ def answer_batches(
         if not loaded:
             student.load(checkpoint)
             loaded = True
-        samples = pick_all(datasets, ids)
-        return student.predict([samples[sample_id] for sample_id in ids], decode)
+        found = pick_all(datasets, ids)
+        samples = [found[sample_id] for sample_id in ids]
+        return [await remote.answer(samples[0], decode)] if remote else student.predict(samples, decode)
 
-    answered = stage.map(batches, work, concurrent(1), (Prediction,), report)
+    run = concurrent(remote.in_flight if remote else 1)
+    answered = stage.map(batches, work, run, (Prediction,), report)
     stage.write(PREDICTIONS, (record for key, records in answered for record in _answers(batches[key], records)))
 
 
 def _answers(ids: Sequence[str], records: Sequence[Record]) -> Sequence[Record]:
-    """One answer a sample: those of a batch that failed are model errors."""
+    """One answer a sample: those of a batch that failed, so often that it was given up, are model errors."""
     if any(isinstance(record, Rejected) for record in records):
         return [Prediction(sample_id=sample_id, error="model") for sample_id in ids]
     return records
@@ -88,7 +95,7 @@ def probe(
         student: who answers.
         checkpoint: with which weights.
         decode: how long an answer may get.
-        batch_size: samples in a batch.
+        batch_size: samples in a batch, where the student takes batches.
         out: the stage's folder; ``predictions.jsonl`` holds one `Prediction` a sample.
         experiment: where a finished stage with the same key is looked for.
         report: told (batches done, batches in all).

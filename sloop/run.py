@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -29,6 +30,8 @@ from sloop.train.stage import checkpoint_of, start, train
 from sloop.types import Checkpoint, Decode, Record, Rejected, Sample, Score, Tool, UserError
 
 STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
+BEGUN = ("begun.json", "stage.json", "sidecar/times.json")
+"""Files of a start stage that made no weights: they were given."""
 T = TypeVar("T")
 Report = Callable[[str, int, int], None]
 
@@ -59,6 +62,7 @@ class PathsConfig(Record):
 
     outputs: str
     mlruns: str
+    cache: str
 
 
 class Config(Record):
@@ -82,6 +86,7 @@ class Config(Record):
     batch_size: int
     optimize: OptimizeSettings
     loop: LoopConfig
+    cache: Literal["off", "use", "read_only"]
     executor: ExecutorConfig
     tracking: TrackingConfig
     paths: PathsConfig
@@ -339,17 +344,16 @@ def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
     config = parts.config
     data = parts.dataset("data")
     record["inputs"] = [_input("data", data)]
-    student = parts.student()
-    probe(
-        data=[data],
-        student=student,
-        checkpoint=parts.trained(student, data, folder / "sidecar" / "start"),
-        decode=config.decode,
-        batch_size=config.batch_size,
-        out=folder,
-        report=lambda done, total: report("probe", done, total),
-    )
-    student.close()
+    with closing(parts.student()) as student:
+        probe(
+            data=[data],
+            student=student,
+            checkpoint=parts.trained(student, data, folder / "sidecar" / "start"),
+            decode=config.decode,
+            batch_size=config.batch_size,
+            out=folder,
+            report=lambda done, total: report("probe", done, total),
+        )
 
 
 def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
@@ -378,23 +382,23 @@ def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Repo
 
 def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
     config = parts.config
-    benchmark, student = parts.benchmark(), parts.student()
+    benchmark = parts.benchmark()
     record["inputs"] = [_input(benchmark.name, benchmark.data)]
-    stage = evaluate(
-        benchmark=benchmark,
-        student=student,
-        checkpoint=parts.trained(student, benchmark.data, folder / "sidecar" / "start"),
-        decode=config.decode,
-        batch_size=config.batch_size,
-        judge=parts.judge(),
-        out=folder,
-        report=lambda done, total: report("eval", done, total),
-    )
+    with closing(parts.student()) as student:
+        stage = evaluate(
+            benchmark=benchmark,
+            student=student,
+            checkpoint=parts.trained(student, benchmark.data, folder / "sidecar" / "start"),
+            decode=config.decode,
+            batch_size=config.batch_size,
+            judge=parts.judge(),
+            out=folder,
+            report=lambda done, total: report("eval", done, total),
+        )
     scores = read_rows(stage.folder / SCORES, Score)
     record["metrics"] = [
         score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}).model_dump() for score in scores
     ]
-    student.close()
 
 
 _ONE_STAGE: dict[str, Callable[[Builder, Path, dict[str, Any], Report], None]] = {
@@ -442,9 +446,12 @@ def _recorded(
         status = "FINISHED" if finished else "KILLED"
         raise
     finally:
-        if status == "FAILED" and {entry.name for entry in folder.iterdir()} <= {RUN_FILE}:
-            path.unlink()
-            for empty in made:
+        if status == "FAILED" and _is_bare(folder):
+            for name in (RUN_FILE, "begun.json"):
+                (folder / name).unlink(missing_ok=True)
+            if made:
+                shutil.rmtree(folder)
+            for empty in made[1:]:
                 empty.rmdir()
         else:
             _close(path, record, status)
@@ -469,6 +476,13 @@ def _make(folder: Path) -> list[Path]:
             "such as output_dir=outputs/mine"
         ) from error
     return missing
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a run's folder holds no more than how it was begun: no unit is done, and no weights are made."""
+    begun = {RUN_FILE, "begun.json", *(f"sidecar/start/{name}" for name in BEGUN)}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return all(str(path.relative_to(folder)) in begun or not path.stat().st_size for path in files)
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_a_missing_value_of_the_student_is_named(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("path", ["no/such/folder", "empty"])
 def test_a_checkpoint_that_cannot_be_read_is_named(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty").mkdir()
-    message = mistake(capsys, "eval", *acme(), f"student.path={path}", ALONE, begun=True)
+    message = mistake(capsys, "eval", *acme(), f"student.path={path}", ALONE)
     assert f"no checkpoint at {path}" in message
     assert "config.json" in message
 

@@ -16,6 +16,7 @@ LAYERS = (
     {"types"},
     {"calls", "card", "executor"},
     {"store", "teachers", "tools"},
+    {"models"},
     {"accept", "build", "cite", "students"},
     {"gen", "train"},
     {"optimize", "probe"},
@@ -35,11 +36,23 @@ ONE_ROOM = {
     "mlflow": {"track.py"},
     "hydra": {"cli.py"},
     "omegaconf": {"cli.py"},
-    "openai": set(),
+    "openai": {"models/"},
+    "aiohttp": {"models/"},
     "torch": {"students/", "train/"},
     "transformers": {"students/", "train/"},
 }
-HEAVY = {"torch", "transformers", "tokenizers", "datasets", "mlflow", "pandas", "hydra", "scipy", "statsmodels"}
+HEAVY = {
+    "openai",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "mlflow",
+    "pandas",
+    "hydra",
+    "scipy",
+    "statsmodels",
+}
 LIGHT = ["sloop", "sloop.types", "sloop.store", "sloop.gen", "sloop.optimize.stage", "sloop.loop", "sloop.run"]
 
 

@@ -221,3 +221,9 @@ def test_expansions_that_fell_short_are_made_up_for_by_mastered_samples():
     assert plan.quotas.expanded == 4
     assert len(plan.chosen(4)) == 6
     assert len(plan.chosen(1)) == 9
+
+
+def test_mastered_samples_without_a_perplexity_are_taken_by_id_and_counted():
+    plan = _plan(trained=["a", "b", "c", "d"], perplexity={"a": None, "c": 2.0, "d": None}, budget=3)
+    assert list(plan.chosen(0)) == ["c", "a", "b"]
+    assert plan.summary(0)["mastered_by_id"] == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from sloop.types import Label, Record, ToolCall, UserError
@@ -90,6 +90,31 @@ def render_hermes(label: Label) -> str:
     """The text that a student is trained to write, which `parse_hermes` reads back: content, then one block a call."""
     blocks = [f"{OPEN}\n{_hermes_body(call)}\n{CLOSE}" for call in label.calls]
     return "\n".join([label.content, *blocks] if label.content else blocks)
+
+
+def parse_tool_calls(content: str, calls: Sequence[tuple[str, str]]) -> Parsed:
+    """Read the OpenAI form, in which a server hands over (name, text of the arguments) apart from the words.
+
+    Arguments are a JSON object, or nothing at all for none. Words that open a call in a known format are a call that
+    the server could not read. Reasoning is dropped.
+    """
+    words = _after_thinking(content).strip()
+    if not calls:
+        return Parsed(content=words, error="format" if opens_call(words) else None)
+    try:
+        read = tuple(_call({"name": name, "arguments": arguments.strip() or {}}) for name, arguments in calls)
+    except (ValueError, RecursionError):
+        return Parsed(content=words, error="format")
+    return Parsed(calls=read, content=words)
+
+
+def render_tool_calls(content: str, calls: Sequence[tuple[str, str]]) -> str:
+    """The OpenAI form as one text, in Hermes blocks, with the arguments as they were written."""
+    blocks = [
+        f'{OPEN}\n{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {arguments}}}\n{CLOSE}'
+        for name, arguments in calls
+    ]
+    return "\n".join([content, *blocks] if content else blocks)
 
 
 def _hermes_body(call: ToolCall) -> str:

@@ -76,13 +76,17 @@ def grades_of(stage: Stage) -> Iterator[Grade]:
 
 
 def _judge_answers(stage: Stage, benchmark: Benchmark, judge: Judge) -> Score:
-    """Mean rubric score of the answers; one that could not be parsed scores as the judge scores None."""
+    """Mean rubric score of the answers; one that could not be parsed scores as the judge scores None, and where the
+    model failed there is no answer to score.
+    """
     answers = predictions_at(stage.folder / PREDICTIONS)
 
     async def work(sample_id: str) -> list[Judgement]:
         sample = next(benchmark.data.pick([sample_id]))
-        answer = next(answers.pick([sample_id])).answer
-        verdict = (await judge.judge(sample.blind(), [answer], unit_rng(0, "evaluate", 0, sample_id)))[0]
+        prediction = next(answers.pick([sample_id]))
+        if prediction.error == "model":
+            return []
+        verdict = (await judge.judge(sample.blind(), [prediction.answer], unit_rng(0, "evaluate", 0, sample_id)))[0]
         return [Judgement(sample_id=sample_id, verdict=verdict)]
 
     units = {f"j-{sample_id}": sample_id for sample_id in benchmark.data.ids()}

@@ -154,6 +154,7 @@ class Plan:
         self.seeds = by_hash([i for i in [*kept, *self.unseen] if i in failed], salt)
         mastered = {i: perplexity.get(i) for i in kept if i not in failed}
         self.mastered = hardest(mastered, len(mastered))
+        self._unmeasured = {i for i, measured in mastered.items() if measured is None}
         self.quotas = quotas(budget, len(self.unseen), len(self.errors), len(mastered), shares)
 
     def chosen(self, expanded: int) -> dict[str, Source]:
@@ -170,12 +171,18 @@ class Plan:
         return chosen
 
     def summary(self, expanded: int) -> dict[str, Any]:
-        """Counts of outcomes, sources and rejections, and any shortfall."""
-        chosen = Counter(self.chosen(expanded).values())
+        """Counts of outcomes, sources and rejections, and any shortfall.
+
+        ``mastered_by_id``: mastered samples of which no perplexity was measured, taken after those that have one, in
+        the order of their ids, which is as good as at random.
+        """
+        picked = self.chosen(expanded)
+        chosen = Counter(picked.values())
         total = chosen.total() + expanded
         return {
             "outcomes": dict(sorted(self.outcomes.items())),
             "composition": {**dict(sorted(chosen.items())), "expanded": expanded},
+            "mastered_by_id": sum(source == "mastered" and i in self._unmeasured for i, source in picked.items()),
             "quotas": self.quotas.model_dump(),
             "expansion_orders": self.placed,
             "rejected": dict(sorted(self.rejected.items())),

@@ -1,5 +1,6 @@
 """Run files: stage folders under a key, journals, digests, datasets. A stage writes its data by them alone."""
 
+from sloop.store.cache import Cache
 from sloop.store.files import (
     checkpoint_at,
     code_digest,
@@ -21,6 +22,7 @@ __all__ = [
     "JSON_COLUMNS",
     "MAX_FAILED_SHARE",
     "STAGE_FILE",
+    "Cache",
     "Dataset",
     "Rows",
     "Stage",

@@ -29,3 +29,21 @@ class Student(Protocol):
     def close(self) -> None:
         """Free memory and connections."""
         ...
+
+
+@runtime_checkable
+class RemoteStudent(Student, Protocol):
+    """A student that waits for a network: many samples are on their way at once, each finished for itself."""
+
+    @property
+    def in_flight(self) -> int:
+        """Samples that may be on their way at once, those included that wait for another try."""
+        ...
+
+    async def answer(self, sample: Sample, decode: Decode) -> Prediction:
+        """The greedy answer to one sample.
+
+        Raises:
+            Exception: there is none, and another time there may be.
+        """
+        ...

@@ -64,6 +64,11 @@ def train(
     """
     if steps < 1:
         raise UserError(f"steps={steps}: give a whole number of optimizer steps from 1.")
+    if "://" in start.path:
+        raise UserError(
+            f"{start.path}: an endpoint can be probed and evaluated, not trained. Give a student with weights, such as "
+            "student=tiny, or student=checkpoint student.path=FOLDER."
+        )
     if not len(data):
         raise UserError(f"{data.path} holds no samples: there is nothing to train on.")
     key = stage_key(

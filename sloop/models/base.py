@@ -1,0 +1,113 @@
+"""What a chat model is: pure data in and out, and one error with a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from sloop.types import Message, Record, Tool
+
+ErrorKind = Literal[
+    "unreachable", "dropped", "timeout", "rate_limit", "server", "malformed",
+    "auth", "quota", "unknown_model", "no_such_path", "too_long", "refused",
+]  # fmt: skip
+"""What went wrong, in this order: nobody listens; the connection broke; no whole reply in time; too many requests;
+the server failed; the reply cannot be read; the key was refused; the account is spent, or a longer wait was asked for
+than is allowed; no such model; no chat completions under this address; the prompt does not fit the model; this request
+was turned down."""
+PASSING: frozenset[ErrorKind] = frozenset({"unreachable", "dropped", "timeout", "rate_limit", "server", "malformed"})
+"""Kinds that another try may get over."""
+FINAL: frozenset[ErrorKind] = frozenset({"auth", "quota", "unknown_model", "no_such_path"})
+"""Kinds that every other request would meet, too."""
+
+
+class ModelError(Exception):
+    """A request that got no usable reply, after all its tries."""
+
+    def __init__(self, kind: ErrorKind, detail: str, wait: float | None = None) -> None:
+        """Note what happened.
+
+        Args:
+            kind: see `ErrorKind`.
+            detail: in words, without any key.
+            wait: seconds that the server asked to wait before another try.
+        """
+        super().__init__(f"{kind}: {detail}")
+        self.kind: ErrorKind = kind
+        self.detail = detail
+        self.wait = wait
+
+
+class Sampling(Record):
+    """How a reply is written."""
+
+    temperature: float
+    """0: the likeliest token, again and again."""
+    max_tokens: int
+    """Longest reply, in tokens."""
+    seed: int | None = None
+    """Passed on to servers that draw at random."""
+    logprobs: bool = False
+    """Ask for the log-probabilities of the reply's tokens."""
+    tool_choice: Literal["auto", "none"] = "auto"
+    """``none``: tools are shown to the model, and its calls are left in the text."""
+
+
+class Usage(Record):
+    """What a request cost, in tokens, as the server counted."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt's: those that the server had met before."""
+
+
+class CallText(Record):
+    """A call as the model wrote it: the arguments may be anything, JSON or not."""
+
+    name: str
+    arguments: str
+
+
+class Reply(Record):
+    """A model's reply. It may still be wrong in every way that a model can be wrong."""
+
+    content: str = ""
+    calls: tuple[CallText, ...] = ()
+    finish: str = "stop"
+    """The server's ``finish_reason``: stop, tool_calls, length, content_filter, or a word of its own."""
+    logprob: float | None = None
+    """Sum of the natural-log probabilities of the tokens that logprobs were given for; None where none were."""
+    num_logprobs: int = 0
+    """Number of those tokens."""
+    usage: Usage | None = None
+    """None where the server did not count."""
+
+
+class ChatModel(Protocol):
+    """Remote text."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which model this is, as plain data without any key: part of what a reply depends on."""
+        ...
+
+    async def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), sampling: Sampling, salt: str = ""
+    ) -> Reply:
+        """One reply.
+
+        Args:
+            messages: the dialogue so far.
+            tools: on offer.
+            sampling: how the reply is written.
+            salt: what tells this request from an equal one: the vote, the attempt. Not sent.
+
+        Raises:
+            ModelError: there is no usable reply.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...

@@ -1,0 +1,71 @@
+"""Keys and addresses from the environment and ``.env``: the only code that touches a key before it is sent.
+
+Precedence, first found wins: a value in the configuration (never a key), ``SLOOP_<ROLE>_*`` of the process,
+``SLOOP_<ROLE>_*`` of ``.env``, ``OPENAI_*`` of the process, ``OPENAI_*`` of ``.env``. An empty value counts as none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+
+Role = Literal["strong", "weak"]
+"""strong: teacher and judge; weak: student."""
+
+VARIABLES = (
+    *(f"SLOOP_{role}_{what}" for role in ("STRONG", "WEAK") for what in ("API_KEY", "BASE_URL", "MODEL")),
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+)
+"""All that is read, and all that is taken out of ``.env``."""
+NO_KEY = "none"
+"""Sent where there is no key: local servers want none, and a bearer token must not be empty."""
+
+
+class Key:
+    """An API key that says its value only when asked for it."""
+
+    __slots__ = ("_value", "variable")
+
+    def __init__(self, value: str, variable: str | None) -> None:
+        """Take the key and the name of the variable that it came from; None: there is no key."""
+        self._value = value
+        self.variable = variable
+
+    def reveal(self) -> str:
+        """The key itself, for the request alone."""
+        return self._value
+
+    def hide_in(self, text: str) -> str:
+        """The text with every occurrence of the key struck out."""
+        return text.replace(self._value, "***") if self.variable else text
+
+    def __repr__(self) -> str:
+        return f"Key(from {self.variable})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key is not to be written anywhere")
+
+
+def load_env(path: Path = Path(".env")) -> None:
+    """Take our variables from a ``.env`` file into the environment where the process does not set them."""
+    for name in VARIABLES:
+        if not os.environ.get(name, "").strip():
+            os.environ.pop(name, None)
+    if not path.is_file():
+        return
+    for name, value in dotenv_values(path, interpolate=False).items():
+        if name in VARIABLES and value:
+            os.environ.setdefault(name, value)
+
+
+def key_for(role: Role, environment: Mapping[str, str] = os.environ) -> Key:
+    """The key of a role."""
+    for name in (f"SLOOP_{role.upper()}_API_KEY", "OPENAI_API_KEY"):
+        if value := environment.get(name, "").strip():
+            return Key(value, name)
+    return Key(NO_KEY, None)
