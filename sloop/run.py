@@ -22,7 +22,7 @@ from sloop.loop import Parts, Settings, Variant, loop
 from sloop.optimize.stage import OptimizeSettings, optimize
 from sloop.probe import probe
 from sloop.store import Dataset, file_digest, now, read_rows, write_json
-from sloop.students.base import Student
+from sloop.students.base import RemoteStudent, Student
 from sloop.teachers.base import Judge, Teacher
 from sloop.tools.sources import load_tools
 from sloop.train.base import Trainer
@@ -268,6 +268,12 @@ def execute(
 
 def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path], None]) -> None:
     parts = Builder(config)
+    student = parts.student()
+    if isinstance(student, RemoteStudent):
+        raise UserError(
+            f"student={config.student.get('name')}: a loop trains its student, and an endpoint can only be probed and "
+            "evaluated. Give a student with weights, such as student=tiny, or student=checkpoint student.path=FOLDER."
+        )
     settings = Settings(
         variant=config.variant,
         seed=config.seed,
@@ -287,7 +293,7 @@ def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path]
             tools=parts.tools(),
             teacher=parts.teacher(),
             judge=parts.judge(),
-            student=parts.student(),
+            student=student,
             sampler=parts.sampler(),
             trainer=parts.trainer(),
             benchmarks=(parts.benchmark(),),

@@ -136,3 +136,12 @@ def test_a_run_that_was_stopped_goes_on_with_other_limits_and_repeats_nothing(
     found = predictions_at(folder / "predictions.jsonl")
     assert [answer.error for answer in found] == [None] * len(Dataset(questions()))
     assert len(found) <= len(endpoint.seen) - failed <= len(found) + 4  # but for those that were in flight
+
+
+def test_a_loop_of_an_endpoint_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "http://127.0.0.1:9/v1"
+    assert sloop("loop", *words(url), "experiment=smoke", f"output_dir={tmp_path / 'run'}", ALONE) == 2
+    assert "student=endpoint" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
