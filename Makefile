@@ -15,7 +15,7 @@ demo: $(READY)  ## the closed loop and its static control: three rounds, trained
 	@echo "start the UI behind these links with: make ui"
 
 test: $(READY)  ## the tests, with coverage
-	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term --cov-fail-under=85
 
 lint: $(READY)  ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -92,10 +92,10 @@ def test_imports_point_left(module):
     assert not found - set().union(*LAYERS[:place])
 
 
-@pytest.mark.parametrize(("library", "homes"), ONE_ROOM.items(), ids=str)
-def test_a_library_is_imported_in_its_own_room_alone(library, homes):
+@pytest.mark.parametrize("library", ONE_ROOM)
+def test_a_library_is_imported_in_its_own_room_alone(library):
     users = {str(m) for m in MODULES if any(name.split(".")[0] == library for name in _imported(ROOT / m))}
-    assert not {user for user in users if not any(user.startswith(home) for home in homes)}
+    assert not {user for user in users if not any(user.startswith(home) for home in ONE_ROOM[library])}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)

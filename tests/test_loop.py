@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from itertools import pairwise
@@ -168,7 +167,7 @@ def opened_by(folder: Path) -> int | None:
 def killed_until_done(
     folder: Path, kills: int, rng: Random, *words: str, parts: tuple[str, ...] | None = None, pause: float = 0.1
 ) -> list[dict[str, int]]:
-    """Run, kill at random moments and resume until the loop ends; the finished stages after each, with their times."""
+    """Run, kill at random moments before the end and resume to it; the finished stages after each, with their times."""
     command = ("loop", *(parts or (*acme(), *SLOW)), f"output_dir={folder}", *words)
     seen = []
     for number in range(kills + 1):
@@ -176,14 +175,15 @@ def killed_until_done(
         process = start(*command, cwd=folder.parent)
         if number < kills:
             # Wait until the run is open and for a seeded number of new stages, then for a seeded moment.
-            target, patience = len(before) + rng.randrange(3), time.monotonic() + 30
+            target, patience = len(before) + rng.randrange(2), time.monotonic() + 30
             while process.poll() is None and time.monotonic() < patience:
                 if opened_by(folder) == process.pid and len(manifests(folder)) >= target:
                     break
                 time.sleep(0.005)
             time.sleep(rng.random() * pause)
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             process.communicate()
+            assert process.returncode == -signal.SIGKILL
         else:
             status, _, err = ended(process)
             assert status == 0, err
@@ -233,7 +233,7 @@ def test_the_real_student_killed_at_ten_moments_is_one_run_with_the_same_bytes(t
     whole, folder = (tmp_path / name / "run" for name in ("one", "two"))
     status, _, err = ended(start("loop", *parts, f"output_dir={whole}", cwd=whole.parent))
     assert status == 0, err
-    seen = killed_until_done(folder, 10, Random(3), parts=parts, pause=4.0)
+    seen = killed_until_done(folder, 10, Random(3), parts=parts, pause=3.0)
     assert never_made_twice(seen)
     assert manifests(folder) == manifests(whole)
     client = MlflowClient(f"sqlite:///{folder.parent / 'mlruns' / 'mlflow.db'}")
