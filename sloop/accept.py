@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import sqlite3
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Container
@@ -97,12 +98,15 @@ class Admission:
         self.rules = frozenset(rules)
         self.forbidden = forbidden
         self.similarity = similarity
-        self._ids: set[int] = set()
+        # A temporary database of sqlite's own, which keeps 2 MB in memory and the rest on disk.
+        self._ids = sqlite3.connect("", isolation_level=None)
+        self._ids.execute("PRAGMA journal_mode = OFF")
+        self._ids.execute("CREATE TABLE admitted (id BLOB PRIMARY KEY) WITHOUT ROWID")
         self._shingles: dict[tuple[str, str], list[frozenset[str]]] = defaultdict(list)
 
     def admit(self, sample: Sample) -> Rejected | None:
         """Let the sample in and remember it, or say why not (then nothing is remembered)."""
-        if "duplicate" in self.rules and _short(sample.id) in self._ids:
+        if "duplicate" in self.rules and self._holds(sample):
             return _reject(sample, "duplicate", sample.id)
         if "forbidden" in self.rules and request_key(sample.request) in self.forbidden:
             return _reject(sample, "in_benchmark", sample.request)
@@ -121,12 +125,16 @@ class Admission:
 
     def remember(self, sample: Sample) -> None:
         """Count the sample as let in, whatever the rules say of it: data that is there already."""
-        self._ids.add(_short(sample.id))
+        self._ids.execute("INSERT OR IGNORE INTO admitted VALUES (?)", (bytes.fromhex(sample.id),))
         if "near_duplicate" in self.rules:
             bucket = _bucket(sample)
             shingles = _shingles(sample)
             for shingle in self._prefix(shingles):
                 self._shingles[bucket, shingle].append(shingles)
+
+    def _holds(self, sample: Sample) -> bool:
+        found = self._ids.execute("SELECT 1 FROM admitted WHERE id = ?", (bytes.fromhex(sample.id),))
+        return found.fetchone() is not None
 
     def _prefix(self, shingles: frozenset[str]) -> list[str]:
         """Shingles of which two sets with Jaccard >= similarity share at least one (prefix filtering).
@@ -151,11 +159,6 @@ def check_verdict(sample: Sample, verdict: Verdict, threshold: float = 0.7) -> R
     elif verdict.correct is False:
         reason = "judged_wrong"
     return _reject(sample, reason, "; ".join(verdict.evidence))
-
-
-def _short(sample_id: str) -> int:
-    """The id's first 60 bits: a third of its memory, and among 10 million samples a 1 in 20,000 chance of a clash."""
-    return int(sample_id[:15], 16)
 
 
 def _reject(sample: Sample, reason: Reason, detail: str) -> Rejected:
