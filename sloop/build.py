@@ -52,12 +52,14 @@ def describe(component: Any) -> Any:
         plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
         spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
         object.__setattr__(component, _SPEC, spec)
-    left_out: frozenset[str] = getattr(type(component), "NOT_RESULTS", frozenset())
-    return _by_content({key: value for key, value in spec.items() if key not in left_out})
+    return _by_content(spec)
 
 
 def _by_content(value: Any) -> Any:
     if isinstance(value, Mapping):
+        if "_target_" in value:
+            left_out: frozenset[str] = getattr(_find(value["_target_"], ""), "NOT_RESULTS", frozenset())
+            value = {key: item for key, item in value.items() if key not in left_out}
         return {str(key): _by_content(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_by_content(item) for item in value]

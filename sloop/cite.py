@@ -29,23 +29,23 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TO
 COMMAND_VARIABLE = "SLOOP_COMMAND"
 """Environment variable that carries the command line as given to whatever process runs it."""
 
-NOT_RESULTS = (
-    "output_dir", "paths", "tracking", "executor", "preview", "cache",
-    "student.limits", "student.cache", "student.cache_path",
-)  # fmt: skip
+NOT_RESULTS = ("output_dir", "paths", "tracking", "executor", "preview", "cache")
 """Configuration that says where and how a run is kept, not what it computes."""
+ENDPOINT = "endpoint"
+HOW_ASKED = ("limits", "cache", "cache_path")
+"""The same of every endpoint."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """64 hex digits over what a run computes; `NOT_RESULTS` is left out."""
-    return digest(_results(config))
+    """64 hex digits over what a run computes; `NOT_RESULTS` and, of endpoints, `HOW_ASKED` are left out."""
+    return digest(_without(config, NOT_RESULTS))
 
 
-def _results(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _without(section: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {
-        key: _results(value, f"{key}.") if isinstance(value, Mapping) and not prefix else value
-        for key, value in config.items()
-        if prefix + key not in NOT_RESULTS
+        key: _without(value, HOW_ASKED if key == ENDPOINT else ()) if isinstance(value, Mapping) else value
+        for key, value in section.items()
+        if key not in names
     }
 
 

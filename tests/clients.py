@@ -11,8 +11,10 @@ from typing import Any
 from endpoint import Endpoint
 
 from sloop.models.base import ChatModel, Reply, Sampling
-from sloop.models.environment import NO_KEY, Key
-from sloop.models.openai_api import Limits, OpenAIChat, request_body
+from sloop.models.endpoint import Endpoint as ModelEndpoint
+from sloop.models.environment import NO_KEY, Key, Role
+from sloop.models.openai_api import Limits, OpenAIChat
+from sloop.models.wire import request_body
 from sloop.students.served import ServedStudent
 from sloop.types import Label, Message, Sample
 
@@ -52,20 +54,24 @@ def ask_all(model: ChatModel, requests: Sequence[str], salt: str = "") -> list[R
     return asyncio.run(ask())
 
 
-def student(url: str, **changes: Any) -> ServedStudent:
-    settings = {
-        "name": "endpoint",
+def endpoint_at(url: str, *, role: Role = "student", **changes: Any) -> ModelEndpoint:
+    settings: dict[str, Any] = {
         "base_url": url,
         "model": "small",
-        "role": "weak",
-        "answer_format": None,
-        "logprobs": True,
-        "seed": 0,
+        "query": {},
+        "key_header": "Authorization",
+        "structured_output": "json_schema",
         "cache": "off",
         "cache_path": "none",
     }
     pressed = limits(**{name: changes.pop(name) for name in list(changes) if name in Limits.model_fields})
-    return ServedStudent(**{**settings, "limits": pressed, **changes})
+    return ModelEndpoint(**{**settings, "role": role, "limits": pressed, **changes})
+
+
+def student(url: str, **changes: Any) -> ServedStudent:
+    settings = {"name": "endpoint", "answer_format": None, "logprobs": True, "seed": 0}
+    own = {name: changes.pop(name) for name in list(changes) if name in settings}
+    return ServedStudent(**{**settings, "endpoint": endpoint_at(url, **changes), **own})
 
 
 def answer_right(endpoint: Endpoint, samples: Sequence[Sample]) -> None:

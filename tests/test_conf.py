@@ -45,7 +45,9 @@ def test_every_preset_composes_for_every_stage(stage, preset):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_is_typed_for_every_stage(option):
-    plain = _compose(option)  # nothing in the tree depends on the stage, so that composing once will do
+    group, _, choice = option.partition("=")
+    words = ("student=endpoint", f"endpoint@student.endpoint={choice}") if group == "endpoint" else (option,)
+    plain = _compose(*words)  # nothing in the tree depends on the stage, so that composing once will do
     for stage in STAGES:
         assert parse_config({**plain, "stage": stage}).stage == stage
 
@@ -75,7 +77,7 @@ def test_the_command_line_wins_over_a_preset():
 
 
 def test_every_group_is_told_by_the_configuration():
-    assert set(GROUPS) == {*COMPONENTS, "tools", "variant", "experiment"}
+    assert set(GROUPS) == {*COMPONENTS, "endpoint", "tools", "variant", "experiment"}
 
 
 def test_every_key_of_the_root_is_typed_and_every_typed_key_is_there():

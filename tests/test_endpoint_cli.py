@@ -31,7 +31,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def words(url: str, *more: str) -> tuple[str, ...]:
-    return ("student=endpoint", f"student.base_url={url}", "student.model=small", *more)
+    return ("student=endpoint", f"student.endpoint.base_url={url}", "student.endpoint.model=small", *more)
 
 
 def asked() -> tuple[str, ...]:
@@ -50,11 +50,11 @@ def test_a_key_in_the_environment_file_reaches_the_endpoint_and_nothing_else(
     (tmp_path / ".env").write_text(f"SLOOP_WEAK_API_KEY={KEY}\nSLOOP_WEAK_BASE_URL={endpoint.url}\n")
     monkeypatch.chdir(tmp_path)
     caplog.set_level("DEBUG")
-    assert sloop("eval", "student=endpoint", "student.model=small", *asked(), "output_dir=run") == 0
+    assert sloop("eval", "student=endpoint", "student.endpoint.model=small", *asked(), "output_dir=run") == 0
     record = read_json(tmp_path / "run" / "run.json")
     accuracy = next(row for row in record["metrics"] if row["name"].endswith("/call_accuracy") and not row["slice"])
     assert (accuracy["value"], accuracy["n"]) == (1.0, len(Dataset(questions())))
-    assert record["config"]["student"]["base_url"] == endpoint.url
+    assert record["config"]["student"]["endpoint"]["base_url"] == endpoint.url
     (tmp_path / ".env").unlink()
     shown = capfd.readouterr()
     assert "POST" in caplog.text
@@ -72,12 +72,12 @@ def test_a_probe_measures_perplexities(endpoint: Endpoint, tmp_path: Path) -> No
     ("change", "message"),
     [
         ("down", "nobody listens there"),
-        ("student.model=large", "has no such model"),
+        ("student.endpoint.model=large", "has no such model"),
         ("key", "Put the right one into SLOOP_WEAK_API_KEY"),
-        ("student.base_url=nowhere", "not an address"),
+        ("student.endpoint.base_url=nowhere", "not an address"),
         ("student.answer_format=nonsense", "unknown tool-call format"),
         ("cache=read_only", "Run with cache=use first"),
-        ("student.limits.concurrency=0", "student.limits.concurrency=0"),
+        ("student.endpoint.limits.concurrency=0", "student.endpoint.limits.concurrency=0"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
@@ -108,7 +108,7 @@ def test_a_mistake_leaves_no_folder_that_was_named_beside_others(
 
 def test_without_a_model_its_key_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert sloop("eval", "student=endpoint", ALONE) == 2
-    assert "student.model is missing" in capsys.readouterr().err
+    assert "student.endpoint.model is missing" in capsys.readouterr().err
 
 
 def test_a_repetition_from_kept_replies_writes_the_same_bytes(endpoint: Endpoint, tmp_path: Path) -> None:
@@ -125,13 +125,15 @@ def test_a_repetition_from_kept_replies_writes_the_same_bytes(endpoint: Endpoint
 def test_a_run_that_was_stopped_goes_on_with_other_limits_and_repeats_nothing(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shared = words(endpoint.url, f"data={questions()}", ALONE, f"paths.outputs={tmp_path}", "student.limits.retries=0")
+    shared = words(
+        endpoint.url, f"data={questions()}", ALONE, f"paths.outputs={tmp_path}", "student.endpoint.limits.retries=0"
+    )
     endpoint.fault = lambda body, times: "500" if len(endpoint.seen) > 60 else None
-    assert sloop("probe", *shared, "cache=use", "student.limits.concurrency=4") == 2
+    assert sloop("probe", *shared, "cache=use", "student.endpoint.limits.concurrency=4") == 2
     assert "7 of 120 units failed" in capsys.readouterr().err
     failed = len(endpoint.seen) - 60
     endpoint.fault = lambda body, times: None
-    assert sloop("probe", *shared, "cache=use", "student.limits.concurrency=16") == 0
+    assert sloop("probe", *shared, "cache=use", "student.endpoint.limits.concurrency=16") == 0
     (folder,) = (path.parent for path in tmp_path.rglob("run.json"))
     found = predictions_at(folder / "predictions.jsonl")
     assert [answer.error for answer in found] == [None] * len(Dataset(questions()))

@@ -25,11 +25,11 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_variable_of_the_role_wins_over_the_general_one() -> None:
     both = {"SLOOP_WEAK_API_KEY": "own", "OPENAI_API_KEY": "general"}
-    assert key_for("weak", both).reveal() == "own"
-    assert key_for("strong", both).reveal() == "general"
-    assert key_for("strong", both).variable == "OPENAI_API_KEY"
-    assert key_for("weak", {"SLOOP_WEAK_API_KEY": " ", "OPENAI_API_KEY": "general"}).reveal() == "general"
-    assert key_for("weak", {}).variable is None
+    assert key_for("student", both).reveal() == "own"
+    assert key_for("teacher", both).reveal() == "general"
+    assert key_for("teacher", both).variable == "OPENAI_API_KEY"
+    assert key_for("student", {"SLOOP_WEAK_API_KEY": " ", "OPENAI_API_KEY": "general"}).reveal() == "general"
+    assert key_for("student", {}).variable is None
 
 
 def test_the_process_wins_over_the_file_and_the_role_in_the_file_over_the_general_one(
@@ -39,8 +39,8 @@ def test_the_process_wins_over_the_file_and_the_role_in_the_file_over_the_genera
     monkeypatch.setenv("SLOOP_WEAK_API_KEY", "process")
     monkeypatch.setenv("OPENAI_API_KEY", "general")
     load_env(tmp_path / ".env")
-    assert key_for("weak").reveal() == "process"
-    assert key_for("strong").reveal() == "file"
+    assert key_for("student").reveal() == "process"
+    assert key_for("teacher").reveal() == "file"
     assert "SLOOP_WEAK_MODEL" not in os.environ  # an empty value counts as none
 
 
@@ -48,15 +48,15 @@ def test_an_address_is_that_of_the_command_line_or_the_role_or_the_general_one(m
     def address(*overrides: str) -> str:
         load_env(Path("no such file"))
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            config = compose("config", ["student=endpoint", "student.model=m", *overrides])
-        return str(config.student.base_url)
+            config = compose("config", ["student=endpoint", "student.endpoint.model=m", *overrides])
+        return str(config.student.endpoint.base_url)
 
     assert address() == "https://api.openai.com/v1"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://general/v1")
     assert address() == "http://general/v1"
     monkeypatch.setenv("SLOOP_WEAK_BASE_URL", "http://own/v1")
     assert address() == "http://own/v1"
-    assert address("student.base_url=http://here/v1") == "http://here/v1"
+    assert address("student.endpoint.base_url=http://here/v1") == "http://here/v1"
 
 
 def test_a_file_sets_nothing_but_our_variables(tmp_path: Path) -> None:

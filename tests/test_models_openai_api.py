@@ -11,7 +11,8 @@ from clients import GREEDY, ask_all, client
 from endpoint import Endpoint, serving
 
 from sloop.models.base import ModelError, Reply
-from sloop.models.openai_api import checked_url, request_body, retry_after
+from sloop.models.openai_api import checked_url
+from sloop.models.wire import request_body, retry_after
 from sloop.types import Label, Message, ToolCall, UserError
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Łódź", "days": 2})

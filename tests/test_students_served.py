@@ -205,13 +205,13 @@ def test_an_endpoint_that_answers_nothing_more_stops_the_stage_and_what_it_answe
 def test_nobody_listening_is_one_message() -> None:
     with serving() as gone:
         url = gone.url
-    with pytest.raises(UserError, match=rf"student\.base_url={url}: nobody listens there"):
+    with pytest.raises(UserError, match=rf"student\.endpoint\.base_url={url}: nobody listens there"):
         answers(url, [ASKED] * 20)
 
 
 def test_an_unknown_model_is_named_beside_those_that_are_there(endpoint: Endpoint) -> None:
     endpoint.models = ["medium", "tiny"]
-    with pytest.raises(UserError, match=r"student\.model=small: .* has no such model.* It has: medium, tiny"):
+    with pytest.raises(UserError, match=r"student\.endpoint\.model=small: .* has no such model.* It has: medium, tiny"):
         answers(endpoint.url, [ASKED] * 20)
 
 

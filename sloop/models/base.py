@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from sloop.types import Message, Record, Tool
@@ -61,6 +61,9 @@ class Usage(Record):
     cached_tokens: int = 0
     """Of the prompt's: those that the server had met before."""
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
 
 class CallText(Record):
     """A call as the model wrote it: the arguments may be anything, JSON or not."""
@@ -80,8 +83,10 @@ class Reply(Record):
     """Sum of the natural-log probabilities of the tokens that logprobs were given for; None where none were."""
     num_logprobs: int = 0
     """Number of those tokens."""
+    data: Any = None
+    """The content as JSON that satisfies the schema, where one was asked for."""
     usage: Usage | None = None
-    """None where the server did not count."""
+    """Of all requests that it took; None where the server did not count."""
 
 
 class ChatModel(Protocol):
@@ -93,7 +98,13 @@ class ChatModel(Protocol):
         ...
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), sampling: Sampling, salt: str = ""
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        sampling: Sampling,
+        schema: Mapping[str, Any] | None = None,
+        salt: str = "",
     ) -> Reply:
         """One reply.
 
@@ -101,6 +112,7 @@ class ChatModel(Protocol):
             messages: the dialogue so far.
             tools: on offer.
             sampling: how the reply is written.
+            schema: JSON Schema (draft 2020-12, of type object) that ``Reply.data`` will satisfy.
             salt: what tells this request from an equal one: the vote, the attempt. Not sent.
 
         Raises:

@@ -1,7 +1,8 @@
 """Keys and addresses from the environment and ``.env``: the only code that touches a key before it is sent.
 
-Precedence, first found wins: a value in the configuration (never a key), ``SLOOP_<ROLE>_*`` of the process,
-``SLOOP_<ROLE>_*`` of ``.env``, ``OPENAI_*`` of the process, ``OPENAI_*`` of ``.env``. An empty value counts as none.
+Precedence, first found wins: a value in the configuration (never a key), ``SLOOP_STRONG_*`` (teacher, judge) or
+``SLOOP_WEAK_*`` (student) of the process, the same of ``.env``, ``OPENAI_*`` of the process, ``OPENAI_*`` of ``.env``.
+An empty value counts as none.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Literal
 
 from dotenv import dotenv_values
 
-Role = Literal["strong", "weak"]
-"""strong: teacher and judge; weak: student."""
+Role = Literal["teacher", "judge", "student"]
+"""What a model is asked for."""
+KEY_OF: dict[Role, Literal["STRONG", "WEAK"]] = {"teacher": "STRONG", "judge": "STRONG", "student": "WEAK"}
+"""The variables ``SLOOP_<...>_*`` of each role."""
 
 VARIABLES = (
     *(f"SLOOP_{role}_{what}" for role in ("STRONG", "WEAK") for what in ("API_KEY", "BASE_URL", "MODEL")),
@@ -65,7 +68,7 @@ def load_env(path: Path = Path(".env")) -> None:
 
 def key_for(role: Role, environment: Mapping[str, str] = os.environ) -> Key:
     """The key of a role."""
-    for name in (f"SLOOP_{role.upper()}_API_KEY", "OPENAI_API_KEY"):
+    for name in (f"SLOOP_{KEY_OF[role]}_API_KEY", "OPENAI_API_KEY"):
         if value := environment.get(name, "").strip():
             return Key(value, name)
     return Key(NO_KEY, None)

@@ -7,34 +7,44 @@ used either: they are built without validation, and a half-made reply must be to
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
-import math
-import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
 import openai
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from sloop.models.base import FINAL, PASSING, CallText, ErrorKind, ModelError, Reply, Sampling, Usage
+from sloop.models.base import FINAL, PASSING, ModelError, Reply, Sampling, Usage
 from sloop.models.environment import Key
+from sloop.models.structured import (
+    UNSUPPORTED,
+    WEAKER,
+    StructuredOutput,
+    asked_again,
+    read_object,
+    response_format,
+    told_schema,
+)
 from sloop.models.throttle import Throttle
+from sloop.models.wire import read_reply, request_body, retry_after, said, status_kind
 from sloop.types import Message, Record, Tool, UserError
 
+BEARER = "Authorization"
 LONGEST_BACKOFF = 8.0
 """Seconds; longer ones make a sample that meets faults by chance hold up the end of a run."""
 CONNECT_TIMEOUT = 5.0
 FIRST_CONTACT_TRIES = 2
 """Tries to reach an endpoint that has never answered: more would only delay the message."""
+ADAPTATIONS = 2
+"""Tries of a request that may be spent on finding out what the server does without."""
+REPAIRS = 2
+"""Further answers asked for where one missed its schema."""
 DETAIL_LENGTH = 300
-TOO_LONG = re.compile(r"context.?(length|window|size)|maximum context|too many tokens|prompt is too long", re.I)
-NO_MODEL = re.compile(r"model.*(not exist|not found|unknown|no access)|(unknown|no such|invalid) model", re.I | re.S)
 
 
 class Limits(Record):
@@ -60,14 +70,27 @@ class OpenAIChat:
     unknown model cost one request; after that, such a client fails at once.
     """
 
-    def __init__(self, *, base_url: str, model: str, key: Key, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        key: Key,
+        limits: Limits,
+        query: Mapping[str, str] = MappingProxyType({}),
+        key_header: str = BEARER,
+        structured_output: StructuredOutput = "json_schema",
+    ) -> None:
         """Prepare the client; nothing is sent.
 
         Args:
             base_url: where ``/chat/completions`` stands, such as ``http://127.0.0.1:8000/v1``.
             model: the name that the endpoint knows it by.
-            key: sent as a bearer token.
+            key: sent with every request.
             limits: how hard the endpoint may be pressed.
+            query: sent after every address, such as Azure's ``api-version``.
+            key_header: the header that the key is sent in; in ``Authorization`` it is a bearer token.
+            structured_output: how JSON is asked for; a weaker way is found where the server does not take it.
 
         Raises:
             UserError: the address is none, or holds a password.
@@ -82,6 +105,8 @@ class OpenAIChat:
             api_key=key.reveal(),
             base_url=self.base_url,
             max_retries=0,
+            default_query=dict(query),
+            default_headers={} if key_header == BEARER else {key_header: key.reveal()},
             timeout=openai.Timeout(limits.timeout, connect=min(CONNECT_TIMEOUT, limits.timeout)),
             http_client=openai.DefaultAioHttpClient(),
         )
@@ -94,7 +119,9 @@ class OpenAIChat:
         self._door = asyncio.Lock()
         self._met = False
         self._hopeless: ModelError | None = None
+        self._structured = structured_output
         self._gives_logprobs = True
+        self._limit_name = "max_tokens"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -102,10 +129,50 @@ class OpenAIChat:
         return {"base_url": self.base_url, "model": self.model}
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), sampling: Sampling, salt: str = ""
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        sampling: Sampling,
+        schema: Mapping[str, Any] | None = None,
+        salt: str = "",
     ) -> Reply:
         """One reply, tried again as often as `Limits` allows; see `sloop.models.base.ChatModel`."""
-        body = request_body(self.model, messages, tools, sampling)
+        if schema is None:
+            return await self._reply(request_body(self.model, messages, tools, sampling))
+        return await self._structured_reply(messages, tools, sampling, schema)
+
+    async def _structured_reply(
+        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, schema: Mapping[str, Any]
+    ) -> Reply:
+        """A reply that satisfies the schema, asked for in the strongest way that the server takes."""
+        used: Usage | None = None
+        dialogue, problem, answers = list(messages), "", 0
+        while answers <= REPAIRS:
+            how = self._structured
+            told = dialogue if how == "json_schema" else told_schema(dialogue, schema)
+            body = request_body(self.model, told, tools, sampling)
+            if wanted := response_format(schema, how):
+                body["response_format"] = wanted
+            try:
+                reply = await self._reply(body)
+            except ModelError as error:
+                if error.kind != "refused" or how not in WEAKER or not UNSUPPORTED.search(error.detail):
+                    raise
+                if self._structured == how:  # another request may have found it out meanwhile
+                    self._structured = WEAKER[how]
+                continue
+            answers += 1
+            if reply.usage:
+                used = used + reply.usage if used else reply.usage
+            try:
+                return reply.model_copy(update={"data": read_object(reply.content, schema), "usage": used})
+            except ValueError as error:
+                problem = "cut off at max_tokens" if reply.finish == "length" else str(error)
+                dialogue = asked_again(dialogue, reply.content, problem)
+        raise ModelError("malformed", self._key.hide_in(f"{answers} answers miss their schema; the last: {problem}"))
+
+    async def _reply(self, body: dict[str, Any]) -> Reply:
         if self._met:
             return await self._persist(body)
         async with self._door:
@@ -146,8 +213,7 @@ class OpenAIChat:
                 async with self._throttle.slot(estimate):
                     reply = await self._once(body)
             except ModelError as error:
-                if error.kind == "refused" and self._gives_logprobs and "logprob" in error.detail.lower():
-                    self._gives_logprobs = False
+                if error.kind == "refused" and tries <= ADAPTATIONS and self._adapt(error.detail.lower()):
                     continue
                 wait = self._wait(error, tries)
                 if error.kind == "rate_limit":
@@ -166,6 +232,13 @@ class OpenAIChat:
                     self._throttle.used(estimate, reply.usage.prompt_tokens + reply.usage.completion_tokens)
                 return reply
 
+    def _adapt(self, detail: str) -> bool:
+        """Whether the server named what can be sent otherwise: newer models call the limit by another name."""
+        logprobs, limit = "logprob" in detail, "max_completion_tokens" in detail
+        self._gives_logprobs = self._gives_logprobs and not logprobs
+        self._limit_name = "max_completion_tokens" if limit else self._limit_name
+        return logprobs or limit
+
     def _wait(self, error: ModelError, tries: int) -> float:
         """Seconds before the next try: what the server asked for, or twice as long each time; spread a little."""
         backoff = min(LONGEST_BACKOFF, self.limits.backoff * 2.0 ** (tries - 1))
@@ -177,7 +250,9 @@ class OpenAIChat:
         Raises:
             ModelError: it failed.
         """
-        sent = body if self._gives_logprobs else {k: v for k, v in body.items() if k != "logprobs"}
+        sent = {self._limit_name if name == "max_tokens" else name: value for name, value in body.items()}
+        if not self._gives_logprobs:
+            sent.pop("logprobs", None)
         self.requests += 1
         try:
             async with asyncio.timeout(self.limits.timeout):
@@ -228,149 +303,6 @@ def checked_url(base_url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f"base_url={base_url!r}: not an address. Give one such as http://127.0.0.1:8000/v1")
     return base_url.strip().rstrip("/")
-
-
-def request_body(model: str, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> dict[str, Any]:
-    """The request as the endpoint gets it, in OpenAI chat form."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": list(_wire(messages)),
-        "temperature": sampling.temperature,
-        "max_tokens": sampling.max_tokens,
-    }
-    if tools:
-        body["tools"] = [tool.to_openai() for tool in tools]
-        body["tool_choice"] = sampling.tool_choice
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
-    if sampling.logprobs:
-        body["logprobs"] = True
-    return body
-
-
-def _wire(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
-    """Messages with the ids that servers ask for: ``call_<k>`` for the dialogue's k-th call."""
-    made = 0
-    for message in messages:
-        row = message.to_openai()
-        for call in row.get("tool_calls", ()):
-            call["id"] = f"call_{made}"
-            made += 1
-        yield row
-
-
-def status_kind(error: openai.APIStatusError) -> ErrorKind:
-    """The kind that an error status means. Servers differ: vLLM says 404 for a model, others 400."""
-    status, text, code = error.status_code, said(error), error.code or ""
-    if code == "model_not_found" or (status in (400, 404) and NO_MODEL.search(text)):
-        return "unknown_model"
-    if status in (400, 413, 422):
-        return "too_long" if code == "context_length_exceeded" or TOO_LONG.search(text) else "refused"
-    if status in (402, 429) and (status == 402 or "insufficient_quota" in (code, error.type)):
-        return "quota"
-    kinds: dict[int, ErrorKind] = {401: "auth", 403: "auth", 404: "no_such_path", 405: "no_such_path"}
-    kinds |= {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
-    return kinds.get(status, "server" if status >= 500 else "refused")
-
-
-def said(error: openai.APIStatusError) -> str:
-    """The server's own words."""
-    body = error.body
-    if isinstance(body, Mapping):
-        return str(body.get("message") or body.get("detail") or dict(body))
-    return str(body or error.response.reason_phrase)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: ``retry-after-ms``, or ``retry-after`` in seconds or as a date."""
-    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            seconds = float(headers[name]) / unit
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    try:
-        date = email.utils.parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return max(0.0, date.timestamp() - time.time())
-
-
-class _Function(BaseModel):
-    name: str
-    arguments: str | dict[str, Any] = ""
-
-
-class _Call(BaseModel):
-    function: _Function
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Token(BaseModel):
-    logprob: float
-
-
-class _LogProbs(BaseModel):
-    content: list[_Token] | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _LogProbs | None = None
-
-
-class _Details(BaseModel):
-    cached_tokens: int | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-
-
-def read_reply(content: bytes) -> Reply:
-    """The first choice of a chat completion.
-
-    Raises:
-        ValidationError: it is not JSON, or not a chat completion.
-    """
-    completion = _Completion.model_validate_json(content)
-    choice, usage = completion.choices[0], completion.usage
-    tokens = (choice.logprobs and choice.logprobs.content) or []
-    details = usage.prompt_tokens_details if usage else None
-    return Reply(
-        content=choice.message.content or choice.message.refusal or "",
-        calls=tuple(_call(call.function) for call in choice.message.tool_calls or ()),
-        finish=choice.finish_reason or "stop",
-        logprob=math.fsum(token.logprob for token in tokens) if tokens else None,
-        num_logprobs=len(tokens),
-        usage=Usage(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=(details.cached_tokens if details else None) or 0,
-        )
-        if usage
-        else None,
-    )
-
-
-def _call(function: _Function) -> CallText:
-    arguments = function.arguments
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return CallText(name=function.name, arguments=text)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

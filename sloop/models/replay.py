@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,7 +55,13 @@ class Replay:
         return self._cache.torn_lines
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), sampling: Sampling, salt: str = ""
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        sampling: Sampling,
+        schema: Mapping[str, Any] | None = None,
+        salt: str = "",
     ) -> Reply:
         """The kept reply, or a new one; see `sloop.models.base.ChatModel`.
 
@@ -66,6 +72,7 @@ class Replay:
             "messages": [message.to_openai() for message in messages],
             "tools": [tool.to_openai() for tool in tools],
             "sampling": sampling.model_dump(),
+            "schema": dict(schema) if schema is not None else None,
         }
         key = digest({**self.identity, **request, "salt": salt})
         kept = self._cache.get(key)
@@ -80,7 +87,7 @@ class Replay:
                 f"{f', salt {salt!r}' if salt else ''}). Ask for what is missing with cache=use."
             )
         self.misses += 1
-        reply = await self._model.complete(messages, tools=tools, sampling=sampling, salt=salt)
+        reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
         self._cache.put(key, reply.model_dump(mode="json"))
         return reply
 

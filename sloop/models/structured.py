@@ -1,0 +1,66 @@
+"""Replies that are JSON of a given schema, from servers that can hold a model to one and from those that cannot.
+
+What a server promises is not believed: every reply is checked, and a model that missed the schema is told so and asked
+again. A schema should name all its properties as required and allow no others, which is what strict servers want.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import jsonschema
+from jsonschema.exceptions import best_match
+
+from sloop.types import Message
+
+StructuredOutput = Literal["json_schema", "json_object", "prompt"]
+"""How a server is asked for JSON: by its schema, as some JSON object, or in words alone."""
+WEAKER: dict[StructuredOutput, StructuredOutput] = dict(
+    zip(get_args(StructuredOutput), get_args(StructuredOutput)[1:], strict=False)
+)
+"""What is tried where a server does not take the one before."""
+UNSUPPORTED = re.compile(r"response_?format|json_?schema|json_?object|structured|guided|grammar", re.I)
+_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n\s*```", re.S)
+
+
+def response_format(schema: Mapping[str, Any], how: StructuredOutput) -> dict[str, Any] | None:
+    """The request's ``response_format``; None: it has none."""
+    if how == "json_schema":
+        return {"type": how, "json_schema": {"name": "reply", "schema": dict(schema), "strict": True}}
+    return {"type": how} if how == "json_object" else None
+
+
+def told_schema(messages: Sequence[Message], schema: Mapping[str, Any]) -> list[Message]:
+    """The dialogue with the schema in words, in its system message, which some servers allow at the start alone."""
+    words = f"Answer with one JSON object and nothing else. It must satisfy this JSON Schema:\n{json.dumps(schema)}"
+    first = messages[0] if messages and messages[0].role == "system" else None
+    content = f"{first.content}\n\n{words}" if first else words
+    return [Message(role="system", content=content), *messages[1 if first else 0 :]]
+
+
+def asked_again(messages: Sequence[Message], answer: str, problem: str) -> list[Message]:
+    """The dialogue after an answer that missed the schema."""
+    words = f"That answer is not usable: {problem}. Answer again, with one corrected JSON object and nothing else."
+    return [*messages, Message(role="assistant", content=answer), Message(role="user", content=words)]
+
+
+def read_object(text: str, schema: Mapping[str, Any]) -> Any:
+    """The JSON value of an answer, bare or in one code fence, checked against the schema (draft 2020-12).
+
+    Raises:
+        ValueError: it is no JSON, or misses the schema; says where.
+    """
+    fenced = _FENCED.search(text)
+    try:
+        value = json.loads(fenced[1] if fenced else text)
+    except RecursionError:
+        raise ValueError("not JSON: nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    worst = best_match(jsonschema.Draft202012Validator(dict(schema)).iter_errors(value))
+    if worst is not None:
+        raise ValueError(f"{worst.json_path}: {worst.message}"[:300])
+    return value
