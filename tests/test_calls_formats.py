@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.calls.formats import MAX_DEPTH, parse, parse_hermes, render_hermes
+from sloop.calls.formats import FORMATS, MAX_DEPTH, MAX_PYTHON, opens_call, parse, parse_hermes, render_hermes
 from sloop.types import Label, ToolCall, UserError
 
 TAG_SOUP = st.lists(
@@ -50,8 +50,8 @@ def call(name: str = "f", **arguments: object) -> ToolCall:
 
 
 def test_unknown_format_names_the_allowed_ones() -> None:
-    with pytest.raises(UserError, match=r"pythonic.*hermes"):
-        parse("pythonic", "")
+    with pytest.raises(UserError, match=r"'xml'; allowed: hermes, json, llama3, mistral, pythonic"):
+        parse("xml", "")
 
 
 def test_plain_text_is_content_without_calls() -> None:
@@ -213,3 +213,156 @@ def test_what_is_read_can_be_written(value: object) -> None:
     for found in parse_hermes(block(json.dumps({"name": "f", "arguments": {"x": value}}))).calls:
         assert found.model_dump_json().encode()
         assert not any(isinstance(v, float) and not math.isfinite(v) for v in found.arguments.values())
+
+
+# --- the other formats ---------------------------------------------------------------------------------------------
+
+ONE = (call("get.weather", city="Oslo", days=2, units=["C", None], deep={"a": True}),)
+TWO = (*ONE, call("ping"))
+WRITTEN = {
+    "llama3": (
+        '{"name": "get.weather", "parameters": {"city": "Oslo", "days": 2, "units": ["C", null], "deep": {"a": true}}}',
+        '; {"type": "function", "name": "ping", "parameters": {}}',
+    ),
+    "mistral": (
+        '[TOOL_CALLS]get.weather[ARGS]{"city": "Oslo", "days": 2, "units": ["C", null], "deep": {"a": true}}',
+        "[TOOL_CALLS]ping[CALL_ID]a1b2c3d4e[ARGS]{}",
+    ),
+    "pythonic": ("[get.weather(city='Oslo', days=2, units=('C', None), deep={'a': True})", ", ping()"),
+    "json": (
+        '[{"name": "get.weather", "arguments": {"city": "Oslo", "days": 2, "units": ["C", null], "deep": {"a": true}}}',
+        ', {"type": "function", "function": {"name": "ping", "parameters": {}}}',
+    ),
+}
+ENDS = {"pythonic": "]", "json": "]"}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_each_format_reads_one_call_and_two(form: str) -> None:
+    first, second = WRITTEN[form]
+    end = ENDS.get(form, "")
+    for text, calls in ((first + end, ONE), (first + second + end, TWO)):
+        parsed = parse(form, f"\n {text} \n")
+        assert (parsed.calls, parsed.content, parsed.error) == (calls, "", None)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("text", ["", "Sorry, no tool fits.", "Weather [1] (Oslo): {sunny}", "[see above]", '{"a": 1}'])
+def test_words_are_content_in_every_format(form: str, text: str) -> None:
+    parsed = parse(form, f"<think>hm</think> {text}")
+    assert (parsed.calls, parsed.content, parsed.error) == ((), text, None)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "calls", "content"),
+    [
+        ("llama3", 'Let me see.<|python_tag|>{"name": "f", "parameters": {"x": 1}}', (call(x=1),), "Let me see."),
+        ("llama3", '<|python_tag|>brave_search.call(query="a b")', (call("brave_search", query="a b"),), ""),
+        ("mistral", 'Now: [TOOL_CALLS] [{"name": "f", "arguments": {"x": 1}, "id": "abc"}]', (call(x=1),), "Now:"),
+        ("mistral", '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "g"}]', (call(), call("g")), ""),
+        ("pythonic", "[f(x=-1, y=-0.5, z=true, w=null)]", (call(x=-1, y=-0.5, z=True, w=None),), ""),
+        ("json", 'Sure:\n```json\n{"name": "f", "arguments": {"x": 1}}\n```\nDone.', (call(x=1),), "Sure:\nDone."),
+        ("json", '{"name": "f", "parameters": {"x": 1}}', (call(x=1),), ""),
+    ],
+)
+def test_the_spellings_of_a_format_are_read(form: str, text: str, calls: tuple[ToolCall, ...], content: str) -> None:
+    parsed = parse(form, text)
+    assert (parsed.calls, parsed.content, parsed.error) == (calls, content, None)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("llama3", '{"name": "f", "arguments": {"x": 1}}'),
+        ("llama3", '{"name": "f", "parameters": {"x": 1}'),
+        ("llama3", '{"name": "f", "parameters": {}} and words'),
+        ("llama3", "<|python_tag|>import os"),
+        ("llama3", "<|python_tag|>"),
+        ("mistral", "[TOOL_CALLS]"),
+        ("mistral", "[TOOL_CALLS][]"),
+        ("mistral", '[TOOL_CALLS]{"name": "f"}'),
+        ("mistral", "[TOOL_CALLS]f[ARGS]{} words"),
+        ("mistral", "[TOOL_CALLS][1]"),
+        ("pythonic", "[f(1)]"),
+        ("pythonic", "[f(**x)]"),
+        ("pythonic", "[f(x=y)]"),
+        ("pythonic", "[f(x=1+1)]"),
+        ("pythonic", "[f(x=g())]"),
+        ("pythonic", "[f(x=1, x=2)]"),
+        ("pythonic", "[f(x=1)"),
+        ("pythonic", "[f(x=1), 2]"),
+        ("pythonic", "[f(x={1: 2})]"),
+        ("pythonic", "[f(x=1e999)]"),
+        ("pythonic", "[f(x=b'a')]"),
+        ("pythonic", "[f(x=1)] words"),
+        ("pythonic", f"[f(x='{'a' * MAX_PYTHON}')]"),
+        ("json", '{"name": "f", "arguments": {}, "more": 1}'),
+        ("json", '{"name": "f", "arguments": {}'),
+        ("json", '[{"name": "f"}, 1]'),
+        ("json", '```json\n{"name": "f",\n```'),
+    ],
+)
+def test_an_attempt_that_cannot_be_read_is_a_format_error(form: str, text: str) -> None:
+    parsed = parse(form, text)
+    assert (parsed.calls, parsed.error) == ((), "format")
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_a_call_cut_off_is_seen_in_every_format(form: str) -> None:
+    assert opens_call(WRITTEN[form][0][:-3])
+
+
+@pytest.mark.parametrize("text", ["", "a [1] (b)", '{"name": "Ada", "age": 36}', "```json\n{}\n```"])
+def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
+    assert not opens_call(text)
+
+
+SOUP = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [
+                *(half for pair in WRITTEN.values() for half in pair),
+                "[TOOL_CALLS]",
+                "[ARGS]",
+                "<|python_tag|>",
+                "```json\n",
+            ]
+        ),
+        st.sampled_from(
+            ["```", "[f(", "x=", "1", "'", '"', "{", "}", "[", "]", ")", ";", ",", "\\d", "\0", "</think>"]
+        ),
+        st.text(max_size=5),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(sorted(FORMATS)), SOUP)
+def test_no_text_raises_in_any_format(form: str, text: str) -> None:
+    parsed = parse(form, text)
+    assert not (parsed.error and parsed.calls)
+    opens_call(text)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "unit",
+    [" ", "[", "{", "(", "[f(", "-", "```\n", "```", "[TOOL_CALLS]", "[ARGS]", "<think>", '{"name": ', "f.",
+     "a\n", "\\", "[TOOL_CALLS][]", '{"name": "f", "parameters": {}};', "<|python_tag|>"],
+)  # fmt: skip
+def test_a_megabyte_of_anything_is_read_in_every_format(form: str, unit: str) -> None:
+    soup = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
+    for text in (soup, "[f(x=" + soup, "```json\n" + soup, '{"name": "f", "parameters": ' + soup, " " + soup + "["):
+        assert parse(form, text).error in {None, "format"}
+        opens_call(text)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.dictionaries(st.from_regex(r"\A[a-z_]{1,6}\Z").filter(str.isidentifier), JSON, max_size=3))
+def test_a_pythonic_call_is_read_back(arguments: dict[str, object]) -> None:
+    import keyword
+
+    given = {key: value for key, value in arguments.items() if not keyword.iskeyword(key)}
+    text = f"[f({', '.join(f'{key}={value!r}' for key, value in given.items())})]"
+    assert parse("pythonic", text).calls == (call(**given),)

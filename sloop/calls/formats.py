@@ -2,13 +2,27 @@
 
 What is read here is text that a model made up, so nothing in it raises: whatever opens a call and does not finish one
 is ``error="format"``, an attempted call, and never an empty list of calls.
+
+======== ================================================================= ======================================
+format   a call                                                            models
+======== ================================================================= ======================================
+hermes   ``<tool_call>{"name": "f", "arguments": {}}</tool_call>``         Hermes 2 and 3, Qwen 2.5 and 3, ours
+llama3   ``{"name": "f", "parameters": {}}``, ``<|python_tag|>...``        Llama 3.1 to 3.3
+mistral  ``[TOOL_CALLS][{"name": "f", "arguments": {}}]`` or ``f[ARGS]{}`` Mistral, Mixtral, Ministral, Magistral
+pythonic ``[f(x=1), g(y='a')]``                                            Llama 3.2 and 4, ToolACE, BFCL's prompts
+json     a bare or fenced object or list, ``arguments`` or ``parameters``  any model told to answer in JSON
+======== ================================================================= ======================================
+
+Calls that a server hands over apart from the text (OpenAI's ``tool_calls``) are read by `parse_tool_calls`.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -17,7 +31,12 @@ from sloop.types import Label, Record, ToolCall, UserError
 MAX_DEPTH = 64
 """Deeper nesting of an argument is a format error, so that what is accepted does not hang on Python's stack."""
 
+MAX_PYTHON = 50_000
+"""Characters of a pythonic answer that are read; Python's parser takes long over more, which no call needs."""
+
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+PYTHON_TAG = "<|python_tag|>"
+TOOL_CALLS, CALL_ID, ARGS = "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -51,8 +70,11 @@ def parse(format: str, text: str) -> Parsed:
 
 
 def opens_call(text: str) -> bool:
-    """True where a text opens a call in any known format: what to ask of an answer that was cut off."""
-    return any(mark in text for mark in MARKS.values())
+    """True where a text opens a call in any known format: what to ask of an answer that was cut off.
+
+    JSON counts where a name is followed by arguments; an object with a name alone may be an answer.
+    """
+    return _UNMISTAKABLE.search(text) is not None
 
 
 def parse_hermes(text: str) -> Parsed:
@@ -64,7 +86,7 @@ def parse_hermes(text: str) -> Parsed:
     is no call. A tag inside a JSON string is text. A close without an open is an error too: a call whose opening
     was lost.
     """
-    visible = _after_thinking(text)
+    visible = _after_thinking(text, MARKS["hermes"])
     calls: list[ToolCall] = []
     words: list[str] = []
     position = 0
@@ -86,6 +108,87 @@ def parse_hermes(text: str) -> Parsed:
     return Parsed(calls=tuple(calls), content=_join(words))
 
 
+def parse_llama3(text: str) -> Parsed:
+    """Read the Llama 3 form: JSON objects with ``name`` and ``parameters``, apart by ``;`` or white space.
+
+    They stand alone, or after ``<|python_tag|>`` and the words before it; there, the call of a built-in tool stands in
+    Python's form: ``brave_search.call(query="...")`` calls ``brave_search``. Code after the tag is an error.
+    """
+    visible = _after_thinking(text, MARKS["llama3"])
+    words, tagged, body = visible.partition(PYTHON_TAG)
+    if not tagged:
+        words, body = "", visible
+        if not MARKS["llama3"].match(body):
+            return Parsed(content=body.strip())
+    try:
+        if tagged and not body.lstrip().startswith("{"):
+            return Parsed(calls=tuple(_python_calls(body, built_in=True)), content=words.strip())
+        bodies = _json_values(body, separator=";")
+        return Parsed(calls=tuple(_call(_plain(item), "parameters") for item in bodies), content=words.strip())
+    except (ValueError, RecursionError):
+        return _unreadable([words])
+
+
+def parse_mistral(text: str) -> Parsed:
+    """Read the Mistral form: ``[TOOL_CALLS]`` and a JSON list of calls, or from v11 on ``[TOOL_CALLS]name[ARGS]{...}``.
+
+    Calls may have an ``id``, which is dropped. Text before the first call is content; after it, anything is an error.
+    """
+    visible = _after_thinking(text, MARKS["mistral"])
+    words, *bodies = visible.split(TOOL_CALLS)
+    calls: list[ToolCall] = []
+    try:
+        for body in bodies:
+            if body.lstrip().startswith("["):
+                (found,) = _json_values(body)
+                calls += [_call(_plain(item, "id")) for item in found]
+                continue
+            name, given, arguments = body.partition(ARGS)
+            if not given:
+                raise ValueError("a call without arguments")
+            (found,) = _json_values(arguments)
+            calls.append(_call({"name": name.partition(CALL_ID)[0].strip(), "arguments": found}))
+        if bodies and not calls:
+            raise ValueError("no call after the mark")
+    except (ValueError, RecursionError, TypeError):
+        return _unreadable([words])
+    return Parsed(calls=tuple(calls), content=words.strip())
+
+
+def parse_pythonic(text: str) -> Parsed:
+    """Read a list of Python calls with keyword arguments: ``[f(x=1), g.h(y=[True, None])]``. Nothing is evaluated.
+
+    Values are literals; ``true``, ``false`` and ``null`` count as such, and a tuple is a list. A positional argument is
+    an error, as nothing says which one it is.
+    """
+    visible = _after_thinking(text, MARKS["pythonic"])
+    if not MARKS["pythonic"].match(visible):
+        return Parsed(content=visible.strip())
+    try:
+        return Parsed(calls=tuple(_python_calls(visible)))
+    except (ValueError, RecursionError):
+        return _unreadable([])
+
+
+def parse_json(text: str) -> Parsed:
+    """Read one JSON object with a call, or a list of them, bare or in one code fence with words around it.
+
+    ``parameters`` stands for ``arguments`` too, and OpenAI's ``{"type": "function", "function": {...}}`` is read. JSON
+    that names no function is content.
+    """
+    visible = _after_thinking(text, MARKS["json"])
+    fenced = _FENCE.search(visible)
+    body = fenced[1] if fenced else visible
+    words = [visible[: fenced.start()], visible[fenced.end() :]] if fenced else []
+    if not MARKS["json"].search(visible):
+        return Parsed(content=visible.strip())
+    try:
+        (found,) = _json_values(body)
+        return Parsed(calls=tuple(map(_any_call, found if isinstance(found, list) else [found])), content=_join(words))
+    except (ValueError, RecursionError):
+        return _unreadable(words)
+
+
 def render_hermes(label: Label) -> str:
     """The text that a student is trained to write, which `parse_hermes` reads back: content, then one block a call."""
     blocks = [f"{OPEN}\n{_hermes_body(call)}\n{CLOSE}" for call in label.calls]
@@ -98,7 +201,7 @@ def parse_tool_calls(content: str, calls: Sequence[tuple[str, str]]) -> Parsed:
     Arguments are a JSON object, or nothing at all for none. Words that open a call in a known format are a call that
     the server could not read. Reasoning is dropped.
     """
-    words = _after_thinking(content).strip()
+    words = _after_thinking(content, MARKS["hermes"]).strip()
     if not calls:
         return Parsed(content=words, error="format" if opens_call(words) else None)
     try:
@@ -121,10 +224,10 @@ def _hermes_body(call: ToolCall) -> str:
     return json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False, allow_nan=False)
 
 
-def _after_thinking(text: str) -> str:
+def _after_thinking(text: str, mark: re.Pattern[str]) -> str:
     """The answer proper. Templates may put the opening tag into the prompt, so the close alone is enough."""
     head, closed, answer = text.partition(THINK_CLOSE)
-    if closed and OPEN not in head.partition(THINK_OPEN)[0]:
+    if closed and not mark.search(head.partition(THINK_OPEN)[0]):
         return answer
     opened = text.lstrip()
     return "" if opened.startswith(THINK_OPEN) and not closed else text
@@ -143,7 +246,94 @@ def _join(words: list[str]) -> str:
     return "\n".join(part for part in (word.strip() for word in words) if part)
 
 
-def _call(body: Any) -> ToolCall:
+def _json_values(text: str, separator: str = "") -> list[Any]:
+    """The JSON values that a text consists of.
+
+    Raises:
+        ValueError: there is none, or anything else beside them.
+    """
+    values, at = [], _skip_space(text, 0)
+    while at < len(text):
+        value, at = _DECODER.raw_decode(text, at)
+        values.append(value)
+        at = _skip_space(text, at)
+        if separator and text.startswith(separator, at):
+            at = _skip_space(text, at + len(separator))
+    if not values:
+        raise ValueError("nothing to read")
+    return values
+
+
+def _plain(body: Any, *also: str) -> Any:
+    """A call's object without what is no part of the call: ``"type": "function"``, and the keys named."""
+    if not isinstance(body, dict):
+        return body
+    return {k: v for k, v in body.items() if k not in also and (k, v) != ("type", "function")}
+
+
+def _any_call(body: Any) -> ToolCall:
+    """The call of an object in whichever spelling of the arguments."""
+    body = _plain(body, "id")
+    if isinstance(body, dict) and body.keys() == {"function"}:
+        body = body["function"]
+    return _call(body, "parameters" if isinstance(body, dict) and "parameters" in body else "arguments")
+
+
+def _python_calls(text: str, *, built_in: bool = False) -> list[ToolCall]:
+    """The calls of a Python expression.
+
+    Raises:
+        ValueError: it is none, or holds anything but calls with literals as keyword arguments.
+    """
+    if len(text) > MAX_PYTHON:
+        raise ValueError("too long")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that Python does not know
+            tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, MemoryError) as error:
+        raise ValueError(str(error)) from None
+    nodes = tree.elts if isinstance(tree, ast.List) else [tree]
+    return [_python_call(node, built_in) for node in nodes]
+
+
+def _python_call(node: ast.expr, built_in: bool) -> ToolCall:
+    if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
+        raise ValueError("a call has keyword arguments alone")
+    name = ast.unparse(node.func)
+    if not _DOTTED.fullmatch(name):
+        raise ValueError(f"{name} is no name")
+    if built_in:
+        name = name.removesuffix(".call")
+    given = _no_duplicates([(str(keyword.arg), _literal(keyword.value)) for keyword in node.keywords])
+    return _call({"name": name, "arguments": given})
+
+
+def _literal(node: ast.expr) -> Any:
+    """A JSON value written as a Python literal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | None):
+        return _finite(str(node.value)) if isinstance(node.value, float) else node.value
+    if isinstance(node, ast.Name) and node.id in _WORDS:
+        return _WORDS[node.id]
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [_literal(key) if key else None for key in node.keys]
+        if not all(isinstance(key, str) for key in keys):
+            raise ValueError("a key is a string")
+        return _no_duplicates(list(zip(map(str, keys), map(_literal, node.values), strict=True)))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = _literal(node.operand)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return -value
+    raise ValueError("not a literal")
+
+
+def _call(body: Any, arguments_key: str = "arguments") -> ToolCall:
     """The call that a decoded block says.
 
     Raises:
@@ -151,10 +341,10 @@ def _call(body: Any) -> ToolCall:
     """
     if not isinstance(body, dict):
         raise ValueError("a call is a JSON object")
-    if unknown := body.keys() - {"name", "arguments"}:
+    if unknown := body.keys() - {"name", arguments_key}:
         # "parameters" for "arguments" would otherwise be a call without any, and match a label that gives none
         raise ValueError(f"a call has no key {min(unknown)!r}")
-    name, arguments = body.get("name"), body.get("arguments", {})
+    name, arguments = body.get("name"), body.get(arguments_key, {})
     if isinstance(arguments, str):
         arguments = _DECODER.decode(arguments)
     if not isinstance(name, str) or not name.strip() or not isinstance(arguments, dict):
@@ -200,7 +390,29 @@ def _no_constant(text: str) -> float:
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_no_constant)
 
-FORMATS: dict[str, Callable[[str], Parsed]] = {"hermes": parse_hermes}
+_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.S)
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_WORDS = {"true": True, "false": False, "null": None}
+
+FORMATS: dict[str, Callable[[str], Parsed]] = {
+    "hermes": parse_hermes,
+    "llama3": parse_llama3,
+    "mistral": parse_mistral,
+    "pythonic": parse_pythonic,
+    "json": parse_json,
+}
 """Reader of each format, by the name that a checkpoint records."""
-MARKS: dict[str, str] = {"hermes": OPEN}
-"""What a call begins with, by format."""
+# Possessive quantifiers: with the usual ones a megabyte of white space takes minutes.
+_KEY = r"\{\s*+\"(?:name|type|function|id|parameters|arguments)\"\s*+:"
+MARKS: dict[str, re.Pattern[str]] = {
+    "hermes": re.compile(re.escape(OPEN)),
+    "llama3": re.compile(rf"{re.escape(PYTHON_TAG)}|\A\s*+{_KEY}"),
+    "mistral": re.compile(re.escape(TOOL_CALLS)),
+    "pythonic": re.compile(r"\A\s*+\[\s*+[^\W\d]\w*+(?:\.\w++)*+\s*+\("),
+    "json": re.compile(rf"(?:\A|```(?:json)?[ \t]*+\n)\s*+(?:\[\s*+)?{_KEY}"),
+}
+"""What a call begins with, where the format is known."""
+_NAMED_CALL = r"\{\s*+\"name\"\s*+:\s*+\"[^\"\n]{1,128}\"\s*+,\s*+\"(?:arguments|parameters)\""
+_UNMISTAKABLE = re.compile(
+    rf"{re.escape(OPEN)}|{re.escape(PYTHON_TAG)}|{re.escape(TOOL_CALLS)}|{MARKS['pythonic'].pattern}|{_NAMED_CALL}"
+)
