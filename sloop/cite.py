@@ -31,19 +31,18 @@ COMMAND_VARIABLE = "SLOOP_COMMAND"
 
 NOT_RESULTS = ("output_dir", "paths", "tracking", "executor", "preview", "cache")
 """Configuration that says where and how a run is kept, not what it computes."""
-ENDPOINT = "endpoint"
-HOW_ASKED = ("limits", "cache", "cache_path")
-"""The same of every endpoint."""
+HOW_KEPT = {"endpoint": ("limits", "cache", "cache_path"), "benchmark": ("cache_path",)}
+"""The same inside a section of that name, wherever it stands."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """64 hex digits over what a run computes; `NOT_RESULTS` and, of endpoints, `HOW_ASKED` are left out."""
+    """64 hex digits over what a run computes; `NOT_RESULTS` and `HOW_KEPT` are left out."""
     return digest(_without(config, NOT_RESULTS))
 
 
 def _without(section: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {
-        key: _without(value, HOW_ASKED if key == ENDPOINT else ()) if isinstance(value, Mapping) else value
+        key: _without(value, HOW_KEPT.get(key, ())) if isinstance(value, Mapping) else value
         for key, value in section.items()
         if key not in names
     }

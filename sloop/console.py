@@ -134,6 +134,8 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
         out.print(rounds_table([run]))
     elif run.record.get("metrics"):
         out.print(scores_table([Score.model_validate(row) for row in run.record["metrics"]], run.name))
+        for note in read_json(folder / STAGE_FILE)["summary"].get("notes", []):
+            out.print(f"note: {note}", markup=False)
     else:
         manifest = read_json(folder / STAGE_FILE)
         table = Table(title=run.name, title_justify="left")

@@ -31,6 +31,10 @@ class Benchmark(Protocol):
         """Sum up, overall and slice by slice."""
         ...
 
+    def notes(self) -> list[str]:
+        """What a reader of the scores must know, a sentence each."""
+        ...
+
 
 class SampleBenchmark:
     """A dataset in our form, graded by the strict comparator and METHOD's metrics."""
@@ -60,3 +64,7 @@ class SampleBenchmark:
     def score(self, grades: Iterable[Grade]) -> list[Score]:
         """METHOD's metrics, overall and slice by slice."""
         return scores(list(grades))
+
+    def notes(self) -> list[str]:
+        """Nothing: the metrics say all."""
+        return []

@@ -48,7 +48,9 @@ class Grade(Record):
     """The whole decision; None where the student gave no answer."""
     error: Literal["format", "truncated", "model"] | None
     reason: str | None
-    """The first difference from the label (`sloop.calls.match.Match.reason`)."""
+    """The first difference from the label (`sloop.calls.match.Match.reason`, or the official error)."""
+    official: bool | None = None
+    """The verdict of the benchmark's own rules, where it has its own."""
 
 
 def grade(sample: Sample, prediction: Prediction) -> Grade:

@@ -66,7 +66,7 @@ def evaluate(
         if judge:
             summary.append(_judge_answers(stage, benchmark, judge))
         stage.write(SCORES, summary)
-        stage.finish({"benchmark": benchmark.name, "samples": len(data)})
+        stage.finish({"benchmark": benchmark.name, "samples": len(data), "notes": benchmark.notes()})
     return stage
 
 
