@@ -52,7 +52,8 @@ def describe(component: Any) -> Any:
         plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
         spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
         object.__setattr__(component, _SPEC, spec)
-    return _by_content(spec)
+    left_out: frozenset[str] = getattr(type(component), "NOT_RESULTS", frozenset())
+    return {key: _by_content(value) for key, value in spec.items() if key not in left_out}
 
 
 def _by_content(value: Any) -> Any:

@@ -28,7 +28,8 @@ STAGES = {
 }
 COMMANDS = {
     "table": "rounds x metrics of the runs of a study",
-    "compare": "paired comparison of two runs, or of two variants over seeds",
+    "compare": "paired comparison of runs, or of variants over seeds",
+    "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
     "ui": "start the MLflow UI and print links to the charts",
     "version": "version, commit, Python",

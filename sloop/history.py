@@ -98,22 +98,38 @@ class Run:
         Raises:
             UserError: it has no complete round.
         """
+        if self.record["kind"] == "eval":
+            return str(self.record["config"]["benchmark"]["name"])
         for _, score in self.scores():
             if score.name.startswith("eval/"):
                 return score.name.split("/")[1]
         raise UserError(f"run {self.name} has no complete round yet; the same loop command resumes it.")
 
+    def last_round(self) -> int:
+        """Number of the last complete round; 0 for a stage used alone.
+
+        Raises:
+            UserError: the loop has none.
+        """
+        if self.record["kind"] == "loop" and not self.rounds:
+            raise UserError(f"run {self.name} has no complete round yet; the same loop command resumes it.")
+        return len(self.rounds)
+
     def grades(self, benchmark: str, round: int) -> dict[str, Grade]:
         """Grades by sample id.
+
+        Args:
+            benchmark: its name.
+            round: of a loop; 0 for a stage used alone.
 
         Raises:
             UserError: the run has no such round or benchmark.
         """
         path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
+        if self.record["kind"] == "eval" and self.benchmark() == benchmark:
+            path = self.folder / GRADES
         if not path.is_file():
-            have = sorted(
-                str(p.parent.relative_to(self.folder)) for p in self.folder.glob(f"round_*/evaluate/*/{GRADES}")
-            )
+            have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
             raise UserError(f"run {self.name} has no grades of {benchmark} in round {round}; it has: {have}.")
         return {grade.sample_id: grade for grade in read_rows(path, Grade)}
 

@@ -6,6 +6,27 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 PLUGIN = Path(__file__).parent / "plugin"
 sys.path.insert(0, str(PLUGIN))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PLUGIN), os.environ.get("PYTHONPATH"))))
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two variants over two seeds, of a stranger's parts."""
+    from running import acme_loop
+
+    root = tmp_path_factory.mktemp("outputs")
+    for seed in (0, 1):
+        for variant, skill in (("full", 0.4), ("static", 0.2)):
+            words = (f"variant={variant}", f"seed={seed}", f"student.skill={skill}", "loop.rounds=2")
+            acme_loop(root / "acme" / f"{variant}{seed}", *words)
+    return root
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that holds the tables."""
+    monkeypatch.setenv("COLUMNS", "200")

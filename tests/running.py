@@ -14,7 +14,8 @@ from typing import Any
 
 from sloop.cli import main
 from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.store import read_json, write_rows
+from sloop.evaluate.metrics import Grade
+from sloop.store import read_json, read_rows, write_rows
 
 CONF = Path(__file__).parent / "plugin" / "conf"
 QUESTIONS = 120
@@ -29,9 +30,10 @@ def scratch() -> Path:
 
 @functools.cache
 def questions() -> Path:
-    """A small benchmark: the beginning of the packaged development set."""
+    """A small benchmark: some of every slice of the packaged development set."""
     path = scratch() / "questions.jsonl"
-    write_rows(path, islice(SampleBenchmark(name="dev", path="sloop_bench/dev.jsonl.gz").data, QUESTIONS))
+    data = SampleBenchmark(name="dev", path="sloop_bench/dev.jsonl.gz").data
+    write_rows(path, islice(data, 0, QUESTIONS * (len(data) // QUESTIONS), len(data) // QUESTIONS))
     return path
 
 
@@ -100,3 +102,15 @@ def fresh_database(mlruns: Path) -> None:
     mlruns.mkdir(parents=True)
     for file in _database().glob("mlflow.db*"):
         shutil.copy(file, mlruns / file.name)
+
+
+def graded(folder: Path, number: int) -> dict[str, bool | None]:
+    """Right or wrong by sample id, in a round of a loop."""
+    grades = read_rows(folder / f"round_{number}" / "evaluate" / "dev" / "grades.jsonl", Grade)
+    return {grade.sample_id: grade.correct for grade in grades}
+
+
+def cells(out: str, beginning: str) -> list[str]:
+    """The cells of the first row of a printed table whose first cell begins so."""
+    rows = ([cell.strip() for cell in line.strip("│ \n").split("│")] for line in out.splitlines() if "│" in line)
+    return next(row for row in rows if row[0].startswith(beginning))

@@ -24,6 +24,7 @@ LAYERS = (
     {"loop"},
     {"history"},
     {"console", "run", "track"},
+    {"reports"},
     {"commands"},
     {"cli"},
     {"__main__"},

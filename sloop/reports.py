@@ -1,0 +1,308 @@
+"""What a paper or a person wants of runs on disk: paired comparisons in several forms, and one sample whole."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from rich.markup import escape
+from rich.table import Table
+
+from sloop.build import build
+from sloop.console import console
+from sloop.evaluate.benchmarks import Benchmark
+from sloop.evaluate.metrics import METRICS, Grade
+from sloop.evaluate.stage import GRADES, JUDGEMENTS
+from sloop.evaluate.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
+from sloop.history import Run, find_run, find_runs
+from sloop.optimize.stage import RULINGS
+from sloop.probe import PREDICTIONS
+from sloop.store import Dataset, read_rows
+from sloop.types import Judgement, Label, Prediction, Record, Ruling, Sample, UserError
+
+OFFICIAL = "official_accuracy"
+COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), OFFICIAL)
+"""Metrics that say right or wrong of one sample."""
+FORMS = ("text", "markdown", "latex", "csv")
+
+R = TypeVar("R", bound=Record)
+
+
+class Row(NamedTuple):
+    """One line of a comparison."""
+
+    what: str
+    round: int
+    found: Comparison
+    p_adjusted: float | None
+    """Holm's, over the lines of the table; None where there is one line, or no p-value."""
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """The arguments that every command on runs has."""
+    made = argparse.ArgumentParser(prog=f"sloop {command}", description=description)
+    made.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
+    return made
+
+
+# --- compare ------------------------------------------------------------------------------------------------------
+
+
+def compare(arguments: Sequence[str]) -> None:
+    """Print the paired comparison of runs, or of variants over all seeds of a study."""
+    made = parser("compare", "Paired comparison on the same sample ids: the metric of A minus that of each other.")
+    made.add_argument("a", metavar="A", help="run (folder, or the beginning of its name), or a variant with --study")
+    made.add_argument("others", metavar="B", nargs="+", help="likewise, one or more")
+    made.add_argument("--study", help="compare variants over all seeds of this study")
+    made.add_argument("--student", help="with --study: of this student alone")
+    made.add_argument("--benchmark", help="(default: the first that A was evaluated on)")
+    made.add_argument("--round", type=int, help="(default: the last that both have)")
+    made.add_argument("--metric", choices=COMPARED, default="call_accuracy", help="(default: call_accuracy)")
+    made.add_argument("--slices", action="store_true", help="a line for each slice, too")
+    made.add_argument("--format", choices=FORMS, default="text", help="(default: text)")
+    options = made.parse_args(arguments)
+    rows: list[tuple[str, int, Comparison]] = []
+    benchmark = ""
+    for other in options.others:
+        for what, number, benchmark, pairs in _matches(options, other):
+            prefix = f"{options.a} - {other}: " if len(options.others) > 1 else ""
+            for part in _parts(pairs, benchmark, number) if options.slices else [""]:
+                outcomes = [_outcomes(a, b, benchmark, number, options.metric, part) for a, b in pairs]
+                if part and all(right is None for first, _, _ in outcomes for right in first.values()):
+                    continue  # the metric asks nothing of this slice
+                found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
+                rows.append((f"{prefix}{part or what}", number, found))
+    title = f"A = {options.a}, B = {', '.join(options.others)}, {options.metric} on {benchmark}"
+    _print(adjusted(rows), title, options.format)
+
+
+def _matches(options: argparse.Namespace, other: str) -> Iterator[tuple[str, int, str, list[tuple[Run, Run]]]]:
+    """What is compared, in which round, on which benchmark, and the pairs of runs."""
+    if options.study is None:
+        a, b = (find_run(options.outputs, what) for what in (options.a, other))
+        number = options.round or min(a.last_round(), b.last_round())
+        yield "samples, McNemar exact", number, options.benchmark or a.benchmark(), [(a, b)]
+        return
+    runs = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
+    students = sorted({found.student for found in runs})
+    if not runs or options.student not in (None, *students):
+        who = options.student or "any student"
+        raise UserError(f"study {options.study} has no loops of {who}; its students: {students}.")
+    for student in students:
+        if options.student in (None, student):
+            pairs = _seeds(runs, student, options.study, (options.a, other))
+            number = options.round or min(min(a.last_round(), b.last_round()) for a, b in pairs)
+            yield f"{student}, {len(pairs)} seeds", number, options.benchmark or pairs[0][0].benchmark(), pairs
+
+
+def _seeds(runs: Sequence[Run], student: str, study: str, variants: tuple[str, str]) -> list[tuple[Run, Run]]:
+    """Both variants' runs of each seed."""
+    arms: list[dict[int, Run]] = [{}, {}]
+    for arm, variant in zip(arms, variants, strict=True):
+        for found in runs:
+            if found.variant != variant or found.student != student:
+                continue
+            if (other := arm.setdefault(found.record["seed"], found)) is not found:
+                raise UserError(
+                    f"study {study} has two runs of {variant} with seed {found.record['seed']}: {other.name} "
+                    f"and {found.name}. Compare them by name, or move one of them away."
+                )
+    seeds = sorted(set(arms[0]) & set(arms[1]))
+    if not seeds:
+        have = sorted({found.variant for found in runs})
+        raise UserError(f"study {study} has no seed with both {variants[0]} and {variants[1]}; variants: {have}.")
+    return [(arms[0][seed], arms[1][seed]) for seed in seeds]
+
+
+def _parts(pairs: Sequence[tuple[Run, Run]], benchmark: str, number: int) -> list[str]:
+    """All samples, then each slice."""
+    grades = pairs[0][0].grades(benchmark, number).values()
+    return ["", *sorted({grade.slice for grade in grades} - {""})]
+
+
+def _outcomes(
+    a: Run, b: Run, benchmark: str, number: int, metric: str, part: str
+) -> tuple[Outcomes, Outcomes, dict[str, str]]:
+    """Right or wrong by sample id, in both runs, and each sample's cluster."""
+    graded = [
+        {key: grade for key, grade in run.grades(benchmark, number).items() if part in ("", grade.slice)}
+        for run in (a, b)
+    ]
+    first, second = ({key: outcome(metric, grade) for key, grade in found.items()} for found in graded)
+    return first, second, {key: grade.cluster for key, grade in graded[0].items()}
+
+
+def outcome(metric: str, grade: Grade) -> bool | None:
+    """What one sample adds to a metric; None where the metric does not ask it."""
+    if metric == OFFICIAL:
+        return grade.official
+    right, of = METRICS[metric](grade)
+    return bool(right) if of else None
+
+
+def adjusted(rows: Sequence[tuple[str, int, Comparison]]) -> list[Row]:
+    """The lines of a table with their p-values adjusted for their number, where there is more than one."""
+    known = {str(k): found.p_value for k, (_, _, found) in enumerate(rows) if found.p_value is not None}
+    corrected: Mapping[str, float] = holm(known) if len(rows) > 1 else {}
+    return [Row(*row, corrected.get(str(k))) for k, row in enumerate(rows)]
+
+
+def _print(rows: Sequence[Row], title: str, form: str) -> None:
+    head = ["what", "round", "A", "B", "A - B", "95% interval", "p", "n"]
+    if len(rows) > 1:
+        head.insert(7, "p (Holm)")
+    lines = [_cells(row, len(rows) > 1) for row in rows]
+    if form != "text":
+        writers = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
+        console().print(writers[form](head, lines), markup=False, highlight=False, soft_wrap=True, end="")
+        return
+    shown = Table(title=escape(title), title_justify="left")
+    for name in head:
+        shown.add_column(name, justify="left" if name == "what" else "right")
+    for line in lines:
+        shown.add_row(*map(escape, line))
+    console().print(shown)
+
+
+def _cells(row: Row, many: bool) -> list[str]:
+    found = row.found
+    cells = [row.what, str(row.round) if row.round else "-", f"{found.a * 100:.1f}", f"{found.b * 100:.1f}"]
+    cells += [f"{found.delta * 100:+.1f}", f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"]
+    chances = (found.p_value, row.p_adjusted) if many else (found.p_value,)
+    return [*cells, *("-" if p is None else f"{p:.2g}" for p in chances), str(found.n)]
+
+
+def as_markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A GitHub table; numbers to the right."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in (head, rule, *lines)
+    )
+
+
+def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A ``tabular`` with the rules of the package booktabs."""
+    rows = ["l" + "r" * (len(head) - 1), *(" & ".join(map(_latex, row)) + r" \\" for row in (head, *lines))]
+    body = "\n".join(rows[2:])
+    return f"\\begin{{tabular}}{{{rows[0]}}}\n\\toprule\n{rows[1]}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _latex(cell: str) -> str:
+    special = {**{mark: f"\\{mark}" for mark in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
+    text = "".join(special.get(mark, mark) for mark in cell)
+    return f"${text}$" if text[:1] in "+-" and text[1:2].isdigit() and " " not in text else text
+
+
+def as_csv(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Comma-separated values, quoted where they must be."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([head, *lines])
+    return out.getvalue()
+
+
+# --- show ---------------------------------------------------------------------------------------------------------
+
+
+def show(arguments: Sequence[str]) -> None:
+    """Print one sample of a run: question, label, lineage, and every answer and verdict on it."""
+    made = parser("show", "One sample of a run whole: question, label, answers, verdicts, where it comes from.")
+    made.add_argument("run", metavar="RUN", help="folder, or the beginning of the run's name")
+    made.add_argument("sample", metavar="SAMPLE", help="the sample's id, or the beginning of it")
+    options = made.parse_args(arguments)
+    run = find_run(options.outputs, options.run)
+    sample, where = _sample(run, options.sample)
+    out = console()
+    for line in (*_question(sample, where), *_history(run, sample.id)):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _sample(run: Run, beginning: str) -> tuple[Sample, str]:
+    """The sample whose id begins so, and the file that it stands in.
+
+    Raises:
+        UserError: none or several do.
+    """
+    found: dict[str, tuple[Sample, str]] = {}
+    for data in _datasets(run):
+        for sample_id in data.ids():
+            if sample_id.startswith(beginning) and sample_id not in found:
+                found[sample_id] = next(data.pick([sample_id])), str(data.path)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    what = f"{len(found)} samples have ids that begin" if found else "no sample has an id that begins"
+    raise UserError(
+        f"run {run.name}: {what} with {beginning!r}. Ids, 32 hex digits each, stand in its grades.jsonl and "
+        "predictions.jsonl."
+    )
+
+
+def _datasets(run: Run) -> Iterator[Dataset]:
+    """Whatever samples the run was asked or trained on."""
+    config = run.record["config"]
+    if run.record["kind"] in ("loop", "eval"):
+        benchmark = build(config["benchmark"], "benchmark")
+        if isinstance(benchmark, Benchmark):
+            yield benchmark.data
+    paths = [Path(entry["path"]) for entry in run.record.get("inputs", [])]
+    paths += sorted(
+        path for name in ("train", "dev", "dataset", "expanded") for path in run.folder.rglob(f"{name}.jsonl")
+    )
+    yield from (Dataset(path) for path in paths if path.is_file() and path.name != PREDICTIONS)
+
+
+def _question(sample: Sample, where: str) -> Iterator[str]:
+    slice = f", slice {sample.slice}" if sample.slice else ""
+    yield f"sample {sample.id}{slice}, kind {sample.kind}, source {sample.source}, in {where}"
+    yield f"lineage: {sample.lineage.model_dump_json(exclude_defaults=True)}, group {sample.group}"
+    for tool in sample.tools:
+        arguments = ", ".join(f"{name}{'' if name in tool.required else '?'}" for name in tool.properties)
+        yield f"tool {tool.name}({arguments}): {tool.description}"
+    for message in sample.messages:
+        yield f"{message.role}: {message.content}"
+        yield from (f"  {call.name} {call.arguments}" for call in message.tool_calls)
+    yield f"label: {_said(sample.label)}"
+
+
+def _history(run: Run, sample_id: str) -> Iterator[str]:
+    """Answers and verdicts, stage by stage."""
+    for path in sorted(run.folder.rglob("*.jsonl")):
+        place = path.parent.relative_to(run.folder)
+        prefix = "" if str(place) == "." else f"{place}: "
+        if path.name == PREDICTIONS:
+            for answer in _of(path, Prediction, sample_id):
+                perplexity = "" if answer.perplexity is None else f", perplexity {answer.perplexity:.4g}"
+                yield f"{prefix}answer: {answer.error or _said(answer.answer)}{perplexity}"
+                yield f"{prefix}as written: {answer.text}"
+        elif path.name == GRADES:
+            for grade in _of(path, Grade, sample_id):
+                official = "" if grade.official is None else f", officially {_word(grade.official)}"
+                yield f"{prefix}grade: {_word(grade.correct)}{official}{f', {grade.reason}' if grade.reason else ''}"
+        elif path.name == JUDGEMENTS:
+            for judgement in _of(path, Judgement, sample_id):
+                verdict, rubric = judgement.verdict, judgement.verdict.rubric
+                scored = "" if rubric is None else f", rubric {rubric.score:.2f}"
+                yield f"{prefix}judge: {_word(verdict.correct)}{scored}; {'; '.join(verdict.evidence)}"
+        elif path.name == RULINGS:
+            for ruling in _of(path, Ruling, sample_id):
+                new = "leaves the data" if ruling.new is None else _said(ruling.new)
+                yield f"{prefix}ruling: {ruling.outcome}; label was {_said(ruling.old)}, now {new}"
+
+
+def _of(path: Path, kind: type[R], sample_id: str) -> Iterator[R]:
+    return (row for row in read_rows(path, kind) if getattr(row, "sample_id", None) == sample_id)
+
+
+def _word(right: bool | None) -> str:
+    return "undecided" if right is None else "right" if right else "wrong"
+
+
+def _said(label: Label | None) -> str:
+    """A decision in a line."""
+    if label is None:
+        return "none"
+    calls = "; ".join(f"{call.name} {call.arguments}" for call in label.calls)
+    return calls or f"no call: {label.content}"

@@ -1,0 +1,177 @@
+"""Comparisons and samples, as a paper or a person wants them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import pytest
+from running import ALONE, acme, cells, graded, rounds, sloop
+
+from sloop.evaluate.metrics import Grade
+from sloop.reports import as_csv, as_latex, as_markdown, outcome
+from sloop.store import Dataset, read_rows
+from sloop.types import Ruling
+
+HEAD, LINES = ["what", "A - B"], [["seen_values", "+1.5"], ["50% & a|b", "-1.0 to +2.0"]]
+
+
+def test_compare_two_runs(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [outputs / "acme" / name for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--outputs", str(outputs))
+    assert sloop("compare", *map(str, folders), *words) == 0
+    row = cells(capsys.readouterr().out, "samples")
+    a, b = (graded(folder, 2) for folder in folders)
+    share = [sum(map(bool, part.values())) / len(part) * 100 for part in (a, b)]
+    assert row[1] == "2", "the last round that both have"
+    assert row[2:5] == [f"{share[0]:.1f}", f"{share[1]:.1f}", f"{share[0] - share[1]:+.1f}"]
+    assert int(row[-1]) == len(a)
+    only_a = sum(bool(a[key]) and not b[key] for key in a)
+    only_b = sum(bool(b[key]) and not a[key] for key in a)
+    total, least = only_a + only_b, min(only_a, only_b)
+    p = min(1.0, 2 * sum(math.comb(total, k) for k in range(least + 1)) / 2**total)
+    assert float(row[-2]) == pytest.approx(p, rel=0.05)
+
+
+def test_compare_of_a_run_with_itself_is_zero(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(outputs / "acme" / "full0")
+    assert sloop("compare", folder, folder, "--benchmark", "dev", "--outputs", str(outputs)) == 0
+    assert cells(capsys.readouterr().out, "samples")[4] == "+0.0"
+
+
+def test_compare_takes_a_round(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    assert sloop("compare", *folders, "--benchmark", "dev", "--round", "1", "--outputs", str(outputs)) == 0
+    row = cells(capsys.readouterr().out, "samples")
+    share = [sum(map(bool, part.values())) / len(part) * 100 for part in (graded(Path(f), 1) for f in folders)]
+    assert row[1:4] == ["1", f"{share[0]:.1f}", f"{share[1]:.1f}"]
+
+
+def test_compare_variants_over_seeds(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--study", "acme", "--benchmark", "dev", "--outputs", str(outputs))
+    assert sloop("compare", "full", "static", *words) == 0
+    row = cells(capsys.readouterr().out, "acme, 2 seeds")
+    deltas = []
+    for seed in (0, 1):
+        a, b = (graded(outputs / "acme" / f"{name}{seed}", 2) for name in ("full", "static"))
+        deltas.append((sum(map(bool, a.values())) - sum(map(bool, b.values()))) / len(a) * 100)
+    assert row[4] == f"{sum(deltas) / 2:+.1f}"
+
+
+def test_compare_names_what_is_missing(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(outputs / "acme" / "full0")
+    assert sloop("compare", folder, folder, "--benchmark", "nope", "--outputs", str(outputs)) == 2
+    assert "evaluate/dev" in capsys.readouterr().err
+    assert sloop("compare", "full", "winter", "--study", "acme", "--outputs", str(outputs)) == 2
+    assert "variants: ['full', 'static']" in capsys.readouterr().err
+    assert sloop("compare", "acme-full", folder, "--outputs", str(outputs)) == 2
+    assert "several runs match" in capsys.readouterr().err
+
+
+def test_compare_takes_several_runs_and_adjusts_for_their_number(
+    outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(outputs / "acme" / name) for name in ("full0", "static0", "full1")]
+    assert sloop("compare", *names, "--benchmark", "dev", "--outputs", str(outputs)) == 0
+    out = capsys.readouterr().out
+    rows = [cells(out, f"{names[0]} - {other}") for other in names[1:]]
+    raw, corrected = ([float(row[k]) for row in rows] for k in (6, 7))
+    assert "p (Holm)" in out
+    smaller, larger = sorted(raw)
+    both = {smaller: min(1.0, 2 * smaller), larger: min(1.0, max(larger, 2 * smaller))}
+    assert corrected == pytest.approx([both[p] for p in raw], rel=0.05)
+
+
+def test_compare_goes_slice_by_slice(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--slices", "--format", "csv")
+    assert sloop("compare", *folders, *words) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    counts = {row["what"]: int(row["n"]) for row in rows}
+    grades = read_rows(outputs / "acme" / "full0" / "round_2" / "evaluate" / "dev" / "grades.jsonl", Grade)
+    slices = [grade.slice for grade in grades]
+    assert counts == {"samples, McNemar exact": len(slices), **{part: slices.count(part) for part in set(slices)}}
+
+
+def test_compare_leaves_out_slices_that_a_metric_does_not_ask(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--slices", "--format", "csv")
+    assert sloop("compare", *folders, *words, "--metric", "no_call_accuracy") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert "seen" not in {row["what"] for row in rows}
+    assert len(rows) > 1
+
+
+def test_compare_takes_evaluations_alone(tmp_path: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, skill in (("a", 0.9), ("b", 0.1)):
+        start = tmp_path / f"start-{name}"
+        words = (*acme(), ALONE, f"student.skill={skill}")
+        assert sloop("gen", *words, "num_samples=30", f"output_dir={start}") == 0
+        checkpoint = tmp_path / f"train-{name}"
+        assert sloop("train", *words, f"data={start / 'train.jsonl'}", "steps=3", f"output_dir={checkpoint}") == 0
+        path = f"+student.path={checkpoint / 'checkpoint'}"
+        assert sloop("eval", *words, path, f"output_dir={tmp_path / 'runs' / name}") == 0
+    capsys.readouterr()
+    assert sloop("compare", *(str(tmp_path / "runs" / name) for name in "ab")) == 0
+    row = cells(capsys.readouterr().out, "samples")
+    assert row[1] == "-"
+    assert float(row[2]) > float(row[3])
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (as_markdown, "| what | A - B |\n| --- | ---: |\n| seen_values | +1.5 |\n| 50% & a\\|b | -1.0 to +2.0 |\n"),
+        (
+            as_latex,
+            "\\begin{tabular}{lr}\n\\toprule\nwhat & A - B \\\\\n\\midrule\nseen\\_values & $+1.5$ \\\\\n"
+            "50\\% \\& a|b & -1.0 to +2.0 \\\\\n\\bottomrule\n\\end{tabular}\n",
+        ),
+        (as_csv, "what,A - B\nseen_values,+1.5\n50% & a|b,-1.0 to +2.0\n"),
+    ],
+)
+def test_a_table_is_written_in_each_form(write: object, text: str) -> None:
+    assert callable(write)
+    assert write(HEAD, LINES) == text
+
+
+def test_an_outcome_is_what_the_metric_counts(outputs: Path) -> None:
+    folder = outputs / "acme" / "full0"
+    grades = list(read_rows(folder / "round_2" / "evaluate" / "dev" / "grades.jsonl", Grade))
+    for metric in ("call_accuracy", "tool_accuracy", "no_call_accuracy", "format_correctness"):
+        asked = [right for grade in grades if (right := outcome(metric, grade)) is not None]
+        score = next(row for row in rounds(folder)[1]["metrics"] if row["name"] == f"eval/dev/{metric}")
+        assert (sum(asked), len(asked)) == (round(score["value"] * score["n"]), score["n"])
+
+
+def test_show_tells_a_question_of_the_benchmark_whole(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = outputs / "acme" / "full0"
+    sample = next(iter(Dataset(Path(acme()[-1].partition("=")[2]))))
+    assert sloop("show", str(folder), sample.id[:16]) == 0
+    out = capsys.readouterr().out
+    assert f"sample {sample.id}" in out
+    assert f"user: {sample.request}" in out
+    for number in (1, 2):
+        verdict = "right" if graded(folder, number)[sample.id] else "wrong"
+        assert f"round_{number}/evaluate/dev: grade: {verdict}" in out
+        assert f"round_{number}/evaluate/dev: answer: " in out
+        assert f"round_{number}/evaluate/dev: judge: " in out
+
+
+def test_show_tells_what_became_of_a_label(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = outputs / "acme" / "full0"
+    ruling = next(iter(read_rows(folder / "round_1" / "optimize" / "rulings.jsonl", Ruling)))
+    assert sloop("show", str(folder), ruling.sample_id) == 0
+    assert f"round_1/optimize: ruling: {ruling.outcome}; label was " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("beginning", "words"), [("", "samples have ids that begin"), ("zz", "no sample has an id")])
+def test_show_names_what_it_cannot_find(
+    beginning: str, words: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sloop("show", str(outputs / "acme" / "full0"), beginning) == 2
+    assert words in capsys.readouterr().err
