@@ -112,7 +112,7 @@ def test_without_a_model_its_key_is_named(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_repetition_from_kept_replies_writes_the_same_bytes(endpoint: Endpoint, tmp_path: Path) -> None:
-    shared = (f"data={questions()}", ALONE, f"paths.outputs={tmp_path}")
+    shared = (f"data={questions()}", ALONE, f"paths.outputs={tmp_path}", "preflight=false")
     assert sloop("probe", *words(endpoint.url, *shared, "cache=use", f"output_dir={tmp_path / 'a'}")) == 0
     number = len(endpoint.seen)
     assert sloop("probe", *words(endpoint.url, *shared, "cache=read_only", f"output_dir={tmp_path / 'b'}")) == 0
@@ -126,7 +126,12 @@ def test_a_run_that_was_stopped_goes_on_with_other_limits_and_repeats_nothing(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared = words(
-        endpoint.url, f"data={questions()}", ALONE, f"paths.outputs={tmp_path}", "student.endpoint.limits.retries=0"
+        endpoint.url,
+        f"data={questions()}",
+        ALONE,
+        f"paths.outputs={tmp_path}",
+        "student.endpoint.limits.retries=0",
+        "preflight=false",
     )
     endpoint.fault = lambda body, times: "500" if len(endpoint.seen) > 60 else None
     assert sloop("probe", *shared, "cache=use", "student.endpoint.limits.concurrency=4") == 2

@@ -37,6 +37,11 @@ class ModelError(Exception):
         self.detail = detail
         self.wait = wait
 
+    @property
+    def spent_nothing(self) -> bool:
+        """Whether nobody took the request up."""
+        return self.kind in FINAL or self.kind == "unreachable"
+
 
 class Sampling(Record):
     """How a reply is written."""

@@ -31,6 +31,7 @@ from sloop.models.structured import (
     told_schema,
 )
 from sloop.models.throttle import Throttle
+from sloop.models.usage import Account, Meter
 from sloop.models.wire import read_reply, request_body, retry_after, said, status_kind
 from sloop.types import Message, Record, Tool, UserError
 
@@ -80,6 +81,7 @@ class OpenAIChat:
         query: Mapping[str, str] = MappingProxyType({}),
         key_header: str = BEARER,
         structured_output: StructuredOutput = "json_schema",
+        account: Account | None = None,
     ) -> None:
         """Prepare the client; nothing is sent.
 
@@ -91,6 +93,7 @@ class OpenAIChat:
             query: sent after every address, such as Azure's ``api-version``.
             key_header: the header that the key is sent in; in ``Authorization`` it is a bearer token.
             structured_output: how JSON is asked for; a weaker way is found where the server does not take it.
+            account: counts what is spent and may end it; None: one of its own, without a limit.
 
         Raises:
             UserError: the address is none, or holds a password.
@@ -100,6 +103,7 @@ class OpenAIChat:
         self.limits = limits
         self.requests = 0
         """Tries that were sent."""
+        self._account = account or Meter().account("student", model)
         self._key = key
         self._client = openai.AsyncOpenAI(
             api_key=key.reveal(),
@@ -127,6 +131,11 @@ class OpenAIChat:
     def identity(self) -> dict[str, Any]:
         """Address and model's name."""
         return {"base_url": self.base_url, "model": self.model}
+
+    @property
+    def structured_output(self) -> StructuredOutput:
+        """How JSON is asked for, as far as was found out."""
+        return self._structured
 
     async def complete(
         self,
@@ -204,33 +213,45 @@ class OpenAIChat:
         raise ModelError(self._hopeless.kind, self._hopeless.detail)
 
     async def _persist(self, body: dict[str, Any]) -> Reply:
-        """Try until there is a reply, or no hope."""
+        """Try until there is a reply, or no hope.
+
+        Raises:
+            ModelError: there is no reply.
+            OutOfBudget: nothing more may be spent.
+        """
         estimate = len(json.dumps(body)) / 4 + body["max_tokens"]
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                async with self._throttle.slot(estimate):
-                    reply = await self._once(body)
-            except ModelError as error:
-                if error.kind == "refused" and tries <= ADAPTATIONS and self._adapt(error.detail.lower()):
-                    continue
-                wait = self._wait(error, tries)
-                if error.kind == "rate_limit":
-                    self._throttle.limited(wait)
-                allowed = self.limits.retries + 1
-                if error.kind == "unreachable" and not self._met:
-                    allowed = min(allowed, FIRST_CONTACT_TRIES)
-                if error.kind not in PASSING or tries >= allowed:
-                    raise
-                if error.wait is not None and error.wait > self.limits.max_wait:
-                    raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
-                await asyncio.sleep(wait)
-            else:
-                self._throttle.answered()
-                if reply.usage:
-                    self._throttle.used(estimate, reply.usage.prompt_tokens + reply.usage.completion_tokens)
-                return reply
+        with self._account.request() as counted:
+            while True:
+                try:
+                    async with self._throttle.slot(estimate):
+                        self._account.check()
+                        counted.tries += 1
+                        reply = await self._once(body)
+                except ModelError as error:
+                    await self._before_next(error, counted.tries)
+                else:
+                    break
+            counted.usage = reply.usage
+        self._throttle.answered()
+        if reply.usage:
+            self._throttle.used(estimate, reply.usage.prompt_tokens + reply.usage.completion_tokens)
+        return reply
+
+    async def _before_next(self, error: ModelError, tries: int) -> None:
+        """Wait as long as another try should, or raise the error where there is to be none."""
+        if error.kind == "refused" and tries <= ADAPTATIONS and self._adapt(error.detail.lower()):
+            return
+        wait = self._wait(error, tries)
+        if error.kind == "rate_limit":
+            self._throttle.limited(wait)
+        allowed = self.limits.retries + 1
+        if error.kind == "unreachable" and not self._met:
+            allowed = min(allowed, FIRST_CONTACT_TRIES)
+        if error.kind not in PASSING or tries >= allowed:
+            raise error
+        if error.wait is not None and error.wait > self.limits.max_wait:
+            raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
+        await asyncio.sleep(wait)
 
     def _adapt(self, detail: str) -> bool:
         """Whether the server named what can be sent otherwise: newer models call the limit by another name."""
