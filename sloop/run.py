@@ -258,17 +258,17 @@ def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
 
 def preview_samples(config: Config) -> list[Sample | Rejected]:
     """The first ``config.preview`` samples that the gen stage would write; nothing is written."""
-    parts = Builder(config)
-    return asyncio.run(
-        preview(
-            tools=parts.tools(),
-            teacher=parts.teacher(),
-            sampler=parts.sampler(),
-            settings=config.gen,
-            num_samples=config.preview,
-            seed=config.seed,
+    with closing(Builder(config)) as parts:
+        return asyncio.run(
+            preview(
+                tools=parts.tools(),
+                teacher=parts.teacher(),
+                sampler=parts.sampler(),
+                settings=config.gen,
+                num_samples=config.preview,
+                seed=config.seed,
+            )
         )
-    )
 
 
 def execute(
@@ -306,10 +306,14 @@ def execute(
             if found and checked:
                 checked(found)
         with _recorded(folder, config, plain, overrides, sweep, project) as record:
-            if config.stage == "loop":
-                _loop(parts, folder, report, project)
-            else:
-                _ONE_STAGE[config.stage](parts, folder, record, report)
+            try:
+                if config.stage == "loop":
+                    _loop(parts, folder, report, project)
+                else:
+                    _ONE_STAGE[config.stage](parts, folder, record, report)
+            except OutOfBudget:
+                meter.check(begins=True)  # says what was spent now that nothing is on its way
+                raise
             meter.flush()
     return folder
 

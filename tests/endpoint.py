@@ -38,13 +38,15 @@ class Endpoint:
         """Of every token; None: this server has no logprobs."""
         self.tokens_listed: int | None = None
         """Of how many tokens it is given; None: of all."""
-        self.refuses_logprobs = False
+        self.refuses: Callable[[dict[str, Any]], str | None] = lambda body: None
+        """Told the request; turned down with these words."""
         self.latency = 0.0
         self.max_in_flight = 0
         """429 above it; 0: no limit."""
         self.retry_after: str | None = None
         self.seen: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
+        self.queries: list[str] = []
         self.most_in_flight = 0
         self.times: Counter[str] = Counter()
         self._flying = 0
@@ -52,13 +54,14 @@ class Endpoint:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.headers.append(request.headers)
+        self.queries.append(request.query_string)
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             return error(401, f"Incorrect API key provided: {given}.", "invalid_api_key")
         if body["model"] not in self.models:
             return error(404, f"The model `{body['model']}` does not exist.", "model_not_found")
-        if self.refuses_logprobs and body.get("logprobs"):
-            return error(400, "logprobs are not supported by this model", "unsupported_parameter")
+        if words := self.refuses(body):
+            return error(400, words, "unsupported_parameter")
         identity = json.dumps(body["messages"], sort_keys=True)
         times, self.times[identity] = self.times[identity], self.times[identity] + 1
         self.seen.append(body)

@@ -162,28 +162,25 @@ class Meter:
         """What one endpoint counts by."""
         return Account(self, role, model)
 
-    def check(self, model: str, *, begins: bool = False) -> None:
+    def check(self, *, begins: bool, model: str | None = None) -> None:
         """Fail where the budget is spent.
 
         Args:
-            model: that is to be asked.
-            begins: whether a further request would begin, or one go on that has begun.
+            begins: whether a further request would begin; one that has begun is held to tokens and dollars alone.
+            model: that would be asked.
 
         Raises:
             OutOfBudget: as much was spent as may be, or what is limited is not counted by the endpoint.
-            UserError: dollars are limited, and the model has no price.
+            UserError: dollars are limited, and a model has no price.
         """
         limits = self.limits
         if limits == UNLIMITED:
             return
         with self._lock:
             rows, flying = list(self._totals.values()), self._flying
-        if limits.dollars is not None and price_of(model, self.prices) is None:
-            raise UserError(
-                f"spending.dollars={limits.dollars:g}: no price of the model {model!r} is known. Give one in dollars "
-                f"per million tokens, such as 'prices={{{model}:{{prompt:1,cached:1,completion:2}}}}', or limit "
-                "spending.tokens or spending.requests instead."
-            )
+        if limits.dollars is not None:
+            for name in filter(None, [model, *(row.model for row in rows if row.requests)]):
+                self._check_price(name, limits.dollars)
         blind = [row.role for row in rows if row.uncounted]
         cost = total_dollars(rows, self.prices)
         used = {
@@ -201,12 +198,20 @@ class Meter:
                     "took. Limit spending.requests instead. What was answered is kept."
                 )
             if amount >= most:
-                money = f", {cost:.4f} dollars" if cost is not None else ""
+                money = f", {cost:.4g} dollars" if cost is not None else ""
                 raise OutOfBudget(
                     f"spending.{name}={most:g} is spent: {used['requests']} requests, {used['tokens']} tokens{money}. "
                     f"What was answered is kept. Go on with the same command and more, such as "
                     f"spending.{name}={2 * most or 1:g}"
                 )
+
+    def _check_price(self, model: str, most: float) -> None:
+        if price_of(model, self.prices) is None:
+            raise UserError(
+                f"spending.dollars={most:g}: no price of the model {model!r} is known. Give one in dollars per million "
+                f"tokens, such as 'prices={{{model}:{{prompt:1,cached:1,completion:2}}}}', or limit spending.tokens or "
+                "spending.requests instead."
+            )
 
     @contextmanager
     def request(self, role: str, model: str) -> Iterator[Request]:
@@ -216,7 +221,7 @@ class Meter:
             OutOfBudget: see `check`.
         """
         with self._lock:
-            self.check(model, begins=True)
+            self.check(begins=True, model=model)
             self._flying += 1
         request, failed = Request(), True
         try:
@@ -276,7 +281,7 @@ class Account:
 
     def check(self) -> None:
         """See `Meter.check`."""
-        self.meter.check(self.model)
+        self.meter.check(begins=False)
 
     @contextmanager
     def request(self) -> Iterator[Request]:
