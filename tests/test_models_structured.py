@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -164,10 +165,8 @@ def test_what_satisfies_the_schema_is_read_as_it_is(value: dict[str, Any]) -> No
 
 @given(st.text())
 def test_any_text_is_read_or_turned_down(text: str) -> None:
-    try:
+    with suppress(ValueError):
         assert isinstance(read_object(text, SCHEMA), dict)
-    except ValueError as error:
-        assert str(error)
 
 
 def test_json_that_nests_without_end_is_turned_down() -> None:

@@ -234,7 +234,7 @@ def test_a_limit_in_dollars_without_a_price_is_a_mistake_before_anything_is_sent
     (error,) = asked(endpoint.url, meter(dollars=1), ["a"], model="mine")
     assert isinstance(error, UserError)
     assert "no price of the model 'mine'" in str(error)
-    assert "prices={mine:{prompt:1,cached:1,completion:2}}" in str(error)
+    assert "+prices={mine:{prompt:1,cached:1,completion:2}}" in str(error)
     assert not endpoint.headers
 
 
