@@ -13,7 +13,8 @@ from endpoint import Endpoint
 from sloop.models.base import ChatModel, Reply, Sampling
 from sloop.models.endpoint import Endpoint as ModelEndpoint
 from sloop.models.environment import NO_KEY, Key, Role
-from sloop.models.openai_api import Limits, OpenAIChat
+from sloop.models.openai_api import OpenAIChat
+from sloop.models.throttle import Limits
 from sloop.models.wire import request_body
 from sloop.students.served import ServedStudent
 from sloop.types import Label, Message, Sample

@@ -11,8 +11,8 @@ from clients import GREEDY, ask_all, client, limits
 from endpoint import Endpoint, serving
 
 from sloop.models.base import ModelError, Reply
-from sloop.models.environment import Key
-from sloop.models.openai_api import OpenAIChat, checked_url
+from sloop.models.environment import Key, checked_url
+from sloop.models.openai_api import OpenAIChat
 from sloop.models.wire import request_body, retry_after
 from sloop.types import Label, Message, ToolCall, UserError
 

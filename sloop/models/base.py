@@ -94,6 +94,30 @@ class Reply(Record):
     """Of all requests that it took; None where the server did not count."""
 
 
+class CallDelta(Record):
+    """A piece of a call."""
+
+    index: int
+    """Of the call in the reply."""
+    id: str = ""
+    """The server's, with the call's first piece; another one under the same index begins another call."""
+    name: str = ""
+    arguments: str = ""
+
+
+class Chunk(Record):
+    """A piece of a reply. Pieces are to be put together in order; see `sloop.models.streaming.fold`."""
+
+    content: str = ""
+    calls: tuple[CallDelta, ...] = ()
+    finish: str | None = None
+    """With the last piece that has text or calls."""
+    logprobs: tuple[float, ...] = ()
+    """Natural-log probabilities of this piece's tokens, where they were given."""
+    usage: Usage | None = None
+    """Of the whole reply, in the very last piece, where the server counts."""
+
+
 class ChatModel(Protocol):
     """Remote text."""
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sloop.models.base import FINAL, ChatModel, ModelError, Reply, Sampling
-from sloop.models.environment import KEY_OF, Key, Role, key_for
-from sloop.models.openai_api import Limits, OpenAIChat, checked_url
+from sloop.models.environment import KEY_OF, Key, Role, checked_url, key_for
+from sloop.models.openai_api import OpenAIChat
 from sloop.models.preflight import Finding, look
 from sloop.models.replay import CacheMode, Replay, check_cache
 from sloop.models.structured import StructuredOutput
+from sloop.models.throttle import Limits
 from sloop.models.usage import Meter
 from sloop.types import Message, Tool, UserError
 

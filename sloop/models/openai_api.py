@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from random import Random
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
 import openai
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from sloop.models.base import FINAL, PASSING, ModelError, Reply, Sampling, Usage
-from sloop.models.environment import Key
+from sloop.models.base import FINAL, PASSING, Chunk, ModelError, Reply, Sampling, Usage
+from sloop.models.environment import Key, checked_url
+from sloop.models.streaming import Events, read_chunk
 from sloop.models.structured import (
     UNSUPPORTED,
     WEAKER,
@@ -30,10 +31,10 @@ from sloop.models.structured import (
     response_format,
     told_schema,
 )
-from sloop.models.throttle import Throttle
+from sloop.models.throttle import Limits, Throttle
 from sloop.models.usage import Account, Meter
 from sloop.models.wire import read_reply, request_body, retry_after, said, status_kind
-from sloop.types import Message, Record, Tool, UserError
+from sloop.types import Message, Tool
 
 BEARER = "Authorization"
 LONGEST_BACKOFF = 8.0
@@ -46,22 +47,6 @@ ADAPTATIONS = 2
 REPAIRS = 2
 """Further answers asked for where one missed its schema."""
 DETAIL_LENGTH = 300
-
-
-class Limits(Record):
-    """How hard an endpoint may be pressed, and how long it is waited for."""
-
-    concurrency: int = Field(ge=1)
-    requests_per_minute: float | None = Field(gt=0)
-    tokens_per_minute: float | None = Field(gt=0)
-    timeout: float = Field(gt=0)
-    """Seconds for one try, from the request to the last byte of the reply."""
-    retries: int = Field(ge=0)
-    """Further tries after the first."""
-    backoff: float = Field(ge=0)
-    """Seconds before the second try, doubled for every further one, where the server does not ask for a time."""
-    max_wait: float = Field(gt=0)
-    """Longest Retry-After, in seconds, that is waited for; a longer one ends the run."""
 
 
 class OpenAIChat:
@@ -124,7 +109,7 @@ class OpenAIChat:
         self._met = False
         self._hopeless: ModelError | None = None
         self._structured = structured_output
-        self._gives_logprobs = True
+        self._gives_logprobs = self._counts_streams = True
         self._limit_name = "max_tokens"
 
     @property
@@ -150,6 +135,68 @@ class OpenAIChat:
         if schema is None:
             return await self._reply(request_body(self.model, messages, tools, sampling))
         return await self._structured_reply(messages, tools, sampling, schema)
+
+    async def stream(
+        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), sampling: Sampling
+    ) -> AsyncIterator[Chunk]:
+        """A reply in pieces, as they come; `sloop.models.streaming.fold` makes the whole of them.
+
+        What fails before the first piece is tried again as in `complete`; what fails after it is not, as pieces were
+        handed over. `Limits.timeout` is that of each piece.
+
+        Raises:
+            ModelError: there is no reply, or it broke off (``dropped``): no finish reason, or no end of the stream.
+            OutOfBudget: nothing more may be spent.
+        """
+        body = request_body(self.model, messages, tools, sampling)
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        estimate = len(json.dumps(body)) / 4 + body["max_tokens"]
+        with self._account.request() as counted:
+            begun = False
+            while not begun:
+                try:
+                    async with self._throttle.slot(estimate):
+                        self._account.check()
+                        counted.tries += 1
+                        async with aclosing(self._pieces(body)) as pieces:
+                            async for chunk in pieces:
+                                begun = True
+                                counted.usage = chunk.usage or counted.usage
+                                yield chunk
+                except ModelError as error:
+                    if begun:
+                        raise
+                    await self._before_next(error, counted.tries)
+        self._throttle.answered()
+        if counted.usage:
+            self._throttle.used(estimate, counted.usage.prompt_tokens + counted.usage.completion_tokens)
+
+    async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[Chunk]:
+        """One try at a stream."""
+        self.requests += 1
+        finished = False
+        with self._errors():
+            async with asyncio.timeout(self.limits.timeout):
+                stream = await self._client.post(
+                    "/chat/completions", body=self._sent(body), cast_to=object, stream=True, stream_cls=Events
+                )
+            self._met = True
+            async with stream:
+                events = aiter(stream)
+                while True:
+                    try:
+                        async with asyncio.timeout(self.limits.timeout):
+                            chunk = read_chunk(await anext(events))
+                    except StopAsyncIteration:
+                        break
+                    except ValueError as error:
+                        raise ModelError(
+                            "malformed", self._key.hide_in(f"not a chunk of a completion: {error}")
+                        ) from error
+                    finished = finished or chunk.finish is not None
+                    yield chunk
+        if not (finished and stream.done):
+            raise ModelError("dropped", "the stream broke off before its end")
 
     async def _structured_reply(
         self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, schema: Mapping[str, Any]
@@ -256,9 +303,11 @@ class OpenAIChat:
     def _adapt(self, detail: str) -> bool:
         """Whether the server named what can be sent otherwise: newer models call the limit by another name."""
         logprobs, limit = "logprob" in detail, "max_completion_tokens" in detail
+        options = "stream_options" in detail and self._counts_streams
+        self._counts_streams = self._counts_streams and not options
         self._gives_logprobs = self._gives_logprobs and not logprobs
         self._limit_name = "max_completion_tokens" if limit else self._limit_name
-        return logprobs or limit
+        return logprobs or limit or options
 
     def _wait(self, error: ModelError, tries: int) -> float:
         """Seconds before the next try: what the server asked for, or twice as long each time; spread a little."""
@@ -271,13 +320,36 @@ class OpenAIChat:
         Raises:
             ModelError: it failed.
         """
+        sent = self._sent(body)
+        self.requests += 1
+        with self._errors():
+            async with asyncio.timeout(self.limits.timeout):
+                response = await self._client.post("/chat/completions", body=sent, cast_to=httpx2.Response)
+        self._met = True
+        try:
+            return read_reply(response.content)
+        except ValidationError as error:
+            start = response.text[:DETAIL_LENGTH]
+            raise ModelError("malformed", self._key.hide_in(f"not a chat completion: {start!r}")) from error
+
+    def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The request without what the server is known not to take."""
         sent = {self._limit_name if name == "max_tokens" else name: value for name, value in body.items()}
         if not self._gives_logprobs:
             sent.pop("logprobs", None)
-        self.requests += 1
+        if not self._counts_streams:
+            sent.pop("stream_options", None)
+        return sent
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Say in our words what goes wrong on the way.
+
+        Raises:
+            ModelError: it did.
+        """
         try:
-            async with asyncio.timeout(self.limits.timeout):
-                response = await self._client.post("/chat/completions", body=sent, cast_to=httpx2.Response)
+            yield
         except TimeoutError as error:
             raise ModelError("timeout", f"no whole reply within {self.limits.timeout:g} s") from error
         except openai.APIStatusError as error:
@@ -285,12 +357,9 @@ class OpenAIChat:
             raise self._said(error) from None
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
             raise self._broken(error) from error
-        self._met = True
-        try:
-            return read_reply(response.content)
-        except ValidationError as error:
-            start = response.text[:DETAIL_LENGTH]
-            raise ModelError("malformed", self._key.hide_in(f"not a chat completion: {start!r}")) from error
+        except openai.APIError as error:  # said within a stream, under the status 200
+            words = " ".join(error.message[:DETAIL_LENGTH].split())
+            raise ModelError("server", self._key.hide_in(words)) from None
 
     def _said(self, error: openai.APIStatusError) -> ModelError:
         """What an error status means; the SDK's own error holds the request with its key and goes no further."""
@@ -307,23 +376,6 @@ class OpenAIChat:
         last = list(_causes(error))[-1]
         words = " ".join(f"{type(last).__name__}: {last}"[:DETAIL_LENGTH].split())
         return ModelError("dropped", self._key.hide_in(words))
-
-
-def checked_url(base_url: str) -> str:
-    """The address without a slash at its end.
-
-    Raises:
-        UserError: it is no http(s) address, or holds a user's name or password, which would be written into records.
-    """
-    parts = urlsplit(base_url.strip())
-    if "@" in parts.netloc or parts.query:
-        raise UserError(
-            f"base_url ({parts.scheme}://...{parts.hostname}): an address is kept in records and must hold no password "
-            "or query. Put the key into the environment or .env instead: SLOOP_WEAK_API_KEY, SLOOP_STRONG_API_KEY."
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"base_url={base_url!r}: not an address. Give one such as http://127.0.0.1:8000/v1")
-    return base_url.strip().rstrip("/")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -209,8 +209,8 @@ class Meter:
         if price_of(model, self.prices) is None:
             raise UserError(
                 f"spending.dollars={most:g}: no price of the model {model!r} is known. Give one in dollars per million "
-                f"tokens, such as '+prices={{{model}:{{prompt:1,cached:1,completion:2}}}}', or limit spending.tokens or "
-                "spending.requests instead."
+                f"tokens, such as '+prices={{{model}:{{prompt:1,cached:1,completion:2}}}}', or limit spending.tokens "
+                "or spending.requests instead."
             )
 
     @contextmanager
