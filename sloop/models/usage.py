@@ -7,6 +7,7 @@ wrong can be mended later.
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,8 @@ class Spent(Record):
         return self.model_copy(update={name: getattr(self, name) + getattr(other, name) for name in COUNTS})
 
 
+Key = tuple[str, int, str]
+"""Role, round, model."""
 COUNTS = ("requests", "tries", "prompt_tokens", "completion_tokens", "cached_tokens", "uncounted", "cache_hits")
 
 
@@ -85,7 +88,7 @@ def dollars(spent: Spent, prices: Mapping[str, Price]) -> float | None:
     price = price_of(spent.model, prices)
     if price is None or spent.uncounted:
         return None
-    new = spent.prompt_tokens - spent.cached_tokens
+    new = max(0, spent.prompt_tokens - spent.cached_tokens)  # some servers count the cached ones apart
     cost = new * price.prompt + spent.cached_tokens * price.cached + spent.completion_tokens * price.completion
     return cost / MILLION
 
@@ -99,13 +102,26 @@ def total_dollars(rows: Sequence[Spent], prices: Mapping[str, Price]) -> float |
 
 def read_usage(path: Path) -> list[Spent]:
     """The sums of a usage file by role, round and model, in this order; none where there is no file."""
-    totals: dict[tuple[str, int, str], Spent] = {}
+    if not path.is_file():
+        return []
+    found = path.stat()
+    return list(_sums(path, found.st_size, found.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=8)
+def _sums(path: Path, size: int, changed: int) -> tuple[Spent, ...]:
+    """The same of a file as it was when it had this size and time; plain numbers, as there may be a million lines."""
+    totals: dict[Key, dict[str, int]] = {}
     for _, row in Lines(path).read():
-        _add(totals, Spent.model_validate(row))
-    return [totals[key] for key in sorted(totals)]
+        sums = totals.setdefault((row["role"], row.get("round", 0), row["model"]), dict.fromkeys(COUNTS, 0))
+        for name, value in row.items():
+            if name in sums:
+                sums[name] += value
+    rows = ((*key, totals[key]) for key in sorted(totals))
+    return tuple(Spent(role=role, round=number, model=model, **sums) for role, number, model, sums in rows)
 
 
-def _add(totals: dict[tuple[str, int, str], Spent], row: Spent) -> None:
+def _add(totals: dict[Key, Spent], row: Spent) -> None:
     key = row.role, row.round, row.model
     totals[key] = totals[key] + row if key in totals else row
 
@@ -144,9 +160,9 @@ class Meter:
         self.holding = False
         """Whether lines wait in memory: what was asked before the run had a folder."""
         self._lines = Lines(path) if path else None
-        self._totals: dict[tuple[str, int, str], Spent] = {}
+        self._totals: dict[Key, Spent] = {}
         self._waiting: list[Spent] = []
-        self._hits: dict[tuple[str, int, str], Spent] = {}
+        self._hits: dict[Key, Spent] = {}
         self._flying = 0
         self._lock = threading.RLock()
         for row in read_usage(path) if path else ():
