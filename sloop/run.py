@@ -32,6 +32,7 @@ from sloop.train.stage import checkpoint_of, start, train
 from sloop.types import Checkpoint, Decode, OutOfBudget, Record, Rejected, Sample, Score, Tool, UserError
 
 STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
+ENDPOINT = "sloop.models.endpoint.Endpoint"
 ASKS: dict[str, tuple[str, ...]] = {
     "gen": ("teacher",),
     "train": (),
@@ -312,6 +313,7 @@ def execute(
                 else:
                     _ONE_STAGE[config.stage](parts, folder, record, report)
             except OutOfBudget:
+                meter.flush()
                 meter.check(begins=True)  # says what was spent now that nothing is on its way
                 raise
             meter.flush()
@@ -331,7 +333,8 @@ def check(config: Config) -> list[Finding]:
 def _preflight(parts: Builder, groups: Sequence[str]) -> list[Finding]:
     """Ask every endpoint of some components once; what that costs is counted once the run has begun to spend."""
     for group in groups:
-        getattr(parts, group)()
+        if _asks(getattr(parts.config, group)):  # others are not built yet: it may take seconds
+            getattr(parts, group)()
     parts.meter.holding = True
     try:
         return check_all(parts.endpoints)
@@ -339,6 +342,13 @@ def _preflight(parts: Builder, groups: Sequence[str]) -> list[Finding]:
         return []
     finally:
         parts.meter.holding = False
+
+
+def _asks(section: Any) -> bool:
+    """Whether a component has an endpoint."""
+    if isinstance(section, Mapping):
+        return section.get("_target_") == ENDPOINT or any(map(_asks, section.values()))
+    return isinstance(section, list | tuple) and any(map(_asks, section))
 
 
 def _is_finished(folder: Path) -> bool:

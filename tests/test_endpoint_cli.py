@@ -62,6 +62,17 @@ def test_a_key_in_the_environment_file_reaches_the_endpoint_and_nothing_else(
         assert KEY not in text
 
 
+def test_an_azure_resource_gets_its_version_and_its_key_in_its_own_way(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLOOP_WEAK_API_KEY", KEY)
+    azure = ("endpoint@student.endpoint=azure", *words(endpoint.url), f"data={questions()}", ALONE)
+    assert sloop("probe", *azure, f"output_dir={tmp_path / 'run'}") == 0
+    assert set(endpoint.queries) == {"api-version=preview"}
+    assert {headers.get("api-key") for headers in endpoint.headers} == {KEY}
+    assert KEY not in everything_under(tmp_path)
+
+
 def test_a_probe_measures_perplexities(endpoint: Endpoint, tmp_path: Path) -> None:
     assert sloop("probe", *words(endpoint.url, f"data={questions()}", f"output_dir={tmp_path / 'run'}", ALONE)) == 0
     found = predictions_at(tmp_path / "run" / "predictions.jsonl")

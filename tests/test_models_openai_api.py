@@ -202,6 +202,7 @@ def test_an_azure_key_and_version_go_over_the_wire(endpoint: Endpoint) -> None:
     )
     assert kinds(ask_all(one, ["a"])) == ["Reply"]
     assert endpoint.headers[0]["api-key"] == "sk-azure"
+    assert "Authorization" not in endpoint.headers[0]  # it would be taken for a token of another kind
     assert endpoint.queries == ["api-version=preview"]
 
 

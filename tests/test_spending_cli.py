@@ -94,6 +94,13 @@ def test_a_budget_that_is_spent_stays_spent(
     assert total(tmp_path / "run") == 20
 
 
+def test_what_the_preflight_alone_has_spent_stays_spent_too(endpoint: Endpoint, tmp_path: Path) -> None:
+    judge = ("judge=asking", f"judge.endpoint.base_url={endpoint.url}", "spending.requests=1")
+    for _ in range(2):
+        assert sloop("loop", *acme(), ALONE, "loop.rounds=1", *judge, f"output_dir={tmp_path / 'run'}") == 2
+    assert len(endpoint.seen) == 1
+
+
 def test_a_price_that_is_missing_is_asked_for_before_anything_is_spent(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

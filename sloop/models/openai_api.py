@@ -99,6 +99,8 @@ class OpenAIChat:
             timeout=openai.Timeout(limits.timeout, connect=min(CONNECT_TIMEOUT, limits.timeout)),
             http_client=openai.DefaultAioHttpClient(),
         )
+        # A key beside the header that it belongs in would be taken for a token of another kind.
+        self._options: Any = {} if key_header == BEARER else {"headers": {BEARER: openai.Omit()}}
         self._throttle = Throttle(
             concurrency=limits.concurrency,
             requests_per_minute=limits.requests_per_minute,
@@ -178,7 +180,12 @@ class OpenAIChat:
         with self._errors():
             async with asyncio.timeout(self.limits.timeout):
                 stream = await self._client.post(
-                    "/chat/completions", body=self._sent(body), cast_to=object, stream=True, stream_cls=Events
+                    "/chat/completions",
+                    body=self._sent(body),
+                    cast_to=object,
+                    options=self._options,
+                    stream=True,
+                    stream_cls=Events,
                 )
             self._met = True
             async with stream:
@@ -240,7 +247,7 @@ class OpenAIChat:
         """Names of the models that the endpoint lists; none where it does not say."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                page = await self._client.get("/models", cast_to=httpx2.Response)
+                page = await self._client.get("/models", cast_to=httpx2.Response, options=self._options)
             return sorted(str(row["id"]) for row in page.json()["data"])
         except (TimeoutError, openai.OpenAIError, aiohttp.ClientError, ValueError, KeyError, TypeError):
             return []  # asked for a message's sake alone
@@ -324,7 +331,9 @@ class OpenAIChat:
         self.requests += 1
         with self._errors():
             async with asyncio.timeout(self.limits.timeout):
-                response = await self._client.post("/chat/completions", body=sent, cast_to=httpx2.Response)
+                response = await self._client.post(
+                    "/chat/completions", body=sent, cast_to=httpx2.Response, options=self._options
+                )
         self._met = True
         try:
             return read_reply(response.content)
