@@ -75,7 +75,7 @@ def test_a_budget_stops_the_run_and_more_of_it_ends_in_the_same_bytes(
     assert probe(endpoint.url, tmp_path / "run", f"spending.{limit}", PRICED) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith(f"sloop: spending.{limit} is spent: {total(tmp_path / 'run')} requests")
-    assert "What was answered is kept. Go on with the same command" in message
+    assert "What was finished is kept. Go on with the same command" in message
     assert 0 < len(endpoint.seen) - asked < 100
     assert record(tmp_path / "run")["status"] == "KILLED"
     assert probe(endpoint.url, tmp_path / "run", f"spending.{name}=100000", PRICED) == 0

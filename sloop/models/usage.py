@@ -211,13 +211,13 @@ class Meter:
             if blind and name != "requests":
                 raise OutOfBudget(
                     f"spending.{name}={most:g}: the endpoint of the {blind[0]} does not say how many tokens a reply "
-                    "took. Limit spending.requests instead. What was answered is kept."
+                    "took. Limit spending.requests instead. What was finished is kept."
                 )
             if amount >= most:
                 money = f", {cost:.4g} dollars" if cost is not None else ""
                 raise OutOfBudget(
                     f"spending.{name}={most:g} is spent: {used['requests']} requests, {used['tokens']} tokens{money}. "
-                    f"What was answered is kept. Go on with the same command and more, such as "
+                    f"What was finished is kept. Go on with the same command and more, such as "
                     f"spending.{name}={2 * most or 1:g}"
                 )
 
