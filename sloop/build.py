@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sloop.types import UserError
 _SPEC = "__sloop_spec__"
 
 
-def build(spec: Any, path: str = "") -> Any:
+def build(spec: Any, path: str = "", made: Callable[[Any], None] | None = None) -> Any:
     """Build what a specification describes.
 
     A mapping with ``_target_`` (a dotted path) becomes an instance of that class, its other entries, built first,
@@ -28,15 +28,21 @@ def build(spec: Any, path: str = "") -> Any:
     Args:
         spec: plain data.
         path: where the specification stands in the configuration, for messages.
+        made: told of every instance, parts before what they are parts of.
 
     Raises:
         UserError: no such class, or an argument that is unknown, missing or of a wrong type; names the full key.
     """
     if isinstance(spec, Mapping):
-        built = {key: build(value, f"{path}.{key}" if path else str(key)) for key, value in spec.items()}
-        return _instance(spec, built, path) if "_target_" in spec else built
+        built = {key: build(value, f"{path}.{key}" if path else str(key), made) for key, value in spec.items()}
+        if "_target_" not in spec:
+            return built
+        component = _instance(spec, built, path)
+        if made:
+            made(component)
+        return component
     if isinstance(spec, list | tuple):
-        return [build(value, f"{path}[{index}]") for index, value in enumerate(spec)]
+        return [build(value, f"{path}[{index}]", made) for index, value in enumerate(spec)]
     return spec
 
 

@@ -25,6 +25,7 @@ STAGES = {
     "optimize": "repair labels, expand failures, compose the next training set",
     "eval": "score a checkpoint on a benchmark",
     "loop": "all of them, round after round",
+    "check": "ask every endpoint once what it can; nothing is written",
 }
 COMMANDS = {
     "table": "rounds x metrics of the runs of a study",
@@ -204,11 +205,14 @@ def _run(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from sloop.console import Progress, print_preview, print_run
-    from sloop.run import execute, parse_config, preview_samples, run_folder
+    from sloop.console import Progress, print_findings, print_preview, print_run
+    from sloop.run import check, execute, parse_config, preview_samples, run_folder
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config = parse_config(plain)
+    if config.stage == "check":
+        print_findings(check(config))
+        return
     if config.preview:
         print_preview(preview_samples(config))
         return
@@ -223,6 +227,7 @@ def _run(cfg: DictConfig) -> None:
             sweep=os.environ.get(SWEEP_VARIABLE),
             report=progress.report,
             project=tracked.project,
+            checked=print_findings,
         )
     print_run(folder, tracked.seconds)
 

@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from sloop.history import RUN_FILE, Run, find_runs, metric_name
+from sloop.models.preflight import Finding
 from sloop.store import STAGE_FILE, read_json
 from sloop.types import Rejected, Sample, Score
 
@@ -126,6 +127,58 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
     return table
 
 
+def findings_table(found: Sequence[Finding]) -> Table:
+    """One row an endpoint: what a preflight found."""
+    table = Table(title="endpoints", title_justify="left")
+    for name in ("role", "address", "model", "answers", "tool calls", "structured output", "logprobs"):
+        table.add_column(name)
+    table.add_column("latency", justify="right")
+    for one in found:
+        logprobs = "-" if one.logprobs is None else "yes" if one.logprobs else "no"
+        cells = (", ".join(one.roles), one.base_url, one.model, "yes", one.tools, one.structured_output or "-")
+        table.add_row(*map(escape, cells), logprobs, f"{one.latency * 1000:.0f} ms")
+    return table
+
+
+def print_findings(found: Sequence[Finding]) -> None:
+    """What the endpoints of a configuration can."""
+    if found:
+        console().print(findings_table(found))
+    else:
+        console().print("no endpoint is asked in this configuration: nothing to check")
+
+
+def costs_table(run: Run) -> Table | None:
+    """One row a role and round: what was asked of endpoints; None where nothing was."""
+    rows = run.spent()
+    if not rows:
+        return None
+    names = ("requests", "tries", "prompt_tokens", "cached_tokens", "completion_tokens", "cache_hits")
+    table = Table(title="asked of endpoints", title_justify="left")
+    for name in ("role", "round", "model"):
+        table.add_column(name)
+    for name in (*names, "dollars"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        cells = (row["role"], str(row["round"] or "-"), row["model"], *(f"{row[name]:,}" for name in names))
+        table.add_row(*map(escape, cells), _dollars(row["dollars"]))
+    if len(rows) > 1:
+        parts = [row["dollars"] for row in rows]
+        known = [part for part in parts if part is not None]
+        total = sum(known) if len(known) == len(parts) else None
+        sums = (f"{sum(row[name] for row in rows):,}" for name in names)
+        table.add_section()
+        table.add_row("all", "", "", *sums, _dollars(total))
+    if unknown := sorted({row["model"] for row in rows if row["dollars"] is None}):
+        table.caption = f"dollars unknown: no price, or uncounted tokens, of {escape(', '.join(unknown))}"
+        table.caption_justify = "left"
+    return table
+
+
+def _dollars(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
+
+
 def print_run(folder: Path, tracking_seconds: float) -> None:
     """What a finished run has to show, and where it is."""
     out = console()
@@ -145,6 +198,8 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
             table.add_row(name, str(entry.get("rows", "")), str(entry["bytes"]), entry["sha256"][:16])
         out.print(table)
         out.print(f"summary: {manifest['summary']}", markup=False)
+    if costs := costs_table(run):
+        out.print(costs)
     out.print(f"run folder: {folder}", markup=False, soft_wrap=True)
     if tracking_seconds:
         out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui", markup=False)

@@ -11,6 +11,7 @@ from sloop.cite import is_gone
 from sloop.evaluate.metrics import Grade
 from sloop.evaluate.stage import GRADES
 from sloop.loop import ROUND_FILE
+from sloop.models.usage import COUNTS, USAGE_FILE, Price, Spent, dollars, read_usage, total_dollars
 from sloop.store import STAGE_FILE, now, read_json, read_rows, write_json
 from sloop.types import Score, UserError
 
@@ -55,7 +56,8 @@ class Run:
         Returns:
             ``stages``: by place in the folder, each finished stage's key, seed and every file's rows, bytes and
             sha256 (of a checkpoint that is weights, tokenizer and chat template). For a loop also ``rounds``: each
-            round's training data, and its metrics over all samples with n and interval.
+            round's training data, and its metrics over all samples with n and interval. Where endpoints were asked
+            also ``cost``: by role, round and model.
         """
         manifests = {str(path.parent.relative_to(self.folder)): read_json(path) for path in self._manifests()}
         stages = {
@@ -70,7 +72,8 @@ class Run:
             }
             for content in self.rounds
         ]
-        return {"stages": stages, **({"rounds": rounds} if rounds else {})}
+        found = {"stages": stages, "rounds": rounds, "cost": self.spent()}
+        return {name: part for name, part in found.items() if part or name == "stages"}
 
     def _manifests(self) -> list[Path]:
         if self.record["kind"] != "loop":
@@ -91,6 +94,29 @@ class Run:
         for content in self.rounds:
             for row in content["metrics"]:
                 yield content["round"], Score.model_validate(row)
+
+    def spent(self) -> list[dict[str, Any]]:
+        """What was asked of endpoints, by role, round and model: the counts of `Spent`, and ``dollars``."""
+        prices = self._prices()
+        return [{**row.model_dump(), "dollars": dollars(row, prices)} for row in self._usage()]
+
+    def costs(self) -> Iterator[tuple[int, Score]]:
+        """The same as metrics ``cost/<role>/...`` of rounds (0: before the first, or of a stage used alone).
+
+        n is the number of requests. Dollars that are not known are None, never 0.
+        """
+        prices, usage = self._prices(), self._usage()
+        for role, number in sorted({(row.role, row.round) for row in usage}, key=lambda key: (key[1], key[0])):
+            rows = [row for row in usage if (row.role, row.round) == (role, number)]
+            sums = {name: sum(getattr(row, name) for row in rows) for name in COUNTS if name != "uncounted"}
+            for name, value in {**sums, "dollars": total_dollars(rows, prices)}.items():
+                yield number, Score(name=f"cost/{role}/{name}", value=value, n=sums["requests"])
+
+    def _usage(self) -> list[Spent]:
+        return read_usage(self.folder / USAGE_FILE)
+
+    def _prices(self) -> dict[str, Price]:
+        return {name: Price.model_validate(price) for name, price in self.record["config"].get("prices", {}).items()}
 
     def benchmark(self) -> str:
         """Name of the first benchmark that the run was evaluated on.
@@ -182,7 +208,9 @@ def runs(root: Path | str = "outputs") -> pandas.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in find_runs(Path(root)):
         by_round: dict[int, dict[str, Any]] = {}
-        for number, score in run.scores():
+        rounds = list(run.scores())
+        shown = {number for number, _ in rounds}
+        for number, score in [*rounds, *(cost for cost in run.costs() if cost[0] in shown)]:
             row = by_round.setdefault(
                 number,
                 {

@@ -84,6 +84,7 @@ def loop(
     out: Path,
     experiment: Path | None = None,
     report: Report | None = None,
+    began_round: Callable[[int], None] | None = None,
     finished_round: Callable[[Path], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run the loop, or what is left of it.
@@ -94,6 +95,7 @@ def loop(
         out: the run's folder.
         experiment: folder of the runs with which stages of equal key are shared; None: share with none.
         report: told of progress.
+        began_round: told the number of every round before its first stage.
         finished_round: told the folder of every round that is complete.
 
     Returns:
@@ -113,6 +115,8 @@ def loop(
     for number in range(1, settings.rounds + 1):
         folder = out / f"round_{number}"
         began = now()
+        if began_round:
+            began_round(number)
         run.say_short(f"round {number}: training set", settings.budget, short)
         trained = run.train(number, checkpoint, data)
         checkpoint = checkpoint_of(trained)

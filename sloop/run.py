@@ -19,6 +19,8 @@ from sloop.evaluate.stage import SCORES, evaluate
 from sloop.gen import GenSettings, Sampler, gen, preview
 from sloop.history import RUN_FILE, Run, read_record
 from sloop.loop import Parts, Settings, Variant, loop
+from sloop.models.preflight import Checkable, Finding, check_all
+from sloop.models.usage import USAGE_FILE, Meter, Price, Spending
 from sloop.optimize.stage import OptimizeSettings, optimize
 from sloop.probe import probe
 from sloop.store import Dataset, file_digest, now, read_rows, write_json
@@ -27,9 +29,20 @@ from sloop.teachers.base import Judge, Teacher
 from sloop.tools.sources import load_tools
 from sloop.train.base import Trainer
 from sloop.train.stage import checkpoint_of, start, train
-from sloop.types import Checkpoint, Decode, Record, Rejected, Sample, Score, Tool, UserError
+from sloop.types import Checkpoint, Decode, OutOfBudget, Record, Rejected, Sample, Score, Tool, UserError
 
 STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
+ENDPOINT = "sloop.models.endpoint.Endpoint"
+ASKS: dict[str, tuple[str, ...]] = {
+    "gen": ("teacher",),
+    "train": (),
+    "probe": ("student",),
+    "optimize": ("judge", "teacher"),
+    "eval": ("student", "judge"),
+    "loop": ("teacher", "judge", "student"),
+    "check": ("teacher", "judge", "student"),
+}
+"""Components of each stage that may be models behind endpoints."""
 BEGUN = ("begun.json", "stage.json", "sidecar/times.json")
 """Files of a start stage that made no weights: they were given."""
 T = TypeVar("T")
@@ -68,7 +81,7 @@ class PathsConfig(Record):
 class Config(Record):
     """The whole configuration, typed; ``conf/config.yaml`` says what each key means. Components are plain data."""
 
-    stage: Literal["gen", "probe", "optimize", "train", "eval", "loop"]
+    stage: Literal["gen", "probe", "optimize", "train", "eval", "loop", "check"]
     name: str
     output_dir: str | None
     seed: int
@@ -87,6 +100,9 @@ class Config(Record):
     optimize: OptimizeSettings
     loop: LoopConfig
     cache: Literal["off", "use", "read_only"]
+    preflight: bool
+    spending: Spending
+    prices: dict[str, Price]
     executor: ExecutorConfig
     tracking: TrackingConfig
     paths: PathsConfig
@@ -133,8 +149,13 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
 class Builder:
     """The components of one run, built when first asked for, so that a stage needs only what it uses."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, meter: Meter | None = None) -> None:
+        """Take the configuration, and what counts the spending of its endpoints."""
         self.config = config
+        self.meter = meter or Meter()
+        self.endpoints: list[Checkable] = []
+        """Those of the components that were built."""
+        self._built: dict[str, Any] = {}
 
     def tools(self) -> tuple[Tool, ...]:
         """The tools that samples are about."""
@@ -195,12 +216,25 @@ class Builder:
         return self.checkpoint(student, data, out)
 
     def _build(self, group: str, kind: type[T]) -> T:
-        self._given(group, "_target_")
-        component = build(getattr(self.config, group), group)
+        if group not in self._built:
+            self._given(group, "_target_")
+            self._built[group] = build(getattr(self.config, group), group, self._meter)
+        component = self._built[group]
         if not isinstance(component, kind):
             target = getattr(self.config, group)["_target_"]
             raise UserError(f"{group}._target_={target}: it lacks methods of sloop's {kind.__name__}.")
         return component
+
+    def close(self) -> None:
+        """Close the connections of what was built, and the usage file."""
+        for endpoint in self.endpoints:
+            endpoint.close()
+        self.meter.close()
+
+    def _meter(self, component: Any) -> None:
+        if isinstance(component, Checkable):
+            component.meter = self.meter
+            self.endpoints.append(component)
 
     def _given(self, group: str, key: str) -> Any:
         """Fail on the group's missing values while there is a name to give."""
@@ -225,17 +259,17 @@ def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
 
 def preview_samples(config: Config) -> list[Sample | Rejected]:
     """The first ``config.preview`` samples that the gen stage would write; nothing is written."""
-    parts = Builder(config)
-    return asyncio.run(
-        preview(
-            tools=parts.tools(),
-            teacher=parts.teacher(),
-            sampler=parts.sampler(),
-            settings=config.gen,
-            num_samples=config.preview,
-            seed=config.seed,
+    with closing(Builder(config)) as parts:
+        return asyncio.run(
+            preview(
+                tools=parts.tools(),
+                teacher=parts.teacher(),
+                sampler=parts.sampler(),
+                settings=config.gen,
+                num_samples=config.preview,
+                seed=config.seed,
+            )
         )
-    )
 
 
 def execute(
@@ -246,6 +280,7 @@ def execute(
     sweep: str | None,
     report: Report,
     project: Callable[[Path], None],
+    checked: Callable[[Sequence[Finding]], None] | None = None,
 ) -> Path:
     """Run the configured stage or loop, or what is left of it; returns its folder.
 
@@ -256,24 +291,89 @@ def execute(
         sweep: id of the sweep that it belongs to.
         report: told (what, done, in all).
         project: told the run's folder whenever there is something new to log.
+        checked: told what the endpoints can, before anything is spent or written.
+
+    Raises:
+        UserError: a mistake of the reader's.
+        OutOfBudget: as much was spent as may be; the run can be resumed with more.
     """
     folder = run_folder(config, plain)
-    with _recorded(folder, config, plain, overrides, sweep, project) as record:
+    meter = Meter(folder / USAGE_FILE, config.spending, config.prices)
+    with closing(Builder(config, meter)) as parts:
         if config.stage == "loop":
-            _loop(config, folder, report, project)
-        else:
-            _ONE_STAGE[config.stage](Builder(config), folder, record, report)
+            _check_trainable(parts)
+        if config.preflight and not _is_finished(folder):
+            found = _preflight(parts, ASKS[config.stage])
+            if found and checked:
+                checked(found)
+        with _recorded(folder, config, plain, overrides, sweep, project) as record:
+            try:
+                if config.stage == "loop":
+                    _loop(parts, folder, report, project)
+                else:
+                    _ONE_STAGE[config.stage](parts, folder, record, report)
+            except OutOfBudget:
+                meter.flush()
+                meter.check(begins=True)  # says what was spent now that nothing is on its way
+                raise
+            meter.flush()
     return folder
 
 
-def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path], None]) -> None:
-    parts = Builder(config)
-    student = parts.student()
-    if isinstance(student, RemoteStudent):
+def check(config: Config) -> list[Finding]:
+    """What the endpoints of a configuration can; nothing is written.
+
+    Raises:
+        UserError: one of them is down, refuses the key or has no such model.
+    """
+    with closing(Builder(config)) as parts:
+        return _preflight(parts, ASKS["check"])
+
+
+def _preflight(parts: Builder, groups: Sequence[str]) -> list[Finding]:
+    """Ask every endpoint of some components once; what that costs is counted once the run has begun to spend."""
+    for group in groups:
+        if _asks(getattr(parts.config, group)):  # others are not built yet: it may take seconds
+            getattr(parts, group)()
+    parts.meter.holding = True
+    try:
+        return check_all(parts.endpoints)
+    except OutOfBudget:  # where the rest comes from the cache, the run can still end
+        return []
+    finally:
+        parts.meter.holding = False
+
+
+def _asks(section: Any) -> bool:
+    """Whether a component has an endpoint."""
+    if isinstance(section, Mapping):
+        return section.get("_target_") == ENDPOINT or any(map(_asks, section.values()))
+    return isinstance(section, list | tuple) and any(map(_asks, section))
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / RUN_FILE).is_file() and read_record(folder / RUN_FILE)["status"] == "FINISHED"
+
+
+def _check_trainable(parts: Builder) -> None:
+    if isinstance(parts.student(), RemoteStudent):
         raise UserError(
-            f"student={config.student.get('name')}: a loop trains its student, and an endpoint can only be probed and "
-            "evaluated. Give a student with weights, such as student=tiny, or student=checkpoint student.path=FOLDER."
+            f"student={parts.config.student.get('name')}: a loop trains its student, and an endpoint can only be "
+            "probed and evaluated. Give a student with weights, such as student=tiny, or student=checkpoint "
+            "student.path=FOLDER."
         )
+
+
+def _loop(parts: Builder, folder: Path, report: Report, project: Callable[[Path], None]) -> None:
+    config, meter = parts.config, parts.meter
+
+    def began_round(number: int) -> None:
+        meter.round = number
+
+    def finished_round(_: Path) -> None:
+        meter.flush()
+        project(folder)
+
     settings = Settings(
         variant=config.variant,
         seed=config.seed,
@@ -293,7 +393,7 @@ def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path]
             tools=parts.tools(),
             teacher=parts.teacher(),
             judge=parts.judge(),
-            student=student,
+            student=parts.student(),
             sampler=parts.sampler(),
             trainer=parts.trainer(),
             benchmarks=(parts.benchmark(),),
@@ -302,7 +402,8 @@ def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path]
         out=folder,
         experiment=folder.parent,
         report=report,
-        finished_round=lambda _: project(folder),
+        began_round=began_round,
+        finished_round=finished_round,
     )
 
 
@@ -441,6 +542,7 @@ def _recorded(
             )
         finished = before["status"] == "FINISHED"
         record = {**before, "resumed": before.get("resumed", 0) + (not finished)}
+        record["config"] = {**before["config"], "prices": plain["prices"]}  # they may have been mended
         if not finished:
             record |= {"status": "RUNNING", "finished": None, "machine": machine(), "sweep": sweep or before["sweep"]}
     write_json(path, record)
@@ -448,7 +550,7 @@ def _recorded(
     try:
         yield record
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, OutOfBudget):
         status = "FINISHED" if finished else "KILLED"
         raise
     finally:

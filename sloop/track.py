@@ -95,7 +95,7 @@ class Tracker:
         tags = _run_tags(run)
         run_id = self._run(record["id"], record["name"], record["began"], tags, parent)
         if record.get("mlflow", {}).get("run_id") != run_id:
-            config = _flat(record["config"])
+            config = _flat({key: part for key, part in record["config"].items() if key != "prices"})
             for start in range(0, len(config), BATCH_PARAMS):
                 self.client.log_batch(run_id, params=_params(config[start : start + BATCH_PARAMS]))
             record["mlflow"] = {"run_id": run_id, "experiment_id": self.experiment_id, "rounds": {}}
@@ -109,6 +109,7 @@ class Tracker:
         elif (folder / STAGE_FILE).is_file() and logged.get("stage") is None:
             self._stage(run, run_id)
             logged["stage"] = "done"
+        self._costs(run, record["mlflow"].setdefault("cost", {}), run_id)
         # A resumed run has another process, and may belong to another sweep.
         now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record["status"]}
         self._tag(run_id, now_so | ({"mlflow.parentRunId": parent} if parent else {}))
@@ -184,6 +185,23 @@ class Tracker:
         for stage in content["stages"]:
             self._upload(child, folder / stage, stage)
         self.client.set_terminated(child, "FINISHED", when)
+
+    def _costs(self, run: Run, logged: dict[str, str], run_id: str) -> None:
+        """What every round cost at endpoints, once it is complete or the run has ended; what was spent when a run was
+        stopped is told then, and again, larger, when the round is complete.
+        """
+        ends = {content["round"]: content["finished"] for content in run.rounds}
+        found: dict[int, list[Score]] = {}
+        for number, score in run.costs():
+            found.setdefault(number, []).append(score)
+        for number, scores in found.items():
+            state, finished = digest([score.model_dump() for score in scores]), ends.get(number, run.record["finished"])
+            if finished is None or logged.get(str(number)) == state:
+                continue
+            child = self._run_id(f"{run.record['id']}-{number}")
+            for target in (run_id, *([child] if child else [])):
+                self._log_metrics(target, list(_metrics(scores, number, _milliseconds(finished))))
+            logged[str(number)] = state
 
     def _stage(self, run: Run, run_id: str) -> None:
         manifest = read_json(run.folder / STAGE_FILE)

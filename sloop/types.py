@@ -39,6 +39,10 @@ class UserError(Exception):
     """
 
 
+class OutOfBudget(UserError):
+    """What may be spent is spent: what is on its way is let finish and kept, then the run ends."""
+
+
 def canonical_json(value: Any) -> str:
     """One spelling per JSON value: sorted keys, no spaces, UTF-8; 1 and 1.0 stay different."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -13,7 +13,8 @@ from endpoint import Endpoint
 from sloop.models.base import ChatModel, Reply, Sampling
 from sloop.models.endpoint import Endpoint as ModelEndpoint
 from sloop.models.environment import NO_KEY, Key, Role
-from sloop.models.openai_api import Limits, OpenAIChat
+from sloop.models.openai_api import OpenAIChat
+from sloop.models.throttle import Limits
 from sloop.models.wire import request_body
 from sloop.students.served import ServedStudent
 from sloop.types import Label, Message, Sample
@@ -77,11 +78,11 @@ def student(url: str, **changes: Any) -> ServedStudent:
 def answer_right(endpoint: Endpoint, samples: Sequence[Sample]) -> None:
     """From now on the endpoint gives each of the samples its label."""
     labels = {_question(request_body("", s.messages, s.tools, GREEDY)): s.label for s in samples}
-    endpoint.answer = lambda body: labels[_question(body)] or Label()
+    endpoint.answer = lambda body: labels.get(_question(body)) or Label()
 
 
 def _question(body: dict[str, Any]) -> str:
-    return json.dumps([body["messages"], body["tools"]], sort_keys=True)
+    return json.dumps([body["messages"], body.get("tools")], sort_keys=True)
 
 
 def everything_under(folder: Path) -> str:

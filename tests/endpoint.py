@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -38,13 +39,17 @@ class Endpoint:
         """Of every token; None: this server has no logprobs."""
         self.tokens_listed: int | None = None
         """Of how many tokens it is given; None: of all."""
-        self.refuses_logprobs = False
+        self.refuses: Callable[[dict[str, Any]], str | None] = lambda body: None
+        """Told the request; turned down with these words."""
         self.latency = 0.0
         self.max_in_flight = 0
         """429 above it; 0: no limit."""
         self.retry_after: str | None = None
+        self.events: Callable[[list[dict[str, Any]]], list[dict[str, Any] | str]] = lambda chunks: [*chunks, "[DONE]"]
+        """What a stream sends for its chunks; a text that is no JSON is sent to the letter, "drop" breaks off."""
         self.seen: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
+        self.queries: list[str] = []
         self.most_in_flight = 0
         self.times: Counter[str] = Counter()
         self._flying = 0
@@ -52,13 +57,14 @@ class Endpoint:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.headers.append(request.headers)
+        self.queries.append(request.query_string)
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             return error(401, f"Incorrect API key provided: {given}.", "invalid_api_key")
         if body["model"] not in self.models:
             return error(404, f"The model `{body['model']}` does not exist.", "model_not_found")
-        if self.refuses_logprobs and body.get("logprobs"):
-            return error(400, "logprobs are not supported by this model", "unsupported_parameter")
+        if words := self.refuses(body):
+            return error(400, words, "unsupported_parameter")
         identity = json.dumps(body["messages"], sort_keys=True)
         times, self.times[identity] = self.times[identity], self.times[identity] + 1
         self.seen.append(body)
@@ -69,7 +75,11 @@ class Endpoint:
                 return self.too_many()
             await asyncio.sleep(self.latency)
             fault = self.fault(body, times)
-            return await self.fail(fault, request) if fault else web.json_response(self.reply(body))
+            if fault:
+                return await self.fail(fault, request)
+            if body.get("stream"):
+                return await self.stream(body, request)
+            return web.json_response(self.reply(body))
         finally:
             self._flying -= 1
 
@@ -127,6 +137,19 @@ class Endpoint:
         usage = {"prompt_tokens": 7, "completion_tokens": len(tokens), "total_tokens": 7 + len(tokens)}
         return {"id": "c", "object": "chat.completion", "created": 0, "choices": [choice], "usage": usage}
 
+    async def stream(self, body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        counts = bool(body.get("stream_options", {}).get("include_usage"))
+        for event in self.events(pieces(self.reply(body), counts=counts)):
+            if event == "drop":
+                assert request.transport is not None
+                request.transport.close()
+                return response
+            data = event if isinstance(event, str) else json.dumps(event)
+            await response.write(f"data: {data}\n\n".encode())
+        return response
+
     async def list_models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": name} for name in self.models]})
 
@@ -134,6 +157,33 @@ class Endpoint:
 def error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
     body = {"error": {"message": message, "type": code, "param": None, "code": code}}
     return web.json_response(body, status=status, headers=headers)
+
+
+def pieces(
+    reply: dict[str, Any],
+    *,
+    counts: bool = True,
+    cut: Callable[[str], list[str]] = lambda text: re.split(r"(?<= )", text),
+) -> list[dict[str, Any]]:
+    """A completion as the chunks of a stream, its texts cut in pieces."""
+    (choice,) = reply["choices"]
+    message, tokens = choice["message"], list((choice.get("logprobs") or {}).get("content") or [])
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": part} for part in cut(message.get("content") or "")]
+    for index, call in enumerate(message.get("tool_calls") or ()):
+        function = call["function"]
+        first = {"index": index, "id": call["id"], "type": "function"}
+        deltas.append({"tool_calls": [{**first, "function": {"name": function["name"], "arguments": ""}}]})
+        parts = cut(function["arguments"])
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": part}}]} for part in parts]
+    chunks: list[dict[str, Any]] = []
+    for number, delta in enumerate(deltas):
+        due = tokens[number : number + 1] if number < len(deltas) - 1 else tokens[number:]
+        chunks.append({"choices": [{"index": 0, "delta": delta, "logprobs": {"content": due} if due else None}]})
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    if counts:
+        chunks.append({"choices": [], "usage": reply["usage"]})
+    return [{"id": "c", "object": "chat.completion.chunk", **chunk} for chunk in chunks]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from running import ALONE, fresh_database, questions, sloop
 from sloop.models.environment import VARIABLES
 from sloop.store import Dataset, predictions_at, read_json
 
-KEY = "sk-planted-0123456789"
+KEY = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout
 
 
 @pytest.fixture
@@ -60,6 +60,17 @@ def test_a_key_in_the_environment_file_reaches_the_endpoint_and_nothing_else(
     assert "POST" in caplog.text
     for text in (everything_under(tmp_path), shown.out, shown.err, caplog.text):
         assert KEY not in text
+
+
+def test_an_azure_resource_gets_its_version_and_its_key_in_its_own_way(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLOOP_WEAK_API_KEY", KEY)
+    azure = ("endpoint@student.endpoint=azure", *words(endpoint.url), f"data={questions()}", ALONE)
+    assert sloop("probe", *azure, f"output_dir={tmp_path / 'run'}") == 0
+    assert set(endpoint.queries) == {"api-version=preview"}
+    assert {headers.get("api-key") for headers in endpoint.headers} == {KEY}
+    assert KEY not in everything_under(tmp_path)
 
 
 def test_a_probe_measures_perplexities(endpoint: Endpoint, tmp_path: Path) -> None:
@@ -112,7 +123,7 @@ def test_without_a_model_its_key_is_named(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_repetition_from_kept_replies_writes_the_same_bytes(endpoint: Endpoint, tmp_path: Path) -> None:
-    shared = (f"data={questions()}", ALONE, f"paths.outputs={tmp_path}")
+    shared = (f"data={questions()}", ALONE, f"paths.outputs={tmp_path}", "preflight=false")
     assert sloop("probe", *words(endpoint.url, *shared, "cache=use", f"output_dir={tmp_path / 'a'}")) == 0
     number = len(endpoint.seen)
     assert sloop("probe", *words(endpoint.url, *shared, "cache=read_only", f"output_dir={tmp_path / 'b'}")) == 0
@@ -126,7 +137,12 @@ def test_a_run_that_was_stopped_goes_on_with_other_limits_and_repeats_nothing(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared = words(
-        endpoint.url, f"data={questions()}", ALONE, f"paths.outputs={tmp_path}", "student.endpoint.limits.retries=0"
+        endpoint.url,
+        f"data={questions()}",
+        ALONE,
+        f"paths.outputs={tmp_path}",
+        "student.endpoint.limits.retries=0",
+        "preflight=false",
     )
     endpoint.fault = lambda body, times: "500" if len(endpoint.seen) > 60 else None
     assert sloop("probe", *shared, "cache=use", "student.endpoint.limits.concurrency=4") == 2

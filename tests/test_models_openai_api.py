@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from clients import GREEDY, ask_all, client
+from clients import GREEDY, ask_all, client, limits
 from endpoint import Endpoint, serving
 
 from sloop.models.base import ModelError, Reply
-from sloop.models.openai_api import checked_url
+from sloop.models.environment import Key, checked_url
+from sloop.models.openai_api import OpenAIChat
 from sloop.models.wire import request_body, retry_after
 from sloop.types import Label, Message, ToolCall, UserError
 
@@ -164,11 +165,45 @@ def test_a_server_without_logprobs_is_no_error(endpoint: Endpoint) -> None:
 
 
 def test_a_server_that_refuses_logprobs_is_asked_without_them_from_then_on(endpoint: Endpoint) -> None:
-    endpoint.refuses_logprobs = True
+    endpoint.refuses = lambda body: "logprobs are not supported by this model" if body.get("logprobs") else None
     replies = ask_all(client(endpoint.url), ["a", "b", "c"])
     assert kinds(replies) == ["Reply"] * 3
     assert len(endpoint.headers) == 4  # one refusal, three replies
     assert not any("logprobs" in body for body in endpoint.seen)
+
+
+def test_a_model_that_calls_the_limit_by_another_name_gets_it_from_then_on(endpoint: Endpoint) -> None:
+    endpoint.refuses = lambda body: (
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead." if "max_tokens" in body else None
+    )
+    replies = ask_all(client(endpoint.url), ["a", "b", "c"])
+    assert kinds(replies) == ["Reply"] * 3
+    assert len(endpoint.headers) == 4  # one refusal, three replies
+    assert [body["max_completion_tokens"] for body in endpoint.seen] == [GREEDY.max_tokens] * 3
+
+
+def test_a_refusal_of_both_is_got_over(endpoint: Endpoint) -> None:
+    endpoint.refuses = lambda body: (
+        "use max_completion_tokens" if "max_tokens" in body else "no logprobs" if body.get("logprobs") else None
+    )
+    assert kinds(ask_all(client(endpoint.url), ["a"])) == ["Reply"]
+    assert len(endpoint.headers) == 3
+
+
+def test_an_azure_key_and_version_go_over_the_wire(endpoint: Endpoint) -> None:
+    key = Key("sk-azure", "SLOOP_WEAK_API_KEY")
+    one = OpenAIChat(
+        base_url=endpoint.url,
+        model="small",
+        key=key,
+        limits=limits(),
+        query={"api-version": "preview"},
+        key_header="api-key",
+    )
+    assert kinds(ask_all(one, ["a"])) == ["Reply"]
+    assert endpoint.headers[0]["api-key"] == "sk-azure"
+    assert "Authorization" not in endpoint.headers[0]  # it would be taken for a token of another kind
+    assert endpoint.queries == ["api-version=preview"]
 
 
 def test_a_wait_is_read_from_seconds_milliseconds_and_dates() -> None:

@@ -12,7 +12,7 @@ from running import acme_loop, sloop
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
+STAGES = ("gen", "probe", "optimize", "train", "eval", "loop", "check")
 
 
 def blocks(language: str) -> list[str]:

@@ -71,14 +71,13 @@ def test_compare_names_what_is_missing(outputs: Path, capsys: pytest.CaptureFixt
 
 
 def test_compare_takes_several_runs_and_adjusts_for_their_number(
-    outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]
+    outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [str(outputs / "acme" / name) for name in ("full0", "static0", "full1")]
-    assert sloop("compare", *names, "--benchmark", "dev", "--outputs", str(outputs)) == 0
-    out = capsys.readouterr().out
-    rows = [cells(out, f"{names[0]} - {other}") for other in names[1:]]
-    raw, corrected = ([float(row[k]) for row in rows] for k in (6, 7))
-    assert "p (Holm)" in out
+    assert sloop("compare", *names, "--benchmark", "dev", "--outputs", str(outputs), "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["what"].split(": ")[0] for row in rows] == [f"{names[0]} - {other}" for other in names[1:]]
+    raw, corrected = ([float(row[name]) for row in rows] for name in ("p", "p (Holm)"))
     smaller, larger = sorted(raw)
     both = {smaller: min(1.0, 2 * smaller), larger: min(1.0, max(larger, 2 * smaller))}
     assert corrected == pytest.approx([both[p] for p in raw], rel=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -33,6 +34,7 @@ from sloop.types import (
     Label,
     Lineage,
     Message,
+    OutOfBudget,
     Rejected,
     Sample,
     Score,
@@ -390,6 +392,26 @@ def test_a_mistake_of_the_readers_is_not_taken_for_a_failure_of_one_unit(tmp_pat
 
     with Stage(tmp_path, KEY) as stage, pytest.raises(UserError, match="no key"):
         _map(stage, work)
+
+
+def test_a_spent_budget_begins_no_other_unit_and_keeps_those_on_their_way(tmp_path):
+    begun, last = [], asyncio.Event()
+
+    async def work(unit):
+        begun.append(unit)
+        if len(begun) == 2:
+            raise OutOfBudget("spent")
+        if len(begun) == 3:
+            last.set()
+        await last.wait()
+        await asyncio.sleep(0.02)  # both end after the budget was found to be spent
+        return [Rejected(key=str(unit), reason="echo")]
+
+    with pytest.raises(OutOfBudget, match="spent"):
+        _run(tmp_path / "stage", work, workers=3)
+    assert len(begun) == 3
+    kept = [json.loads(line)["unit"] for line in (tmp_path / "stage" / "journal.jsonl").read_text().splitlines()]
+    assert len(kept) == 2
 
 
 def test_a_file_whose_writing_fails_does_not_appear(tmp_path):

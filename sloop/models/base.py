@@ -37,6 +37,11 @@ class ModelError(Exception):
         self.detail = detail
         self.wait = wait
 
+    @property
+    def spent_nothing(self) -> bool:
+        """Whether nobody took the request up."""
+        return self.kind in FINAL or self.kind == "unreachable"
+
 
 class Sampling(Record):
     """How a reply is written."""
@@ -87,6 +92,30 @@ class Reply(Record):
     """The content as JSON that satisfies the schema, where one was asked for."""
     usage: Usage | None = None
     """Of all requests that it took; None where the server did not count."""
+
+
+class CallDelta(Record):
+    """A piece of a call."""
+
+    index: int
+    """Of the call in the reply."""
+    id: str = ""
+    """The server's, with the call's first piece; another one under the same index begins another call."""
+    name: str = ""
+    arguments: str = ""
+
+
+class Chunk(Record):
+    """A piece of a reply. Pieces are to be put together in order; see `sloop.models.streaming.fold`."""
+
+    content: str = ""
+    calls: tuple[CallDelta, ...] = ()
+    finish: str | None = None
+    """With the last piece that has text or calls."""
+    logprobs: tuple[float, ...] = ()
+    """Natural-log probabilities of this piece's tokens, where they were given."""
+    usage: Usage | None = None
+    """Of the whole reply, in the very last piece, where the server counts."""
 
 
 class ChatModel(Protocol):

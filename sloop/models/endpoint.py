@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sloop.models.base import FINAL, ChatModel, ModelError, Reply, Sampling
-from sloop.models.environment import KEY_OF, Key, Role, key_for
-from sloop.models.openai_api import Limits, OpenAIChat, checked_url
+from sloop.models.environment import KEY_OF, Key, Role, checked_url, key_for
+from sloop.models.openai_api import OpenAIChat
+from sloop.models.preflight import Finding, look
 from sloop.models.replay import CacheMode, Replay, check_cache
 from sloop.models.structured import StructuredOutput
+from sloop.models.throttle import Limits
+from sloop.models.usage import Meter
 from sloop.types import Message, Tool, UserError
 
 T = TypeVar("T")
@@ -62,6 +65,8 @@ class Endpoint:
         self.limits = limits
         self.cache: CacheMode = cache
         self.cache_path = cache_path
+        self.meter = Meter()
+        """Counts what is spent; a run puts its own in this place before anything is asked."""
         self._answered = False
         self._key: Key = key_for(role)
         self._client: OpenAIChat | None = None
@@ -79,6 +84,11 @@ class Endpoint:
         """Units of work worth having on their way at a time."""
         return WAITING_FACTOR * self.limits.concurrency
 
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether every reply comes from the cache."""
+        return self.cache == "read_only"
+
     async def complete(
         self,
         messages: Sequence[Message],
@@ -94,6 +104,7 @@ class Endpoint:
             ModelError: the endpoint failed in all its tries, for this request.
             UserError: what every request would meet: nobody listens, the key is refused, there is no such model; or the
                 reply is missing from a cache that is only read.
+            OutOfBudget: nothing more may be spent.
         """
         loop, chat = self._open()
         asked = chat.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
@@ -101,10 +112,31 @@ class Endpoint:
             reply = await (asked if loop.is_running_here() else loop.wait(asked))
         except ModelError as error:
             if error.kind in FINAL or error.kind == "unreachable":
-                raise self._mistake(error, await self._models() if error.kind == "unknown_model" else []) from None
+                raise await self._mistake(error) from None
             raise
         self._answered = True
         return reply
+
+    def check(self, roles: tuple[Role, ...]) -> Finding:
+        """Ask past the cache what it can; see `sloop.models.preflight`.
+
+        Raises:
+            UserError: there was no reply, whatever the cause.
+            OutOfBudget: nothing more may be spent.
+        """
+        loop, _ = self._open()
+        return loop.run(self._look(roles))
+
+    async def _look(self, roles: tuple[Role, ...]) -> Finding:
+        assert self._client is not None
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                return await look(self._client, roles)
+        except TimeoutError:
+            error = ModelError("timeout", f"no whole reply within {self.limits.timeout:g} s")
+        except ModelError as failed:
+            error = failed
+        raise await self._mistake(error)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine that asks, from synchronous code; many requests at once need no loop of their own."""
@@ -121,6 +153,7 @@ class Endpoint:
     def _open(self) -> tuple[BackgroundLoop, ChatModel]:
         with self._opening:
             if self._loop is None or self._chat is None:
+                account = self.meter.account(self.role, self.model)
                 self._client = OpenAIChat(
                     base_url=self.base_url,
                     model=self.model,
@@ -129,10 +162,11 @@ class Endpoint:
                     query=self.query,
                     key_header=self.key_header,
                     structured_output=self.structured_output,
+                    account=account,
                 )
                 self._chat = self._client
                 if self.cache != "off":
-                    self._chat = Replay(self._client, mode=self.cache, path=Path(self.cache_path))
+                    self._chat = Replay(self._client, mode=self.cache, path=Path(self.cache_path), account=account)
                 self._loop = BackgroundLoop()
             return self._loop, self._chat
 
@@ -142,7 +176,7 @@ class Endpoint:
         listing = self._client.models()
         return await (listing if loop.is_running_here() else loop.wait(listing))
 
-    def _mistake(self, error: ModelError, names: Sequence[str]) -> UserError:
+    async def _mistake(self, error: ModelError) -> UserError:
         """The reader's mistake behind an error that every request would meet."""
         path = f"{self.role}.endpoint"
         where, variable = f"{path}.base_url={self.base_url}", self._key.variable
@@ -157,6 +191,7 @@ class Endpoint:
             )
             told = f"{where}: {sent} ({error.detail}). Put the right one into {own}, in the environment or in .env"
         elif error.kind == "unknown_model":
+            names = await self._models()
             known = f"It has: {', '.join(names[:20])}" if names else "It does not list its models"
             told = (
                 f"{path}.model={self.model}: the endpoint {self.base_url} has no such model ({error.detail}). {known}"

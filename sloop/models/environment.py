@@ -11,8 +11,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+
+from sloop.types import UserError
 
 Role = Literal["teacher", "judge", "student"]
 """What a model is asked for."""
@@ -72,3 +75,20 @@ def key_for(role: Role, environment: Mapping[str, str] = os.environ) -> Key:
         if value := environment.get(name, "").strip():
             return Key(value, name)
     return Key(NO_KEY, None)
+
+
+def checked_url(base_url: str) -> str:
+    """The address without a slash at its end.
+
+    Raises:
+        UserError: it is no http(s) address, or holds a user's name or password, which would be written into records.
+    """
+    parts = urlsplit(base_url.strip())
+    if "@" in parts.netloc or parts.query:
+        raise UserError(
+            f"base_url ({parts.scheme}://...{parts.hostname}): an address is kept in records and must hold no password "
+            "or query. Put the key into the environment or .env instead: SLOOP_WEAK_API_KEY, SLOOP_STRONG_API_KEY."
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"base_url={base_url!r}: not an address. Give one such as http://127.0.0.1:8000/v1")
+    return base_url.strip().rstrip("/")

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from random import Random
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
 import openai
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from sloop.models.base import FINAL, PASSING, ModelError, Reply, Sampling, Usage
-from sloop.models.environment import Key
+from sloop.models.base import FINAL, PASSING, Chunk, ModelError, Reply, Sampling, Usage
+from sloop.models.environment import Key, checked_url
+from sloop.models.streaming import Events, read_chunk
 from sloop.models.structured import (
     UNSUPPORTED,
     WEAKER,
@@ -30,9 +31,10 @@ from sloop.models.structured import (
     response_format,
     told_schema,
 )
-from sloop.models.throttle import Throttle
+from sloop.models.throttle import Limits, Throttle
+from sloop.models.usage import Account, Meter
 from sloop.models.wire import read_reply, request_body, retry_after, said, status_kind
-from sloop.types import Message, Record, Tool, UserError
+from sloop.types import Message, Tool
 
 BEARER = "Authorization"
 LONGEST_BACKOFF = 8.0
@@ -45,22 +47,6 @@ ADAPTATIONS = 2
 REPAIRS = 2
 """Further answers asked for where one missed its schema."""
 DETAIL_LENGTH = 300
-
-
-class Limits(Record):
-    """How hard an endpoint may be pressed, and how long it is waited for."""
-
-    concurrency: int = Field(ge=1)
-    requests_per_minute: float | None = Field(gt=0)
-    tokens_per_minute: float | None = Field(gt=0)
-    timeout: float = Field(gt=0)
-    """Seconds for one try, from the request to the last byte of the reply."""
-    retries: int = Field(ge=0)
-    """Further tries after the first."""
-    backoff: float = Field(ge=0)
-    """Seconds before the second try, doubled for every further one, where the server does not ask for a time."""
-    max_wait: float = Field(gt=0)
-    """Longest Retry-After, in seconds, that is waited for; a longer one ends the run."""
 
 
 class OpenAIChat:
@@ -80,6 +66,7 @@ class OpenAIChat:
         query: Mapping[str, str] = MappingProxyType({}),
         key_header: str = BEARER,
         structured_output: StructuredOutput = "json_schema",
+        account: Account | None = None,
     ) -> None:
         """Prepare the client; nothing is sent.
 
@@ -91,6 +78,7 @@ class OpenAIChat:
             query: sent after every address, such as Azure's ``api-version``.
             key_header: the header that the key is sent in; in ``Authorization`` it is a bearer token.
             structured_output: how JSON is asked for; a weaker way is found where the server does not take it.
+            account: counts what is spent and may end it; None: one of its own, without a limit.
 
         Raises:
             UserError: the address is none, or holds a password.
@@ -100,6 +88,7 @@ class OpenAIChat:
         self.limits = limits
         self.requests = 0
         """Tries that were sent."""
+        self._account = account or Meter().account("student", model)
         self._key = key
         self._client = openai.AsyncOpenAI(
             api_key=key.reveal(),
@@ -110,6 +99,8 @@ class OpenAIChat:
             timeout=openai.Timeout(limits.timeout, connect=min(CONNECT_TIMEOUT, limits.timeout)),
             http_client=openai.DefaultAioHttpClient(),
         )
+        # A key beside the header that it belongs in would be taken for a token of another kind.
+        self._options: Any = {} if key_header == BEARER else {"headers": {BEARER: openai.Omit()}}
         self._throttle = Throttle(
             concurrency=limits.concurrency,
             requests_per_minute=limits.requests_per_minute,
@@ -120,13 +111,18 @@ class OpenAIChat:
         self._met = False
         self._hopeless: ModelError | None = None
         self._structured = structured_output
-        self._gives_logprobs = True
+        self._gives_logprobs = self._counts_streams = True
         self._limit_name = "max_tokens"
 
     @property
     def identity(self) -> dict[str, Any]:
         """Address and model's name."""
         return {"base_url": self.base_url, "model": self.model}
+
+    @property
+    def structured_output(self) -> StructuredOutput:
+        """How JSON is asked for, as far as was found out."""
+        return self._structured
 
     async def complete(
         self,
@@ -141,6 +137,73 @@ class OpenAIChat:
         if schema is None:
             return await self._reply(request_body(self.model, messages, tools, sampling))
         return await self._structured_reply(messages, tools, sampling, schema)
+
+    async def stream(
+        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), sampling: Sampling
+    ) -> AsyncIterator[Chunk]:
+        """A reply in pieces, as they come; `sloop.models.streaming.fold` makes the whole of them.
+
+        What fails before the first piece is tried again as in `complete`; what fails after it is not, as pieces were
+        handed over. `Limits.timeout` is that of each piece.
+
+        Raises:
+            ModelError: there is no reply, or it broke off (``dropped``): no finish reason, or no end of the stream.
+            OutOfBudget: nothing more may be spent.
+        """
+        body = request_body(self.model, messages, tools, sampling)
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        estimate = len(json.dumps(body)) / 4 + body["max_tokens"]
+        with self._account.request() as counted:
+            begun = False
+            while not begun:
+                try:
+                    async with self._throttle.slot(estimate):
+                        self._account.check()
+                        counted.tries += 1
+                        async with aclosing(self._pieces(body)) as pieces:
+                            async for chunk in pieces:
+                                begun = True
+                                counted.usage = chunk.usage or counted.usage
+                                yield chunk
+                except ModelError as error:
+                    if begun:
+                        raise
+                    await self._before_next(error, counted.tries)
+        self._throttle.answered()
+        if counted.usage:
+            self._throttle.used(estimate, counted.usage.prompt_tokens + counted.usage.completion_tokens)
+
+    async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[Chunk]:
+        """One try at a stream."""
+        self.requests += 1
+        finished = False
+        with self._errors():
+            async with asyncio.timeout(self.limits.timeout):
+                stream = await self._client.post(
+                    "/chat/completions",
+                    body=self._sent(body),
+                    cast_to=object,
+                    options=self._options,
+                    stream=True,
+                    stream_cls=Events,
+                )
+            self._met = True
+            async with stream:
+                events = aiter(stream)
+                while True:
+                    try:
+                        async with asyncio.timeout(self.limits.timeout):
+                            chunk = read_chunk(await anext(events))
+                    except StopAsyncIteration:
+                        break
+                    except ValueError as error:
+                        raise ModelError(
+                            "malformed", self._key.hide_in(f"not a chunk of a completion: {error}")
+                        ) from error
+                    finished = finished or chunk.finish is not None
+                    yield chunk
+        if not (finished and stream.done):
+            raise ModelError("dropped", "the stream broke off before its end")
 
     async def _structured_reply(
         self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, schema: Mapping[str, Any]
@@ -184,7 +247,7 @@ class OpenAIChat:
         """Names of the models that the endpoint lists; none where it does not say."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                page = await self._client.get("/models", cast_to=httpx2.Response)
+                page = await self._client.get("/models", cast_to=httpx2.Response, options=self._options)
             return sorted(str(row["id"]) for row in page.json()["data"])
         except (TimeoutError, openai.OpenAIError, aiohttp.ClientError, ValueError, KeyError, TypeError):
             return []  # asked for a message's sake alone
@@ -204,40 +267,54 @@ class OpenAIChat:
         raise ModelError(self._hopeless.kind, self._hopeless.detail)
 
     async def _persist(self, body: dict[str, Any]) -> Reply:
-        """Try until there is a reply, or no hope."""
+        """Try until there is a reply, or no hope.
+
+        Raises:
+            ModelError: there is no reply.
+            OutOfBudget: nothing more may be spent.
+        """
         estimate = len(json.dumps(body)) / 4 + body["max_tokens"]
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                async with self._throttle.slot(estimate):
-                    reply = await self._once(body)
-            except ModelError as error:
-                if error.kind == "refused" and tries <= ADAPTATIONS and self._adapt(error.detail.lower()):
-                    continue
-                wait = self._wait(error, tries)
-                if error.kind == "rate_limit":
-                    self._throttle.limited(wait)
-                allowed = self.limits.retries + 1
-                if error.kind == "unreachable" and not self._met:
-                    allowed = min(allowed, FIRST_CONTACT_TRIES)
-                if error.kind not in PASSING or tries >= allowed:
-                    raise
-                if error.wait is not None and error.wait > self.limits.max_wait:
-                    raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
-                await asyncio.sleep(wait)
-            else:
-                self._throttle.answered()
-                if reply.usage:
-                    self._throttle.used(estimate, reply.usage.prompt_tokens + reply.usage.completion_tokens)
-                return reply
+        with self._account.request() as counted:
+            while True:
+                try:
+                    async with self._throttle.slot(estimate):
+                        self._account.check()
+                        counted.tries += 1
+                        reply = await self._once(body)
+                except ModelError as error:
+                    await self._before_next(error, counted.tries)
+                else:
+                    break
+            counted.usage = reply.usage
+        self._throttle.answered()
+        if reply.usage:
+            self._throttle.used(estimate, reply.usage.prompt_tokens + reply.usage.completion_tokens)
+        return reply
+
+    async def _before_next(self, error: ModelError, tries: int) -> None:
+        """Wait as long as another try should, or raise the error where there is to be none."""
+        if error.kind == "refused" and tries <= ADAPTATIONS and self._adapt(error.detail.lower()):
+            return
+        wait = self._wait(error, tries)
+        if error.kind == "rate_limit":
+            self._throttle.limited(wait)
+        allowed = self.limits.retries + 1
+        if error.kind == "unreachable" and not self._met:
+            allowed = min(allowed, FIRST_CONTACT_TRIES)
+        if error.kind not in PASSING or tries >= allowed:
+            raise error
+        if error.wait is not None and error.wait > self.limits.max_wait:
+            raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
+        await asyncio.sleep(wait)
 
     def _adapt(self, detail: str) -> bool:
         """Whether the server named what can be sent otherwise: newer models call the limit by another name."""
         logprobs, limit = "logprob" in detail, "max_completion_tokens" in detail
+        options = "stream_options" in detail and self._counts_streams
+        self._counts_streams = self._counts_streams and not options
         self._gives_logprobs = self._gives_logprobs and not logprobs
         self._limit_name = "max_completion_tokens" if limit else self._limit_name
-        return logprobs or limit
+        return logprobs or limit or options
 
     def _wait(self, error: ModelError, tries: int) -> float:
         """Seconds before the next try: what the server asked for, or twice as long each time; spread a little."""
@@ -250,13 +327,38 @@ class OpenAIChat:
         Raises:
             ModelError: it failed.
         """
+        sent = self._sent(body)
+        self.requests += 1
+        with self._errors():
+            async with asyncio.timeout(self.limits.timeout):
+                response = await self._client.post(
+                    "/chat/completions", body=sent, cast_to=httpx2.Response, options=self._options
+                )
+        self._met = True
+        try:
+            return read_reply(response.content)
+        except ValidationError as error:
+            start = response.text[:DETAIL_LENGTH]
+            raise ModelError("malformed", self._key.hide_in(f"not a chat completion: {start!r}")) from error
+
+    def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The request without what the server is known not to take."""
         sent = {self._limit_name if name == "max_tokens" else name: value for name, value in body.items()}
         if not self._gives_logprobs:
             sent.pop("logprobs", None)
-        self.requests += 1
+        if not self._counts_streams:
+            sent.pop("stream_options", None)
+        return sent
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Say in our words what goes wrong on the way.
+
+        Raises:
+            ModelError: it did.
+        """
         try:
-            async with asyncio.timeout(self.limits.timeout):
-                response = await self._client.post("/chat/completions", body=sent, cast_to=httpx2.Response)
+            yield
         except TimeoutError as error:
             raise ModelError("timeout", f"no whole reply within {self.limits.timeout:g} s") from error
         except openai.APIStatusError as error:
@@ -264,12 +366,9 @@ class OpenAIChat:
             raise self._said(error) from None
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
             raise self._broken(error) from error
-        self._met = True
-        try:
-            return read_reply(response.content)
-        except ValidationError as error:
-            start = response.text[:DETAIL_LENGTH]
-            raise ModelError("malformed", self._key.hide_in(f"not a chat completion: {start!r}")) from error
+        except openai.APIError as error:  # said within a stream, under the status 200
+            words = " ".join(error.message[:DETAIL_LENGTH].split())
+            raise ModelError("server", self._key.hide_in(words)) from None
 
     def _said(self, error: openai.APIStatusError) -> ModelError:
         """What an error status means; the SDK's own error holds the request with its key and goes no further."""
@@ -286,23 +385,6 @@ class OpenAIChat:
         last = list(_causes(error))[-1]
         words = " ".join(f"{type(last).__name__}: {last}"[:DETAIL_LENGTH].split())
         return ModelError("dropped", self._key.hide_in(words))
-
-
-def checked_url(base_url: str) -> str:
-    """The address without a slash at its end.
-
-    Raises:
-        UserError: it is no http(s) address, or holds a user's name or password, which would be written into records.
-    """
-    parts = urlsplit(base_url.strip())
-    if "@" in parts.netloc or parts.query:
-        raise UserError(
-            f"base_url ({parts.scheme}://...{parts.hostname}): an address is kept in records and must hold no password "
-            "or query. Put the key into the environment or .env instead: SLOOP_WEAK_API_KEY, SLOOP_STRONG_API_KEY."
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"base_url={base_url!r}: not an address. Give one such as http://127.0.0.1:8000/v1")
-    return base_url.strip().rstrip("/")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,12 +1,18 @@
-"""Replies kept on disk: a run that is repeated asks nothing twice, and a study can be run again without a network."""
+"""Replies kept on disk: a run that is repeated asks nothing twice, and a study can be run again without a network.
+
+A reply is kept under the model's name, the whole request and a salt. The address is no part of it: the same model
+behind a gateway, or on another port, gives what is kept.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from sloop.models.base import ChatModel, Reply, Sampling
+from sloop.models.usage import Account
 from sloop.store import Cache
 from sloop.types import Message, Tool, UserError, digest
 
@@ -25,21 +31,29 @@ def check_cache(mode: CacheMode, path: Path) -> None:
 
 
 class Replay:
-    """A chat model whose replies are kept, by the digest of model, request and salt. Failures are not kept."""
+    """A chat model whose replies are kept, by the digest of model, request and salt. Failures are not kept.
 
-    def __init__(self, model: ChatModel, *, mode: Literal["use", "read_only"], path: Path) -> None:
+    Of equal requests that are on their way together one is sent. Use it from one event loop.
+    """
+
+    def __init__(
+        self, model: ChatModel, *, mode: Literal["use", "read_only"], path: Path, account: Account | None = None
+    ) -> None:
         """Open the cache.
 
         Args:
             model: who is asked.
             mode: see `CacheMode`.
             path: the file of kept replies.
+            account: told of every kept reply that was given; None: nobody is.
 
         Raises:
             UserError: nothing is to be asked, and there is no such file.
         """
         check_cache(mode, path)
         self.hits = self.misses = 0
+        self._account = account
+        self._asking: dict[str, asyncio.Event] = {}
         self._model = model
         self._mode = mode
         self._cache = Cache(path)
@@ -74,22 +88,35 @@ class Replay:
             "sampling": sampling.model_dump(),
             "schema": dict(schema) if schema is not None else None,
         }
-        key = digest({**self.identity, **request, "salt": salt})
-        kept = self._cache.get(key)
+        key = digest({"model": self.identity.get("model"), **request, "salt": salt})
+        while (kept := self._cache.get(key)) is None:
+            if self._mode == "read_only":
+                raise self._missing(key, messages, tools, salt)
+            if key not in self._asking:
+                break
+            await self._asking[key].wait()  # where that one fails, the next of those who wait asks
         if kept is not None:
             self.hits += 1
+            if self._account:
+                self._account.hit()
             return Reply.model_validate(kept)
-        if self._mode == "read_only":
-            last = next((m.content for m in reversed(messages) if m.role == "user"), "")
-            raise UserError(
-                f"cache=read_only: no reply is kept in {self._cache.path} for the request {key[:16]} to model "
-                f"{self.identity.get('model')!r} ({last[:80]!r}, {len(tools)} tools"
-                f"{f', salt {salt!r}' if salt else ''}). Ask for what is missing with cache=use."
-            )
         self.misses += 1
-        reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
-        self._cache.put(key, reply.model_dump(mode="json"))
+        answered = self._asking[key] = asyncio.Event()
+        try:
+            reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
+            self._cache.put(key, reply.model_dump(mode="json"))
+        finally:
+            del self._asking[key]
+            answered.set()
         return reply
+
+    def _missing(self, key: str, messages: Sequence[Message], tools: Sequence[Tool], salt: str) -> UserError:
+        last = next((m.content for m in reversed(messages) if m.role == "user"), "")
+        return UserError(
+            f"cache=read_only: no reply is kept in {self._cache.path} for the request {key[:16]} to model "
+            f"{self.identity.get('model')!r} ({last[:80]!r}, {len(tools)} tools"
+            f"{f', salt {salt!r}' if salt else ''}). Ask for what is missing with cache=use."
+        )
 
     async def close(self) -> None:
         """Close the file and the model's connections."""

@@ -8,8 +8,28 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from pydantic import Field
+
+from sloop.types import Record
+
 STORM_WINDOW, STORM = 16, 8
 """Replies looked back at, and how many 429s among them pause the whole client; fewer delay their own requests alone."""
+
+
+class Limits(Record):
+    """How hard an endpoint may be pressed, and how long it is waited for."""
+
+    concurrency: int = Field(ge=1)
+    requests_per_minute: float | None = Field(gt=0)
+    tokens_per_minute: float | None = Field(gt=0)
+    timeout: float = Field(gt=0)
+    """Seconds for one try, from the request to the last byte of the reply."""
+    retries: int = Field(ge=0)
+    """Further tries after the first."""
+    backoff: float = Field(ge=0)
+    """Seconds before the second try, doubled for every further one, where the server does not ask for a time."""
+    max_wait: float = Field(gt=0)
+    """Longest Retry-After, in seconds, that is waited for; a longer one ends the run."""
 
 
 class Pace:

@@ -106,21 +106,25 @@ class _Token(BaseModel):
     logprob: float
 
 
-class _LogProbs(BaseModel):
+class LogProbs(BaseModel):
+    """``logprobs`` of a choice."""
+
     content: list[_Token] | None = None
 
 
 class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
-    logprobs: _LogProbs | None = None
+    logprobs: LogProbs | None = None
 
 
 class _Details(BaseModel):
     cached_tokens: int | None = None
 
 
-class _Usage(BaseModel):
+class WireUsage(BaseModel):
+    """``usage`` of a completion or of a stream's last chunk."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: _Details | None = None
@@ -128,7 +132,7 @@ class _Usage(BaseModel):
 
 class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
+    usage: WireUsage | None = None
 
 
 def read_reply(content: bytes) -> Reply:
@@ -140,24 +144,32 @@ def read_reply(content: bytes) -> Reply:
     completion = _Completion.model_validate_json(content)
     choice, usage = completion.choices[0], completion.usage
     tokens = (choice.logprobs and choice.logprobs.content) or []
-    details = usage.prompt_tokens_details if usage else None
     return Reply(
         content=choice.message.content or choice.message.refusal or "",
         calls=tuple(_call(call.function) for call in choice.message.tool_calls or ()),
         finish=choice.finish_reason or "stop",
         logprob=math.fsum(token.logprob for token in tokens) if tokens else None,
         num_logprobs=len(tokens),
-        usage=Usage(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=(details.cached_tokens if details else None) or 0,
-        )
-        if usage
-        else None,
+        usage=read_usage(usage),
     )
 
 
+def read_usage(usage: WireUsage | None) -> Usage | None:
+    """The server's count."""
+    if usage is None:
+        return None
+    details = usage.prompt_tokens_details
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=(details.cached_tokens if details else None) or 0,
+    )
+
+
+def arguments_text(arguments: str | dict[str, Any] | None) -> str:
+    """Arguments as the model wrote them; some servers hand them over parsed."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+
+
 def _call(function: _Function) -> CallText:
-    arguments = function.arguments
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return CallText(name=function.name, arguments=text)
+    return CallText(name=function.name, arguments=arguments_text(function.arguments))

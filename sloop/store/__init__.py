@@ -15,6 +15,7 @@ from sloop.store.files import (
     write_json,
     write_rows,
 )
+from sloop.store.lines import Lines
 from sloop.store.rows import JSON_COLUMNS, Dataset, Rows, from_datasets, predictions_at, to_datasets
 from sloop.store.stage import MAX_FAILED_SHARE, STAGE_FILE, Stage, stage_key
 
@@ -24,6 +25,7 @@ __all__ = [
     "STAGE_FILE",
     "Cache",
     "Dataset",
+    "Lines",
     "Rows",
     "Stage",
     "checkpoint_at",

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ from sloop.store.files import (
     write_json,
 )
 from sloop.store.rows import Dataset
-from sloop.types import Record, Rejected, UserError, canonical_json, digest
+from sloop.types import OutOfBudget, Record, Rejected, UserError, canonical_json, digest
 
 Unit = TypeVar("Unit")
 
@@ -149,13 +149,18 @@ class Stage:
             progress: told (units done, units in all).
 
         Raises:
+            OutOfBudget: raised by a unit; no other was begun, and those on their way are finished and journalled.
             UserError: raised by a unit, or more than `MAX_FAILED_SHARE` of the units, or all, failed.
         """
         owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
         done = len(units) - len(owed)
         failed = 0
+        stops: list[OutOfBudget] = []
         with open(self._journal, "ab") as journal:
-            for key, result in run(owed, work):
+            for key, result in run(takewhile(lambda _: not stops, owed), work):
+                if isinstance(result, OutOfBudget):
+                    stops.append(result)
+                    continue
                 if isinstance(result, UserError):
                     raise result
                 entry: dict[str, Any] = {"unit": key}
@@ -177,6 +182,8 @@ class Stage:
                 done += 1
                 if progress:
                     progress(done, len(units))
+        if stops:
+            raise stops[0]
         known: dict[str, type[Record]] = {kind.__name__: kind for kind in kinds}
         known["Rejected"] = Rejected
         with open(self._journal, "rb") as journal:

@@ -17,6 +17,8 @@ from typing import Any
 
 from sloop.calls.formats import render_hermes
 from sloop.calls.schema import call_errors
+from sloop.models.base import Sampling
+from sloop.models.endpoint import Endpoint
 from sloop.store import Dataset, checkpoint_at
 from sloop.teachers.surface import stands_in
 from sloop.train.base import Progress
@@ -145,6 +147,20 @@ class StrictJudge:
                     return Verdict(correct=False, evidence=(f"{name}={value!r} stands nowhere",))
         same = [call.model_dump() for call in answer.calls] == [call.model_dump() for call in wanted.calls]
         return Verdict(correct=same, evidence=() if same else ("not what was asked for",))
+
+
+class AskingJudge(StrictJudge):
+    """The same verdicts, after a word from a model behind an endpoint."""
+
+    def __init__(self, *, abstain: float, endpoint: Endpoint) -> None:
+        """As for `StrictJudge`, and who is asked."""
+        super().__init__(abstain=abstain)
+        self.endpoint = endpoint
+
+    async def judge(self, sample: Sample, answers: Sequence[Label | None], rng: Random) -> list[Verdict]:
+        """One verdict per answer, one request a sample."""
+        await self.endpoint.complete(sample.messages, sampling=Sampling(temperature=0.0, max_tokens=8))
+        return await super().judge(sample, answers, rng)
 
 
 class LookupStudent:
