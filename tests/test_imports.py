@@ -23,7 +23,7 @@ LAYERS = (
     {"evaluate"},
     {"loop"},
     {"history"},
-    {"console", "run", "track"},
+    {"console", "run", "serve", "track"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -38,10 +38,13 @@ ONE_ROOM = {
     "omegaconf": {"cli.py"},
     "openai": {"models/"},
     "aiohttp": {"models/"},
+    "fastapi": {"serve/"},
+    "uvicorn": {"serve/"},
     "torch": {"students/", "train/"},
     "transformers": {"students/", "train/"},
 }
 HEAVY = {
+    "fastapi",
     "openai",
     "torch",
     "transformers",
