@@ -64,7 +64,7 @@ def parse_hermes(text: str) -> Parsed:
     is no call. A tag inside a JSON string is text. A close without an open is an error too: a call whose opening
     was lost.
     """
-    visible = _after_thinking(text)
+    visible = after_thinking(text)
     calls: list[ToolCall] = []
     words: list[str] = []
     position = 0
@@ -95,12 +95,16 @@ def render_hermes(label: Label) -> str:
 def parse_tool_calls(content: str, calls: Sequence[tuple[str, str]]) -> Parsed:
     """Read the OpenAI form, in which a server hands over (name, text of the arguments) apart from the words.
 
-    Arguments are a JSON object, or nothing at all for none. Words that open a call in a known format are a call that
-    the server could not read. Reasoning is dropped.
+    Arguments are a JSON object, or nothing at all for none. Words that hold or attempt a call in a known format are a
+    call that the server could not read. Reasoning is dropped.
     """
-    words = _after_thinking(content).strip()
+    words = after_thinking(content).strip()
     if not calls:
-        return Parsed(content=words, error="format" if opens_call(words) else None)
+        for read_text in FORMATS.values():
+            parsed = read_text(content)
+            if parsed.calls or parsed.error:
+                return Parsed(content=parsed.content, error="format")
+        return Parsed(content=words)
     try:
         read = tuple(_call({"name": name, "arguments": arguments.strip() or {}}) for name, arguments in calls)
     except (ValueError, RecursionError):
@@ -121,7 +125,7 @@ def _hermes_body(call: ToolCall) -> str:
     return json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False, allow_nan=False)
 
 
-def _after_thinking(text: str) -> str:
+def after_thinking(text: str) -> str:
     """The answer proper. Templates may put the opening tag into the prompt, so the close alone is enough."""
     head, closed, answer = text.partition(THINK_CLOSE)
     if closed and OPEN not in head.partition(THINK_OPEN)[0]:

@@ -67,7 +67,15 @@ class Piece(Record):
 class RequestError(Exception):
     """A request that gets no answer, as the OpenAI API says it."""
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        written: str | None = None,
+    ) -> None:
         """Note what is wrong.
 
         Args:
@@ -75,12 +83,14 @@ class RequestError(Exception):
             message: in words.
             code: of OpenAI, such as ``model_not_found``.
             param: the field of the request that it is about.
+            written: what was generated and is no answer to the request.
         """
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        self.written = written
 
 
 class Responder(Protocol):

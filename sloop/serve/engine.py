@@ -1,0 +1,236 @@
+"""A checkpoint that answers: requests that wait together are written in one batch, on a thread of their own.
+
+What is written is what `sloop.students.local` writes for the same sample, and depends neither on the batch nor on how
+the answer is sent. Calls are read from the text by the format that the checkpoint records. A text that attempts a call
+and cannot be read is handed over as content, to the letter; so are reasoning, and the whole text under
+``tool_choice: none``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from jinja2 import TemplateError
+
+from sloop.calls.formats import MARKS, after_thinking, parse
+from sloop.models.base import CallText
+from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
+from sloop.students.local import LocalStudent
+from sloop.types import Sample
+
+UNFINISHED = "\ufffd"
+"""What the first bytes of a character decode to, before the rest is written."""
+
+
+class CheckpointResponder:
+    """Answers from a checkpoint. Belongs to one event loop."""
+
+    def __init__(
+        self, *, student: LocalStudent, name: str, batch_size: int, batch_wait: float, max_tokens: int
+    ) -> None:
+        """Take a student with its weights loaded.
+
+        Args:
+            student: who writes.
+            name: of the model, as clients know it.
+            batch_size: requests written at a time.
+            batch_wait: seconds that a request waits for others to join it.
+            max_tokens: longest answer to a request that sets no limit, as far as the context allows.
+        """
+        self.batches = 0
+        """Batches written so far."""
+        self._student = student
+        self._name = name
+        self._batch_size = batch_size
+        self._batch_wait = batch_wait
+        self._max_tokens = max_tokens
+        self._stops = student.stops
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sloop-batch")
+        self._waiting: deque[_Writing] = deque()
+        self._turns: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The one name."""
+        return (self._name,)
+
+    async def reply(self, request: ChatRequest, wrote: Callable[[Piece], None] | None) -> Answer:
+        """Answer; see `sloop.serve.protocol.Responder`. Who gives up waiting frees the place in the batch."""
+        if request.temperature:
+            raise RequestError(
+                400,
+                f"temperature={request.temperature:g}: this server writes the likeliest token, temperature 0.",
+                code="unsupported_value",
+                param="temperature",
+            )
+        writing = _Writing(request, wrote, self._student)
+        self._waiting.append(writing)
+        if self._turns is None or self._turns.done():
+            self._turns = asyncio.create_task(self._take_turns())
+        return await writing.answer
+
+    def close(self) -> None:
+        """Break off what is being written, and end the thread."""
+        self._closed = True
+        if self._turns is not None:
+            self._turns.cancel()
+        self._thread.shutdown(wait=True)
+        self._student.close()
+
+    async def _take_turns(self) -> None:
+        """Write batch after batch while anybody waits; what ends a batch by surprise ends its requests."""
+        while self._waiting:
+            if len(self._waiting) < self._batch_size:
+                await asyncio.sleep(self._batch_wait)
+            batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
+            done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
+            await asyncio.wait([done])
+            if error := done.exception():
+                for writing in batch:
+                    writing.fail(error)
+
+    def _write(self, batch: Sequence[_Writing]) -> None:
+        """Write a batch, on the thread."""
+        asked = [writing for writing in batch if not writing.over and self._begins(writing)]
+        if not asked:
+            return
+        self.batches += 1
+
+        def watch(row: int, token: int, logprob: float) -> bool:
+            writing = asked[row]
+            writing.add(token, logprob, ended=token in self._stops)
+            return writing.over or self._closed
+
+        self._student.write([writing.prompt for writing in asked], [writing.max_tokens for writing in asked], watch)
+
+    def _begins(self, writing: _Writing) -> bool:
+        """Prepare one request; False where it gets an error instead of an answer."""
+        request, context = writing.request, self._student.context
+        try:
+            writing.prompt = self._student.prompt(Sample(tools=request.tools, messages=request.messages))
+        except TemplateError as error:
+            writing.refuse(
+                RequestError(400, f"the model's chat template refuses this dialogue: {error}", param="messages")
+            )
+            return False
+        length = len(writing.prompt)
+        room = context - length
+        writing.max_tokens = request.max_tokens or max(1, min(self._max_tokens, room))
+        if writing.max_tokens > room:
+            message = (
+                f"This model's maximum context length is {context} tokens. You asked for {length + writing.max_tokens}: "
+                f"{length} in messages and tools, {writing.max_tokens} for the answer."
+            )
+            writing.refuse(RequestError(400, message, code="context_length_exceeded", param="messages"))
+            return False
+        return True
+
+
+class _Writing:
+    """One answer while it is written: on the thread, but for what is handed to the event loop."""
+
+    def __init__(self, request: ChatRequest, wrote: Callable[[Piece], None] | None, student: LocalStudent) -> None:
+        self.request = request
+        self.prompt: list[int] = []
+        self.max_tokens = 0
+        self.over = False
+        """Nothing more is to be written: it is finished, or nobody waits for it."""
+        self._loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Answer] = self._loop.create_future()
+        self.answer.add_done_callback(self._end)
+        self._wrote = wrote
+        self._student = student
+        self._mark = "" if request.tool_choice == "none" else MARKS[student.format]
+        self._ids: list[int] = []
+        self._tokens: list[Token] = []
+        self._told_text = self._told_tokens = 0
+
+    def add(self, token: int, logprob: float, *, ended: bool) -> None:
+        """Take the next token."""
+        self._ids.append(token)
+        if self.request.logprobs:
+            self._tokens.append(Token(text=self._student.text([token], with_special=True), logprob=logprob))
+        finish: Finish | None = "stop" if ended else "length" if len(self._ids) >= self.max_tokens else None
+        text = ""
+        if finish or self._wrote or self.request.stop:
+            text = self._student.text(self._ids)
+            if (cut := _first_of(self.request.stop, text)) is not None:
+                text, finish = text[:cut], "stop"
+        if finish:
+            self.over = True
+            self._hand_over(self._read(text, finish))
+        elif self._wrote:
+            self._tell(text)
+
+    def refuse(self, error: RequestError) -> None:
+        """End with an error, from the thread."""
+        self._loop.call_soon_threadsafe(self.fail, error)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error, on the event loop."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def _end(self, _: object) -> None:
+        self.over = True
+
+    def _hand_over(self, answer: Answer) -> None:
+        self._loop.call_soon_threadsafe(self._settle, answer)
+
+    def _settle(self, answer: Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def _tell(self, text: str) -> None:
+        """Hand on what is certain to stand in the content, with the tokens so far."""
+        assert self._wrote is not None
+        sure = _before(text, (*self.request.stop, *([self._mark] if self._mark else []), UNFINISHED))
+        if self._mark:
+            sure = sure.rstrip()  # white space before a call is no content
+        if len(sure) <= self._told_text:
+            return
+        piece = Piece(text=sure[self._told_text :], tokens=tuple(self._tokens[self._told_tokens :]))
+        self._told_text, self._told_tokens = len(sure), len(self._tokens)
+        self._loop.call_soon_threadsafe(self._wrote, piece)
+
+    def _read(self, text: str, finish: Finish) -> Answer:
+        """The answer that a text is."""
+        answer = Answer(
+            content=text,
+            finish=finish,
+            tokens=tuple(self._tokens) if self.request.logprobs else None,
+            prompt_tokens=len(self.prompt),
+            completion_tokens=len(self._ids),
+        )
+        if finish == "length" or not self._mark:
+            return answer
+        parsed = parse(self._student.format, text)
+        if not parsed.calls:
+            return answer
+        visible = after_thinking(text)
+        lead = len(text) - len(visible.lstrip())
+        calls = tuple(
+            CallText(name=call.name, arguments=json.dumps(call.arguments, ensure_ascii=False)) for call in parsed.calls
+        )
+        return answer.model_copy(update={"content": (text[:lead] + parsed.content).rstrip(), "calls": calls})
+
+
+def _first_of(marks: Sequence[str], text: str) -> int | None:
+    """Where the first of the marks begins in a text."""
+    return min((at for mark in marks if (at := text.find(mark)) >= 0), default=None)
+
+
+def _before(text: str, marks: Sequence[str]) -> str:
+    """The text before the first mark, or before what may become one."""
+    end = len(text) if (at := _first_of(marks, text)) is None else at
+    for mark in marks:
+        for length in range(min(len(mark) - 1, end), 0, -1):
+            if text.endswith(mark[:length], 0, end):
+                end -= length
+                break
+    return text[:end]
