@@ -123,8 +123,8 @@ class CheckpointResponder:
         writing.max_tokens = request.max_tokens or max(1, min(self._max_tokens, room))
         if writing.max_tokens > room:
             message = (
-                f"This model's maximum context length is {context} tokens. You asked for {length + writing.max_tokens}: "
-                f"{length} in messages and tools, {writing.max_tokens} for the answer."
+                f"This model's maximum context length is {context} tokens: {length} in messages and tools and "
+                f"{writing.max_tokens} for the answer are more."
             )
             writing.refuse(RequestError(400, message, code="context_length_exceeded", param="messages"))
             return False
