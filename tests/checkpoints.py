@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from models import WEATHER, ask, pool, spec, trainer
 from running import scratch
@@ -17,7 +18,7 @@ from sloop.serve.engine import CheckpointResponder
 from sloop.serve.protocol import Responder
 from sloop.serve.server import Server, listen
 from sloop.store import Dataset, checkpoint_at, write_rows
-from sloop.students.local import LocalStudent
+from sloop.students.local import LocalStudent, Written
 from sloop.types import Checkpoint, Sample, ToolCall
 
 MODEL = "tiny"
@@ -49,25 +50,48 @@ def trained() -> Checkpoint:
     return trainer(learning_rate=0.01, batch_size=17).train(start, data, None, steps=160, seed=0, out=folder / "c1")
 
 
-def local(checkpoint: Checkpoint, answer_format: str | None = None) -> LocalStudent:
+SETTINGS = {
+    "name": "served",
+    "path": "given",
+    "scratch": None,
+    "answer_format": None,
+    "threads": 1,
+    "dtype": "fp32",
+    "device": "cpu",
+}
+
+
+def local(checkpoint: Checkpoint) -> LocalStudent:
     """The student in this process, its weights loaded."""
-    student = LocalStudent(
-        name="local",
-        path=checkpoint.path,
-        scratch=None,
-        answer_format=answer_format,
-        threads=1,
-        dtype="fp32",
-        device="cpu",
-    )
+    student = LocalStudent(**SETTINGS)  # type: ignore[arg-type]
     student.load(checkpoint)
     return student
 
 
-def responder(path: str | Path, *, batch_size: int = 64, batch_wait: float = 0.01) -> CheckpointResponder:
-    student = local(checkpoint_at(Path(path)))
+class GatedStudent(LocalStudent):
+    """A student that writes only once it is let, or fails."""
+
+    def __init__(self) -> None:
+        super().__init__(**SETTINGS)  # type: ignore[arg-type]
+        self.begun, self.gate = threading.Event(), threading.Event()
+        self.failure: Exception | None = None
+        self.load(trained())
+
+    def write(self, *given: Any, **named: Any) -> list[Written]:
+        self.begun.set()
+        self.gate.wait(20)
+        if self.failure:
+            raise self.failure
+        return super().write(*given, **named)
+
+
+def responder(path: str | Path, *, student: LocalStudent | None = None, batch_size: int = 64) -> CheckpointResponder:
     return CheckpointResponder(
-        student=student, name=MODEL, batch_size=batch_size, batch_wait=batch_wait, max_tokens=64
+        student=student or local(checkpoint_at(Path(path))),
+        name=MODEL,
+        batch_size=batch_size,
+        batch_wait=0.01,
+        max_tokens=64,
     )
 
 

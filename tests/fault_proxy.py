@@ -47,9 +47,11 @@ class FaultProxy:
                 await asyncio.sleep(0.05)
         url = self.target + request.path_qs.removeprefix("/v1")
         headers = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
-        async with aiohttp.ClientSession() as session:
-            async with session.request(request.method, url, data=body, headers=headers) as answer:
-                text, kind, status = await answer.read(), answer.content_type, answer.status
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(request.method, url, data=body, headers=headers) as answer,
+        ):
+            text, kind, status = await answer.read(), answer.content_type, answer.status
         self.passed += 1
         if fault == "drop-after":
             request.transport.close()

@@ -174,4 +174,5 @@ async def _say_http_error(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _say_failure(_: Request, __: Exception) -> JSONResponse:
-    return _json_error(RequestError(500, "The server failed on this request; its log says how.", code="internal_error"))
+    failure = RequestError(500, "The server failed on this request; its log says how.", code="internal_error")
+    return _json_error(failure, {"Connection": "close"})  # uvicorn closes it after an error, and clients must know

@@ -221,8 +221,9 @@ def _check_schema(schema: dict[str, Any] | None) -> None:
 
 
 def _not_understood(error: ValidationError) -> RequestError:
-    """The first complaint, about the field that the client wrote."""
-    first = error.errors(include_url=False)[0]
+    """One complaint, about a field that the client wrote: of a union's, the one that got farthest."""
+    found = error.errors(include_url=False)
+    first = max(found, key=lambda one: (one["type"] == "extra_forbidden", len(one["loc"])))
     place = [part for part in first["loc"] if isinstance(part, int) or (part.isidentifier() and part not in UNION_TAGS)]
     param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
     if first["type"] == "extra_forbidden":
