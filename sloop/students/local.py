@@ -91,7 +91,7 @@ class LocalStudent:
         """Answer from these weights from now on.
 
         Raises:
-            UserError: the answer format is neither configured nor recorded in the checkpoint.
+            UserError: the answer format is neither configured nor recorded in the checkpoint, or unknown.
         """
         folder = Path(checkpoint.path)
         record = folder / RECORD_FILE
@@ -101,6 +101,7 @@ class LocalStudent:
                 f"checkpoint {folder} does not say in which format it writes calls (no {RECORD_FILE}); "
                 "set student.answer_format, for instance to hermes."
             )
+        parse(found, "")  # an unknown format is said now, and not after the first answers
         self.close()
         torch.set_num_threads(self.threads)
         self._format = found
