@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -82,23 +83,31 @@ def test_behind_transformers_serve_the_student_answers_as_in_process(transformer
 
 
 @pytest.mark.slow
-def test_litellm_calls_tools_streams_and_raises_its_own_errors() -> None:
-    litellm = pytest.importorskip("litellm")
-    tools = [WEATHER.to_openai(), TIMER.to_openai()]
-    asked = {"model": f"openai/{MODEL}", "api_key": "none", "tools": tools, "temperature": 0, "num_retries": 0}
+def test_inspect_ai_gets_calls_probabilities_and_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inspect_ai = pytest.importorskip("inspect_ai", reason="pip install inspect-ai")
+    from inspect_ai.dataset import Sample as Row
+    from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
+    from inspect_ai.scorer import match
+    from inspect_ai.solver import generate
+    from inspect_ai.tool import ToolInfo, ToolParams
+
+    monkeypatch.chdir(tmp_path)
+    tools = [
+        ToolInfo(name=tool.name, description=tool.description or "-", parameters=ToolParams(**tool.parameters))
+        for tool in (WEATHER, TIMER)
+    ]
+    greedy = GenerateConfig(temperature=0, logprobs=True)
     with serving(responder(trained().path)) as url:
-        ask = [{"role": "user", "content": "look it up for me"}]
-        for stream in (False, True):
-            answer = litellm.completion(messages=ask, api_base=url, stream=stream, **asked)
-            answer = litellm.stream_chunk_builder(list(answer)) if stream else answer
-            message = answer.choices[0].message
-            (call,) = message.tool_calls
-            assert (message.content, call.function.name) == ("I will look.", "get_weather")
-            assert json.loads(call.function.arguments) == {"city": "Rome", "days": 3}
-        result = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
-        follow = litellm.completion(messages=[*ask, message.model_dump(), result], api_base=url, logprobs=True, **asked)
-        assert follow.usage.completion_tokens == len(follow.choices[0].logprobs.content)
-        with pytest.raises(litellm.ContextWindowExceededError):
-            litellm.completion(messages=[{"role": "user", "content": "word " * 600}], api_base=url, **asked)
-        with pytest.raises(litellm.NotFoundError):
-            litellm.completion(messages=ask, api_base=url, **{**asked, "model": "openai/other"})
+        model = get_model(f"openai-api/sloop/{MODEL}", base_url=url, api_key="none")
+        asked = model.generate([ChatMessageUser(content="look it up for me")], tools=tools, config=greedy)
+        answer = asyncio.run(asked).choices[0]
+        (call,) = answer.message.tool_calls
+        assert (answer.message.text, call.function) == ("I will look.", "get_weather")
+        assert call.arguments == {"city": "Rome", "days": 3}
+        assert len(answer.logprobs.content) > 10
+        task = inspect_ai.Task(
+            dataset=[Row(input="hello without tools", target="Hi.")], solver=generate(), scorer=match()
+        )
+        (log,) = inspect_ai.eval(task, model=model, display="none", temperature=0)
+    assert log.status == "success"
+    assert log.results.scores[0].metrics["accuracy"].value == 1.0
