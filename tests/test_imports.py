@@ -55,6 +55,7 @@ HEAVY = {
     "hydra",
     "scipy",
     "statsmodels",
+    "uvicorn",
 }
 LIGHT = ["sloop", "sloop.types", "sloop.store", "sloop.gen", "sloop.optimize.stage", "sloop.loop", "sloop.run"]
 

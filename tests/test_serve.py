@@ -383,7 +383,7 @@ def test_probe_and_eval_through_faults_write_what_they_write_in_process(url: str
 def test_concurrent_requests_share_batches_and_are_answered_as_one_by_one(
     answering: CheckpointResponder, client: openai.OpenAI
 ) -> None:
-    asked = [request(sample.request, logprobs=True) for sample in taught()] * 2
+    asked = [request(sample.request, logprobs=True) for sample in taught()]
 
     def ask(arguments: dict[str, Any]) -> tuple[str, list[str], float]:
         choice = client.chat.completions.create(**arguments).choices[0]
@@ -465,6 +465,26 @@ def test_a_batch_that_fails_is_an_error_of_its_requests_alone(
         assert "secret" not in str(caught.value.body)
     slow.failure = None
     assert client.chat.completions.create(**request("hello there")).choices
+
+
+def test_a_request_that_cannot_be_rendered_leaves_the_others_of_its_batch_alone(
+    gated: tuple[CheckpointResponder, GatedStudent, openai.OpenAI],
+) -> None:
+    answerer, slow, client = gated
+    broken = copy.deepcopy(WEATHER.to_openai())
+    broken["function"]["parameters"]["required"] = 5  # the template cannot walk through it
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(client.chat.completions.create, **request("hello there"))
+        assert slow.begun.wait(20)
+        bad = pool.submit(client.chat.completions.create, **request("hello there", tools=[broken]))
+        good = pool.submit(client.chat.completions.create, **request("both of them"))
+        until(lambda: len(answerer._waiting) == 2)
+        slow.gate.set()
+        assert first.result().choices
+        assert good.result().choices[0].message.tool_calls
+        with pytest.raises(openai.InternalServerError):
+            bad.result()
+    assert answerer.batches == 2
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------

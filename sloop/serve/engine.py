@@ -13,6 +13,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from jinja2 import TemplateError
 
@@ -21,6 +22,8 @@ from sloop.models.base import CallText
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
 from sloop.students.local import LocalStudent
 from sloop.types import Sample
+
+T = TypeVar("T")
 
 UNFINISHED = "\ufffd"
 """What the first bytes of a character decode to, before the rest is written."""
@@ -83,41 +86,37 @@ class CheckpointResponder:
         self._student.close()
 
     async def _take_turns(self) -> None:
-        """Write batch after batch while anybody waits; what ends a batch by surprise ends its requests."""
+        """Write batch after batch while anybody waits."""
         while self._waiting:
             if len(self._waiting) < self._batch_size:
                 await asyncio.sleep(self._batch_wait)
             batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
-            done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
-            await asyncio.wait([done])
-            if error := done.exception():
-                for writing in batch:
-                    writing.fail(error)
+            batch = [writing for writing in batch if not writing.over]
+            await asyncio.gather(*(self._on_thread(self._prepare, writing, of=[writing]) for writing in batch))
+            if asked := [writing for writing in batch if not writing.over]:
+                self.batches += 1
+                await self._on_thread(self._write, asked, of=asked)
 
-    def _write(self, batch: Sequence[_Writing]) -> None:
-        """Write a batch, on the thread."""
-        asked = [writing for writing in batch if not writing.over and self._begins(writing)]
-        if not asked:
-            return
-        self.batches += 1
+    async def _on_thread(self, work: Callable[[T], None], given: T, *, of: Sequence[_Writing]) -> None:
+        """Do a step of some answers on the thread; whatever it fails of is their end, and nobody else's."""
+        done = asyncio.get_running_loop().run_in_executor(self._thread, work, given)
+        await asyncio.wait([done])
+        if error := done.exception():
+            for writing in of:
+                writing.fail(error)
 
-        def watch(row: int, token: int, logprob: float) -> bool:
-            writing = asked[row]
-            writing.add(token, logprob, ended=token in self._stops)
-            return writing.over or self._closed
+    def _prepare(self, writing: _Writing) -> None:
+        """Make the prompt.
 
-        self._student.write([writing.prompt for writing in asked], [writing.max_tokens for writing in asked], watch)
-
-    def _begins(self, writing: _Writing) -> bool:
-        """Prepare one request; False where it gets an error instead of an answer."""
+        Raises:
+            RequestError: the dialogue has none, or the model has no room for it.
+        """
         request, context = writing.request, self._student.context
         try:
             writing.prompt = self._student.prompt(Sample(tools=request.tools, messages=request.messages))
         except TemplateError as error:
-            writing.refuse(
-                RequestError(400, f"the model's chat template refuses this dialogue: {error}", param="messages")
-            )
-            return False
+            message = f"the model's chat template refuses this dialogue: {error}"
+            raise RequestError(400, message, param="messages") from error
         length = len(writing.prompt)
         room = context - length
         writing.max_tokens = request.max_tokens or max(1, min(self._max_tokens, room))
@@ -126,9 +125,17 @@ class CheckpointResponder:
                 f"This model's maximum context length is {context} tokens: {length} in messages and tools and "
                 f"{writing.max_tokens} for the answer are more."
             )
-            writing.refuse(RequestError(400, message, code="context_length_exceeded", param="messages"))
-            return False
-        return True
+            raise RequestError(400, message, code="context_length_exceeded", param="messages")
+
+    def _write(self, batch: Sequence[_Writing]) -> None:
+        """Write a batch of prepared answers."""
+
+        def watch(row: int, token: int, logprob: float) -> bool:
+            writing = batch[row]
+            writing.add(token, logprob, ended=token in self._stops)
+            return writing.over or self._closed
+
+        self._student.write([writing.prompt for writing in batch], [writing.max_tokens for writing in batch], watch)
 
 
 class _Writing:
@@ -163,24 +170,18 @@ class _Writing:
                 text, finish = text[:cut], "stop"
         if finish:
             self.over = True
-            self._hand_over(self._read(text, finish))
+            self._loop.call_soon_threadsafe(self._settle, self._read(text, finish))
         elif self._wrote:
             self._tell(text)
-
-    def refuse(self, error: RequestError) -> None:
-        """End with an error, from the thread."""
-        self._loop.call_soon_threadsafe(self.fail, error)
 
     def fail(self, error: BaseException) -> None:
         """End with an error, on the event loop."""
         if not self.answer.done():
             self.answer.set_exception(error)
+        self.over = True
 
     def _end(self, _: object) -> None:
         self.over = True
-
-    def _hand_over(self, answer: Answer) -> None:
-        self._loop.call_soon_threadsafe(self._settle, answer)
 
     def _settle(self, answer: Answer) -> None:
         if not self.answer.done():
