@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.calls.formats import MAX_DEPTH, parse, parse_hermes, render_hermes
+from sloop.calls.formats import MAX_DEPTH, parse, parse_hermes, parse_tool_calls, render_hermes
 from sloop.types import Label, ToolCall, UserError
 
 TAG_SOUP = st.lists(
@@ -213,3 +213,18 @@ def test_what_is_read_can_be_written(value: object) -> None:
     for found in parse_hermes(block(json.dumps({"name": "f", "arguments": {"x": value}}))).calls:
         assert found.model_dump_json().encode()
         assert not any(isinstance(v, float) and not math.isfinite(v) for v in found.arguments.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "error"),
+    [
+        ("Hello.", "Hello.", None),
+        ('Wait. <tool_call>{"name": "f"', "Wait.", "format"),
+        ("done </tool_call>", "done </tool_call>", "format"),
+        ('Yes. <tool_call>{"name": "f", "arguments": {}}</tool_call>', "Yes.", "format"),
+        ('<think>maybe <tool_call>{"name": "f"}</tool_call></think>No.', "No.", None),
+    ],
+)
+def test_a_server_without_calls_may_have_left_one_in_the_words(content: str, words: str, error: str | None) -> None:
+    parsed = parse_tool_calls(content, [])
+    assert (parsed.calls, parsed.content, parsed.error) == ((), words, error)

@@ -201,24 +201,30 @@ class _Writing:
 
     def _read(self, text: str, finish: Finish) -> Answer:
         """The answer that a text is."""
-        answer = Answer(
-            content=text,
+        read = finish == "stop" and self._mark
+        content, calls = handed_over(self._student.format, text) if read else (text, ())
+        return Answer(
+            content=content,
+            calls=calls,
             finish=finish,
             tokens=tuple(self._tokens) if self.request.logprobs else None,
             prompt_tokens=len(self.prompt),
             completion_tokens=len(self._ids),
         )
-        if finish == "length" or not self._mark:
-            return answer
-        parsed = parse(self._student.format, text)
-        if not parsed.calls:
-            return answer
-        visible = after_thinking(text)
-        lead = len(text) - len(visible.lstrip())
-        calls = tuple(
-            CallText(name=call.name, arguments=json.dumps(call.arguments, ensure_ascii=False)) for call in parsed.calls
-        )
-        return answer.model_copy(update={"content": (text[:lead] + parsed.content).rstrip(), "calls": calls})
+
+
+def handed_over(answer_format: str, text: str) -> tuple[str, tuple[CallText, ...]]:
+    """A finished text as content and calls, from which `sloop.calls.formats.parse_tool_calls` reads what `parse` does.
+
+    Without calls the content is the text itself; beside calls it is the words outside them, reasoning included. Only
+    marks of reasoning behind a call read otherwise: ``parse`` takes them for words.
+    """
+    parsed = parse(answer_format, text)
+    if not parsed.calls:
+        return text, ()
+    lead = len(text) - len(after_thinking(text).lstrip())
+    calls = (CallText(name=c.name, arguments=json.dumps(c.arguments, ensure_ascii=False)) for c in parsed.calls)
+    return (text[:lead] + parsed.content).rstrip(), tuple(calls)
 
 
 def _first_of(marks: Sequence[str], text: str) -> int | None:
