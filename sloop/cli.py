@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": "paired comparison of runs, or of variants over seeds",
     "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
+    "serve": "answer OpenAI-compatible requests from a checkpoint",
     "ui": "start the MLflow UI and print links to the charts",
     "version": "version, commit, Python",
 }
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if first in STAGES:
             _hydra(first, arguments[1:])
+        elif first == "serve":
+            _serve(arguments[1:])
         elif first in COMMANDS:
             import sloop.commands
 
@@ -127,6 +130,31 @@ def _is_override(word: str) -> bool:
     return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
+def _serve(rest: Sequence[str]) -> None:
+    """Compose ``conf/serve.yaml`` and serve."""
+    if {"-h", "--help"} & set(rest):
+        sys.stdout.write((conf_folder() / "serve.yaml").read_text(encoding="utf-8"))
+        return
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from sloop.types import UserError
+
+    try:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            plain: Any = OmegaConf.to_container(compose("serve", list(rest)), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_hydra_message(error, rest, "serve")) from error
+    from sloop.console import console
+    from sloop.serve.start import serve
+
+    out = console()
+    serve(plain, ready=lambda line: out.print(line, markup=False, soft_wrap=True))
+
+
 def conf_folder() -> Path:
     """The configuration tree: in a wheel and in an editable install alike it is the package ``sloop.conf``."""
     import importlib.util
@@ -137,7 +165,11 @@ def conf_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations))).resolve()
 
 
-def _hydra_message(error: Exception, overrides: Sequence[str]) -> str:
+SEE = {"config": "sloop loop --cfg job", "serve": "sloop serve --help"}
+"""By configuration: the command that shows its keys."""
+
+
+def _hydra_message(error: Exception, overrides: Sequence[str], name: str = "config") -> str:
     """Hydra's message without its advice to print a traceback, and with ours."""
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__) is not None:
@@ -145,29 +177,29 @@ def _hydra_message(error: Exception, overrides: Sequence[str]) -> str:
     text = " ".join(dict.fromkeys(str(cause).strip() for cause in causes if str(cause).strip()))
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and "not in struct" in text:
-        return _unknown_key(unknown[1], overrides)
+        return _unknown_key(unknown[1], overrides, name)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [
         line
         for line in lines
         if not line.startswith(("full_key", "object_type", "reference_type", "Config search", "provider="))
     ]
-    return " ".join(kept) + " See the keys with: sloop loop --cfg job"
+    return f"{' '.join(kept)} See the keys with: {SEE[name]}"
 
 
-def _unknown_key(key: str, overrides: Sequence[str]) -> str:
+def _unknown_key(key: str, overrides: Sequence[str], name: str) -> str:
     """Names the value, the keys that stand where this one was looked for, and the nearest of all."""
     value = next((word.partition("=")[2] for word in overrides if word.lstrip("+").split("=")[0] == key), "")
     section, _, last = key.rpartition(".")
-    keys = _keys([word for word in overrides if "." not in word.split("=")[0] and word.split("=")[0] != key])
+    keys = _keys([word for word in overrides if "." not in word.split("=")[0] and word.split("=")[0] != key], name)
     here = [known for known in keys if known.rpartition(".")[0] == section]
     close = [known for known in keys if known.rpartition(".")[2] == last] or difflib.get_close_matches(key, keys, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     allowed = f" Allowed there: {', '.join(here)}." if here else ""
-    return f"{key}={value}: no such key.{hint}{allowed} See all keys with: sloop loop --cfg job"
+    return f"{key}={value}: no such key.{hint}{allowed} See all keys with: {SEE[name]}"
 
 
-def _keys(overrides: Sequence[str]) -> list[str]:
+def _keys(overrides: Sequence[str], name: str) -> list[str]:
     """Every key of the configuration that these overrides make, in dots; of the bare one where they make none."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -183,9 +215,9 @@ def _keys(overrides: Sequence[str]) -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         try:
-            return list(walk(compose("config", list(overrides)), ""))
+            return list(walk(compose(name, list(overrides)), ""))
         except HydraException:
-            return list(walk(compose("config"), ""))
+            return list(walk(compose(name), ""))
 
 
 def task(cfg: DictConfig) -> None:

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.calls.formats import FORMATS, MAX_DEPTH, MAX_PYTHON, opens_call, parse, parse_hermes, render_hermes
+from sloop.calls.formats import (
+    FORMATS,
+    MAX_DEPTH,
+    MAX_PYTHON,
+    OPENINGS,
+    opens_call,
+    parse,
+    parse_hermes,
+    parse_tool_calls,
+    render_hermes,
+)
 from sloop.types import Label, ToolCall, UserError
 
 TAG_SOUP = st.lists(
@@ -366,3 +376,33 @@ def test_a_pythonic_call_is_read_back(arguments: dict[str, object]) -> None:
     given = {key: value for key, value in arguments.items() if not keyword.iskeyword(key)}
     text = f"[f({', '.join(f'{key}={value!r}' for key, value in given.items())})]"
     assert parse("pythonic", text).calls == (call(**given),)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "error"),
+    [
+        ("Hello.", "Hello.", None),
+        ('Wait. <tool_call>{"name": "f"', "Wait.", "format"),
+        ("done </tool_call>", "done </tool_call>", "format"),
+        ('Yes. <tool_call>{"name": "f", "arguments": {}}</tool_call>', "Yes.", "format"),
+        ('<think>maybe <tool_call>{"name": "f"}</tool_call></think>No.', "No.", None),
+        ("[TOOL_CALLS]f[ARGS]{}", "[TOOL_CALLS]f[ARGS]{}", "format"),
+        ("[f(1)]", "[f(1)]", "format"),
+        ('{"name": "Ada", "age": 36}', '{"name": "Ada", "age": 36}', None),
+    ],
+)
+def test_a_server_without_calls_may_have_left_one_in_the_words(content: str, words: str, error: str | None) -> None:
+    parsed = parse_tool_calls(content, [])
+    assert (parsed.calls, parsed.content, parsed.error) == ((), words, error)
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_a_call_of_every_format_begins_with_one_of_its_openings(form: str) -> None:
+    assert WRITTEN[form][0].startswith(OPENINGS[form])
+
+
+def test_a_call_in_another_format_is_an_attempt() -> None:
+    for form in FORMATS:
+        for other, (text, _) in WRITTEN.items():
+            parsed = parse(form, text + ENDS.get(other, ""))
+            assert parsed.calls or parsed.error == "format"

@@ -23,7 +23,7 @@ LAYERS = (
     {"evaluate"},
     {"loop"},
     {"history"},
-    {"console", "run", "track"},
+    {"console", "run", "serve", "track"},
     {"reports"},
     {"commands"},
     {"cli"},
@@ -39,10 +39,13 @@ ONE_ROOM = {
     "omegaconf": {"cli.py"},
     "openai": {"models/"},
     "aiohttp": {"models/"},
+    "fastapi": {"serve/"},
+    "uvicorn": {"serve/"},
     "torch": {"students/", "train/"},
     "transformers": {"students/", "train/"},
 }
 HEAVY = {
+    "fastapi",
     "openai",
     "torch",
     "transformers",
@@ -53,6 +56,7 @@ HEAVY = {
     "hydra",
     "scipy",
     "statsmodels",
+    "uvicorn",
 }
 LIGHT = ["sloop", "sloop.types", "sloop.store", "sloop.gen", "sloop.optimize.stage", "sloop.loop", "sloop.run"]
 

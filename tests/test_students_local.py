@@ -64,11 +64,11 @@ def test_the_loop_writes_what_transformers_generates_with_its_log_probabilities(
     assert tokenizer is not None
     sample = pool()[3]
     prompt = encode(tokenizer, [render_prompt(tokenizer, sample)])[0]
-    ids, logprob, ended = greedy(model, [prompt], 40, stop_ids(model, tokenizer))[0]
+    ids, logprobs, ended = greedy(model, [prompt], [40], stop_ids(model, tokenizer))[0]
     assert ended
     assert model.generate(torch.tensor([prompt]), max_new_tokens=40)[0, len(prompt) :].tolist() == ids
     logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-    assert logprob == pytest.approx(logits[range(len(ids)), ids].sum().item(), abs=1e-3)
+    assert logprobs == pytest.approx(logits[range(len(ids)), ids].tolist(), abs=1e-4)
 
 
 def test_an_answer_without_end_is_truncated(trained: Checkpoint) -> None:
@@ -130,3 +130,22 @@ def test_a_checkpoint_that_names_no_format_is_refused_unless_one_is_configured(
 
 def test_weights_load_in_the_asked_for_precision(trained: Checkpoint) -> None:
     assert load_model(Path(trained.path), torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_answers_of_one_batch_have_their_own_length_and_may_be_broken_off(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    prompts = [one.prompt(sample) for sample in pool()[:3]]
+    seen: list[tuple[int, int]] = []
+
+    def watch(row: int, token: int, logprob: float) -> bool:
+        assert logprob <= 0
+        seen.append((row, token))
+        return row == 1 and len([1 for index, _ in seen if index == 1]) == 5
+
+    whole = one.write(prompts, [64, 64, 64])
+    short, broken, left = one.write(prompts, [2, 64, 64], watch)
+    assert short == (whole[0].tokens[:2], short.logprobs, False)
+    assert broken == (whole[1].tokens[:5], broken.logprobs, False)
+    assert (left.tokens, left.ended) == (whole[2].tokens, True)
+    assert [token for row, token in seen if row == 2] == left.tokens

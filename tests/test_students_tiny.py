@@ -133,3 +133,27 @@ def test_the_same_seed_makes_the_same_bytes_and_another_does_not(tmp_path: Path)
 def test_heads_that_do_not_divide_the_hidden_size_are_the_users_mistake() -> None:
     with pytest.raises(UserError, match="multiple of 6"):
         spec(num_heads=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "calls"),
+    [
+        ("No suitable tool.", "No suitable tool.", []),
+        (
+            'Yes.\n<tool_call>\n{"name": "a", "arguments": {"x": "}}"}}\n</tool_call>\n'
+            '<tool_call>\n{"name": "b", "arguments": {}}\n</tool_call>',
+            "Yes.",
+            [("a", {"x": "}}"}), ("b", {})],
+        ),
+        ('<tool_call>\n{"name": "a", "arguments": {"x": 1}', None, [("a", '{"x": 1}<|im_end|>')]),
+        ('<tool_call>\n{"name": "a", "arguments": {"x": }}\n</tool_call>', None, [("a", '{"x": }')]),
+        ('<tool_call>\n{"name": "a"}\n</tool_call>', '<tool_call>\n{"name": "a"}\n</tool_call>', []),
+    ],
+)
+def test_transformers_reads_calls_with_the_recorded_template_and_never_fails(
+    text: str, content: str | None, calls: list[tuple[str, object]]
+) -> None:
+    found = TOKENIZER.parse_response(text + "<|im_end|>", TOKENIZER.response_template, prefix="<|im_start|>assistant\n")
+    assert found.get("content") == content
+    functions = [call["function"] for call in found.get("tool_calls", [])]
+    assert [(function["name"], function["arguments"]) for function in functions] == calls

@@ -52,7 +52,7 @@ class Parsed(Record):
 
 
 def parse(format: str, text: str) -> Parsed:
-    """Read a model's answer.
+    """Read a model's answer. A call that is plainly one of another format is an attempt that cannot be read.
 
     Args:
         format: a name in `FORMATS`.
@@ -66,7 +66,10 @@ def parse(format: str, text: str) -> Parsed:
             f"unknown tool-call format {format!r}; allowed: {', '.join(sorted(FORMATS))}. "
             f"Set student.answer_format to one of these."
         )
-    return FORMATS[format](text)
+    parsed = FORMATS[format](text)
+    if not parsed.calls and not parsed.error and opens_call(parsed.content):
+        return parsed.model_copy(update={"error": "format"})
+    return parsed
 
 
 def opens_call(text: str) -> bool:
@@ -86,7 +89,7 @@ def parse_hermes(text: str) -> Parsed:
     is no call. A tag inside a JSON string is text. A close without an open is an error too: a call whose opening
     was lost.
     """
-    visible = _after_thinking(text, MARKS["hermes"])
+    visible = after_thinking(text, "hermes")
     calls: list[ToolCall] = []
     words: list[str] = []
     position = 0
@@ -114,7 +117,7 @@ def parse_llama3(text: str) -> Parsed:
     They stand alone, or after ``<|python_tag|>`` and the words before it; there, the call of a built-in tool stands in
     Python's form: ``brave_search.call(query="...")`` calls ``brave_search``. Code after the tag is an error.
     """
-    visible = _after_thinking(text, MARKS["llama3"])
+    visible = after_thinking(text, "llama3")
     words, tagged, body = visible.partition(PYTHON_TAG)
     if not tagged:
         words, body = "", visible
@@ -134,7 +137,7 @@ def parse_mistral(text: str) -> Parsed:
 
     Calls may have an ``id``, which is dropped. Text before the first call is content; after it, anything is an error.
     """
-    visible = _after_thinking(text, MARKS["mistral"])
+    visible = after_thinking(text, "mistral")
     words, *bodies = visible.split(TOOL_CALLS)
     calls: list[ToolCall] = []
     try:
@@ -161,7 +164,7 @@ def parse_pythonic(text: str) -> Parsed:
     Values are literals; ``true``, ``false`` and ``null`` count as such, and a tuple is a list. A positional argument is
     an error, as nothing says which one it is.
     """
-    visible = _after_thinking(text, MARKS["pythonic"])
+    visible = after_thinking(text, "pythonic")
     if not MARKS["pythonic"].match(visible):
         return Parsed(content=visible.strip())
     try:
@@ -176,7 +179,7 @@ def parse_json(text: str) -> Parsed:
     ``parameters`` stands for ``arguments`` too, and OpenAI's ``{"type": "function", "function": {...}}`` is read. JSON
     that names no function is content.
     """
-    visible = _after_thinking(text, MARKS["json"])
+    visible = after_thinking(text, "json")
     fenced = _FENCE.search(visible)
     body = fenced[1] if fenced else visible
     words = [visible[: fenced.start()], visible[fenced.end() :]] if fenced else []
@@ -198,11 +201,14 @@ def render_hermes(label: Label) -> str:
 def parse_tool_calls(content: str, calls: Sequence[tuple[str, str]]) -> Parsed:
     """Read the OpenAI form, in which a server hands over (name, text of the arguments) apart from the words.
 
-    Arguments are a JSON object, or nothing at all for none. Words that open a call in a known format are a call that
-    the server could not read. Reasoning is dropped.
+    Arguments are a JSON object, or nothing at all for none. Words that hold or attempt a call in a known format are a
+    call that the server could not read. Reasoning is dropped.
     """
-    words = _after_thinking(content, MARKS["hermes"]).strip()
+    words = after_thinking(content, "hermes").strip()
     if not calls:
+        parsed = parse_hermes(content)
+        if parsed.calls or parsed.error:
+            return Parsed(content=parsed.content, error="format")
         return Parsed(content=words, error="format" if opens_call(words) else None)
     try:
         read = tuple(_call({"name": name, "arguments": arguments.strip() or {}}) for name, arguments in calls)
@@ -224,10 +230,10 @@ def _hermes_body(call: ToolCall) -> str:
     return json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False, allow_nan=False)
 
 
-def _after_thinking(text: str, mark: re.Pattern[str]) -> str:
+def after_thinking(text: str, format: str) -> str:
     """The answer proper. Templates may put the opening tag into the prompt, so the close alone is enough."""
     head, closed, answer = text.partition(THINK_CLOSE)
-    if closed and not mark.search(head.partition(THINK_OPEN)[0]):
+    if closed and not MARKS[format].search(head.partition(THINK_OPEN)[0]):
         return answer
     opened = text.lstrip()
     return "" if opened.startswith(THINK_OPEN) and not closed else text
@@ -412,6 +418,14 @@ MARKS: dict[str, re.Pattern[str]] = {
     "json": re.compile(rf"(?:\A|```(?:json)?[ \t]*+\n)\s*+(?:\[\s*+)?{_KEY}"),
 }
 """What a call begins with, where the format is known."""
+OPENINGS: dict[str, tuple[str, ...]] = {
+    "hermes": (OPEN,),
+    "llama3": (PYTHON_TAG, "{"),
+    "mistral": (TOOL_CALLS,),
+    "pythonic": ("[",),
+    "json": ("{", "[", "```"),
+}
+"""Text before the first of these is content whatever follows: what of an answer may be sent before it is whole."""
 _NAMED_CALL = r"\{\s*+\"name\"\s*+:\s*+\"[^\"\n]{1,128}\"\s*+,\s*+\"(?:arguments|parameters)\""
 _UNMISTAKABLE = re.compile(
     rf"{re.escape(OPEN)}|{re.escape(PYTHON_TAG)}|{re.escape(TOOL_CALLS)}|{MARKS['pythonic'].pattern}|{_NAMED_CALL}"

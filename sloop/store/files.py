@@ -142,7 +142,7 @@ def code_digest() -> str:
     """Digest of the package's sources, which every stage's key contains."""
     root = Path(sloop.__file__).parent
     files = sorted(p for p in root.rglob("*") if p.suffix in {".py", ".jinja", ".json", ".yaml"})
-    kept = [p for p in files if p.name not in NOT_RESULTS and "conf" not in p.relative_to(root).parts]
+    kept = [p for p in files if p.name not in NOT_RESULTS and not {"conf", "serve"} & {*p.relative_to(root).parts}]
     return digest({str(p.relative_to(root)): file_digest(p) for p in kept})
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -17,6 +17,20 @@ from sloop.types import Checkpoint, Decode, Message, Prediction, Sample, UserErr
 
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+Watch = Callable[[int, int, float], bool]
+"""Told (index of the prompt, token, its log-probability) as tokens are written; True: this answer needs no more."""
+
+
+class Written(NamedTuple):
+    """What follows a prompt."""
+
+    tokens: list[int]
+    """With the one that ended it."""
+    logprobs: list[float]
+    """Natural-log probability of each token."""
+    ended: bool
+    """Whether it ended of itself."""
 
 
 class LocalStudent:
@@ -77,7 +91,7 @@ class LocalStudent:
         """Answer from these weights from now on.
 
         Raises:
-            UserError: the answer format is neither configured nor recorded in the checkpoint.
+            UserError: the answer format is neither configured nor recorded in the checkpoint, or unknown.
         """
         folder = Path(checkpoint.path)
         record = folder / RECORD_FILE
@@ -87,6 +101,7 @@ class LocalStudent:
                 f"checkpoint {folder} does not say in which format it writes calls (no {RECORD_FILE}); "
                 "set student.answer_format, for instance to hermes."
             )
+        parse(found, "")  # an unknown format is said now, and not after the first answers
         self.close()
         torch.set_num_threads(self.threads)
         self._format = found
@@ -100,30 +115,61 @@ class LocalStudent:
         changes the order of sums. A prompt that leaves no room for ``max_tokens`` in the model's context is not
         asked (error ``truncated``, no text): cutting it would cut tools.
         """
-        if self._model is None or self._tokenizer is None:
-            raise UserError("the student has no weights yet: call load(checkpoint) before predict.")
-        prompts = encode(self._tokenizer, [render_prompt(self._tokenizer, sample) for sample in samples])
-        room = self._model.config.max_position_embeddings - decode.max_tokens
+        prompts = [self.prompt(sample) for sample in samples]
+        room = self.context - decode.max_tokens
         asked = [index for index, prompt in enumerate(prompts) if len(prompt) <= room]
-        answers = greedy(
-            self._model, [prompts[index] for index in asked], decode.max_tokens, stop_ids(self._model, self._tokenizer)
-        )
+        answers = self.write([prompts[index] for index in asked], [decode.max_tokens] * len(asked))
         predictions = {
-            index: self._prediction(samples[index], *answer) for index, answer in zip(asked, answers, strict=True)
+            index: self._prediction(samples[index], answer) for index, answer in zip(asked, answers, strict=True)
         }
         return [
             predictions.get(index) or Prediction(sample_id=sample.id, error="truncated")
             for index, sample in enumerate(samples)
         ]
 
+    @property
+    def format(self) -> str:
+        """Name of the format in which the loaded weights write calls."""
+        return self._format
+
+    @property
+    def context(self) -> int:
+        """Most tokens that a prompt and its answer may have together."""
+        return int(self._loaded()[0].config.max_position_embeddings)
+
+    @property
+    def stops(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return stop_ids(*self._loaded())
+
+    def prompt(self, sample: Sample) -> list[int]:
+        """The tokens that are read before ``sample`` is answered."""
+        _, tokenizer = self._loaded()
+        return encode(tokenizer, [render_prompt(tokenizer, sample)])[0]
+
+    def write(
+        self, prompts: Sequence[list[int]], max_tokens: Sequence[int], watch: Watch | None = None
+    ) -> list[Written]:
+        """What follows each prompt, greedily; see `greedy`."""
+        return greedy(self._loaded()[0], prompts, max_tokens, self.stops, watch)
+
+    def text(self, tokens: Sequence[int], *, with_special: bool = False) -> str:
+        """The text of tokens, with or without the special ones."""
+        return str(self._loaded()[1].decode(list(tokens), skip_special_tokens=not with_special))
+
     def close(self) -> None:
         """Free the weights."""
         self._model = self._tokenizer = None
 
-    def _prediction(self, sample: Sample, tokens: list[int], logprob: float, ended: bool) -> Prediction:
-        assert self._tokenizer is not None
-        text = str(self._tokenizer.decode(tokens, skip_special_tokens=True))
-        measured = {"sample_id": sample.id, "text": text, "logprob": logprob, "num_tokens": len(tokens)}
+    def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        if self._model is None or self._tokenizer is None:
+            raise UserError("the student has no weights yet: call load(checkpoint) before it is asked.")
+        return self._model, self._tokenizer
+
+    def _prediction(self, sample: Sample, written: Written) -> Prediction:
+        tokens, logprobs, ended = written
+        text = self.text(tokens)
+        measured = {"sample_id": sample.id, "text": text, "logprob": sum(logprobs), "num_tokens": len(tokens)}
         if not ended:
             return Prediction(**measured, error="truncated")
         parsed = parse(self._format, text)
@@ -184,20 +230,31 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 
 @torch.inference_mode()
 def greedy(
-    model: PreTrainedModel, prompts: Sequence[list[int]], max_tokens: int, stops: frozenset[int]
-) -> list[tuple[list[int], float, bool]]:
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    max_tokens: Sequence[int],
+    stops: frozenset[int],
+    watch: Watch | None = None,
+) -> list[Written]:
     """The likeliest next token again and again, for all prompts at once.
 
     Written out rather than left to ``generate``: log-probabilities come without keeping the logits of every step
     (batch x tokens x vocabulary), and rows that have ended leave the batch.
 
+    Args:
+        model: who writes.
+        prompts: token ids.
+        max_tokens: longest answer to each prompt, at least 1.
+        stops: tokens that end an answer.
+        watch: see `Watch`.
+
     Returns:
-        Per prompt: the answer's tokens with the one that ended it, the sum of their natural-log probabilities, and
-        whether it ended within ``max_tokens``.
+        What follows each prompt, in their order.
     """
-    answers: list[list[int]] = [[] for _ in prompts]
-    logprobs = [0.0] * len(prompts)
+    tokens: list[list[int]] = [[] for _ in prompts]
+    logprobs: list[list[float]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
+    over = [False] * len(prompts)
     if not prompts:
         return []
     longest = max(len(prompt) for prompt in prompts)
@@ -207,7 +264,7 @@ def greedy(
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
     rows = list(range(len(prompts)))
-    for _ in range(max_tokens):
+    while True:
         logits = model(
             input_ids=ids,
             attention_mask=mask,
@@ -218,11 +275,13 @@ def greedy(
         ).logits[:, -1]
         best, token = logits.float().log_softmax(-1).max(-1)
         for row, index, logprob in zip(rows, token.tolist(), best.tolist(), strict=True):
-            if not ended[row]:
-                answers[row].append(index)
-                logprobs[row] += logprob
+            if not over[row]:
+                tokens[row].append(index)
+                logprobs[row].append(logprob)
                 ended[row] = index in stops
-        writing = [place for place, row in enumerate(rows) if not ended[row]]
+                enough = watch is not None and watch(row, index, logprob)
+                over[row] = ended[row] or enough or len(tokens[row]) >= max_tokens[row]
+        writing = [place for place, row in enumerate(rows) if not over[row]]
         if not writing:
             break
         ids, positions = token[:, None], positions[:, -1:] + 1
@@ -232,7 +291,7 @@ def greedy(
             ids, positions, mask = ids[kept], positions[kept], mask[kept]
             cache.reorder_cache(kept)  # type: ignore[arg-type]
             rows = [rows[place] for place in writing]
-    return list(zip(answers, logprobs, ended, strict=True))
+    return [Written(*row) for row in zip(tokens, logprobs, ended, strict=True)]
 
 
 KEEP_SHARE = 0.75

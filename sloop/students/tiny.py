@@ -226,16 +226,21 @@ _RESPONSE: dict[str, Any] = {
     "start_anchor": f"{START}assistant\n",
     "fields": {
         "tool_calls": {
-            "open_pattern": r"\s*<tool_call>",
-            "close": "</tool_call>",
+            "open_pattern": r'\s*<tool_call>\s*\{\s*"name":\s*"(?P<name>[^"\\]+)",\s*"arguments":\s*',
+            "close_pattern": r"\s*\}\s*</tool_call>",
             "repeats": True,
             "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
+            "content_args": {"allow_non_json": True},
+            "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
         },
         "content": {"close_pattern": r"\s*(?:<\|im_end\|>)", "content": "text"},
     },
 }
-"""How ``transformers serve`` reads calls out of an answer; without it they come back as plain content."""
+"""How ``transformers serve`` reads calls out of an answer; without it they come back as plain content.
+
+Arguments that are no JSON are handed on as they are, and an opening without a name stays content: read as one JSON
+object, either would be a failure of the server (status 500) and not of the model.
+"""
 
 
 def _texts(data: Iterable[Sample]) -> Iterator[str]:

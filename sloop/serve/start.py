@@ -1,0 +1,92 @@
+"""From a configuration to a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from sloop.serve.engine import CheckpointResponder
+from sloop.serve.protocol import Responder
+from sloop.serve.server import listen, run_server, token_for
+from sloop.store import checkpoint_at
+from sloop.students.local import DTypeName, LocalStudent
+from sloop.types import Record, UserError
+
+
+class ServeConfig(Record):
+    """The configuration, typed; ``conf/serve.yaml`` says what each key means."""
+
+    path: str | None
+    model: str | None
+    host: str
+    port: int = Field(ge=0, le=65535)
+    answer_format: str | None
+    threads: int = Field(ge=1)
+    dtype: DTypeName
+    device: str
+    batch_size: int = Field(ge=1)
+    batch_wait: float = Field(ge=0)
+    max_tokens: int = Field(ge=1)
+
+
+def serve(plain: Mapping[str, Any], *, ready: Callable[[str], None]) -> None:
+    """Answer until the process is told to end.
+
+    Args:
+        plain: the configuration.
+        ready: told one line that says where, once requests are answered.
+
+    Raises:
+        UserError: a value that is not allowed, no checkpoint, no token where one is wanted, or a port in use.
+    """
+    config = parse_serve_config(plain)
+    token = token_for(config.host)
+    with listen(config.host, config.port) as listening:
+        responder = responder_of(config)
+        names = ", ".join(responder.models)
+        run_server(responder, listening, token, ready=lambda url: ready(f"serving {names} at {url}"))
+
+
+def parse_serve_config(plain: Mapping[str, Any]) -> ServeConfig:
+    """Type the configuration.
+
+    Raises:
+        UserError: a value of the wrong type or out of its range; names key, value and what is allowed.
+    """
+    try:
+        return ServeConfig.model_validate(dict(plain))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{key}={first['input']!r}: {first['msg']}. See the keys with: sloop serve --help") from error
+
+
+def responder_of(config: ServeConfig) -> Responder:
+    """Who answers.
+
+    Raises:
+        UserError: there is no checkpoint at the path, or it does not say in which format it writes calls.
+    """
+    if config.path is None:
+        raise UserError("path is missing: say what to serve, for example: sloop serve path=outputs/trained/checkpoint")
+    checkpoint = checkpoint_at(Path(config.path))
+    student = LocalStudent(
+        name="served",
+        path=config.path,
+        scratch=None,
+        answer_format=config.answer_format,
+        threads=config.threads,
+        dtype=config.dtype,
+        device=config.device,
+    )
+    student.load(checkpoint)
+    return CheckpointResponder(
+        student=student,
+        name=config.model or config.path,
+        batch_size=config.batch_size,
+        batch_wait=config.batch_wait,
+        max_tokens=config.max_tokens,
+    )
