@@ -23,7 +23,7 @@ from sloop.optimize.stage import OptimizeSettings, optimize
 from sloop.probe import probe
 from sloop.store import Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import RemoteStudent, Student
-from sloop.teachers.base import Judge, Teacher
+from sloop.teachers.base import Judge, Remote, Teacher
 from sloop.tools.sources import load_tools
 from sloop.train.base import Trainer
 from sloop.train.stage import checkpoint_of, start, train
@@ -135,6 +135,12 @@ class Builder:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._remote: list[Remote] = []
+
+    def close(self) -> None:
+        """Close the connections of teacher and judge."""
+        for part in self._remote:
+            part.close()
 
     def tools(self) -> tuple[Tool, ...]:
         """The tools that samples are about."""
@@ -200,6 +206,8 @@ class Builder:
         if not isinstance(component, kind):
             target = getattr(self.config, group)["_target_"]
             raise UserError(f"{group}._target_={target}: it lacks methods of sloop's {kind.__name__}.")
+        if isinstance(component, Remote):
+            self._remote.append(component)
         return component
 
     def _given(self, group: str, key: str) -> Any:
@@ -225,17 +233,23 @@ def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
 
 def preview_samples(config: Config) -> list[Sample | Rejected]:
     """The first ``config.preview`` samples that the gen stage would write; nothing is written."""
-    parts = Builder(config)
-    return asyncio.run(
-        preview(
-            tools=parts.tools(),
-            teacher=parts.teacher(),
-            sampler=parts.sampler(),
-            settings=config.gen,
-            num_samples=config.preview,
-            seed=config.seed,
+    with closing(Builder(config)) as parts:
+        return asyncio.run(
+            preview(
+                tools=parts.tools(),
+                teacher=parts.teacher(),
+                judge=_gen_judge(parts),
+                sampler=parts.sampler(),
+                settings=config.gen,
+                num_samples=config.preview,
+                seed=config.seed,
+            )
         )
-    )
+
+
+def _gen_judge(parts: Builder) -> Judge | None:
+    """The judge, where generated samples are to be judged: one that is not asked is not built."""
+    return parts.judge() if parts.config.gen.judge else None
 
 
 def execute(
@@ -258,16 +272,19 @@ def execute(
         project: told the run's folder whenever there is something new to log.
     """
     folder = run_folder(config, plain)
-    with _recorded(folder, config, plain, overrides, sweep, project) as record:
+    with (
+        _recorded(folder, config, plain, overrides, sweep, project) as record,
+        closing(Builder(config)) as parts,
+    ):
         if config.stage == "loop":
-            _loop(config, folder, report, project)
+            _loop(parts, folder, report, project)
         else:
-            _ONE_STAGE[config.stage](Builder(config), folder, record, report)
+            _ONE_STAGE[config.stage](parts, folder, record, report)
     return folder
 
 
-def _loop(config: Config, folder: Path, report: Report, project: Callable[[Path], None]) -> None:
-    parts = Builder(config)
+def _loop(parts: Builder, folder: Path, report: Report, project: Callable[[Path], None]) -> None:
+    config = parts.config
     student = parts.student()
     if isinstance(student, RemoteStudent):
         raise UserError(
@@ -313,6 +330,7 @@ def _gen(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -
     gen(
         tools=parts.tools(),
         teacher=parts.teacher(),
+        judge=_gen_judge(parts),
         sampler=parts.sampler(),
         settings=config.gen,
         num_samples=config.num_samples,

@@ -15,8 +15,9 @@ ROOT = Path(sloop.__file__).parent
 LAYERS = (
     {"types"},
     {"calls", "card", "executor"},
-    {"store", "teachers", "tools"},
+    {"store", "tools"},
     {"models"},
+    {"teachers"},
     {"accept", "build", "cite", "students"},
     {"gen", "train"},
     {"optimize", "probe"},
@@ -38,6 +39,7 @@ ONE_ROOM = {
     "omegaconf": {"cli.py"},
     "openai": {"models/"},
     "aiohttp": {"models/"},
+    "jinja2": {"teachers/", "serve/"},
     "torch": {"students/", "train/"},
     "transformers": {"students/", "train/"},
 }
