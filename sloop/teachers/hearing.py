@@ -19,6 +19,7 @@ from sloop.teachers.grammar import FACTS, GIVING, PHRASES, action, ask, label
 from sloop.teachers.phrases import Phrase, Slot, tidy
 from sloop.teachers.surface import REFERENCE_YEAR, date_forms, number_forms, surface_forms, time_forms
 from sloop.teachers.templates import Heard, Templates
+from sloop.teachers.values import words
 from sloop.types import Label, Tool, ToolCall
 
 _ENDS = ("", "?", ".", "!")
@@ -64,18 +65,6 @@ class Hearing:
     def _one(self, tools: Sequence[Tool], text: str) -> ToolCall | str | None:
         """The call that a text asks for, the question after what it lacks, or None: nothing on offer."""
         offered = {tool.name: tool for tool in tools}
-        for heard in self._templates.hear(text):
-            tool = offered.get(heard.template.name)
-            if tool is None or not heard.template.fits(tool):
-                if heard.template.name in offered:
-                    continue
-                return None
-            said = _arguments(heard, tool, text)
-            missing = [name for name in tool.required if name not in said]
-            if missing:
-                return heard.template.ask.get(missing[0]) or ask(missing[0])
-            if call := _call(tool, said):
-                return call
         for tool in tools:
             spoken = _spoken(tool, text)
             if spoken is None:
@@ -84,6 +73,19 @@ class Hearing:
             if missing:
                 return ask(missing[0])
             if call := _call(tool, {name: read_value(value, _schema(tool, name)) for name, value in spoken.items()}):
+                return call
+        heard_ways = self._templates.hear(text)
+        for heard in sorted(heard_ways, key=lambda way: (-way.phrase.literal, way.template.name not in offered)):
+            wanted = offered.get(heard.template.name)
+            if wanted is None:
+                return None
+            if not heard.template.fits(wanted):
+                continue
+            said = _arguments(heard, wanted, text)
+            missing = [name for name in wanted.required if name not in said]
+            if missing:
+                return heard.template.ask.get(missing[0]) or ask(missing[0])
+            if call := _call(wanted, said):
                 return call
         return None
 
@@ -96,8 +98,13 @@ def read_value(text: str, schema: Mapping[str, Any]) -> Any:
             return member
     if kind == "array":
         items = schema.get("items")
-        parts = re.split(r", | and ", text)
-        return [read_value(part, items if isinstance(items, Mapping) else {}) for part in parts]
+        listed = re.split(r", | and ", text)
+        return [read_value(item, items if isinstance(items, Mapping) else {}) for item in listed]
+    if kind == "object":
+        parts = schema.get("properties") or {}
+        inner = {words(name): name for name in parts}
+        told = _listed(text, "|".join(map(re.escape, sorted(inner, key=len, reverse=True))), inner) if inner else []
+        return {name: read_value(value, parts[name]) for name, value in told}
     if kind == "boolean":
         return _SPOKEN.get(plain, text)
     if kind in ("integer", "number"):
