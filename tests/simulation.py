@@ -2,57 +2,62 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from endpoint import Endpoint
 
 from sloop.build import build
-from sloop.run import parse_config
+from sloop.cli import conf_folder
 from sloop.teachers.briefs import SimulatedModel
+from sloop.teachers.prompts import last_brief
 from sloop.teachers.templates import load_templates
 from sloop.types import Label, Message, parse_tools
-
-WORDS = ("teacher=llm", "judge=llm", "gen.judge=true")
 
 
 @functools.cache
 def model() -> SimulatedModel:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
+    def part(name: str) -> Any:
+        return build(yaml.safe_load((Path(conf_folder()) / f"{name}.yaml").read_text()), name)
 
-    from sloop.cli import conf_folder
-
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        plain: Any = OmegaConf.to_container(compose("config", ["teacher=template"]), resolve=True)
-    config = parse_config(plain)
     return SimulatedModel(
-        teacher=build(config.teacher, "teacher"),
-        judge=build(config.judge, "judge"),
-        templates=load_templates("everyday"),
+        teacher=part("teacher/template"), judge=part("judge/grounding"), templates=load_templates("everyday")
     )
 
 
 def answer(body: dict[str, Any]) -> Label:
-    """What the simulated model says to a request."""
+    """What the simulated model says to a request; it waits for nothing, so that no event loop is needed."""
     messages = [Message.model_validate(row) for row in body["messages"]]
-    return asyncio.run(model().reply(messages, parse_tools(body.get("tools", [])), body.get("seed")))
+    try:
+        model().reply(messages, parse_tools(body.get("tools", [])), body.get("seed")).send(None)
+    except StopIteration as end:
+        said: Label = end.value
+        return said
+    raise AssertionError("the simulated model waits")
 
 
 def simulate(endpoint: Endpoint) -> None:
     """From now on the endpoint answers as the simulated model."""
-    model()
-    endpoint.answer = lambda body: answer_apart(body)
+    endpoint.answer = answer
 
 
-def answer_apart(body: dict[str, Any]) -> Label:
-    """As `answer`, from within an event loop."""
-    with __import__("concurrent.futures").futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(answer, body).result()
+def briefs(endpoint: Endpoint, role: str) -> list[dict[str, Any]]:
+    """What the endpoint was asked in a role, in the order in which it came."""
+    asked = [last_brief([Message.model_validate(row) for row in body["messages"]]) or {} for body in endpoint.seen]
+    return [brief for brief in asked if brief.get("role") == role]
 
 
-def words(url: str, *more: str) -> tuple[str, ...]:
-    """The words of a command that make this endpoint its teacher and judge."""
-    at = (f"{role}.endpoint.base_url={url}" for role in ("teacher", "judge"))
-    return (*WORDS, *at, "teacher.endpoint.model=small", "judge.endpoint.model=small", *more)
+def unique(endpoint: Endpoint) -> int:
+    """How many different requests came."""
+    return len({json.dumps(body, sort_keys=True) for body in endpoint.seen})
+
+
+def words(url: str, *more: str, roles: Sequence[str] = ("teacher", "judge")) -> tuple[str, ...]:
+    """The words of a command that make this endpoint its teacher and its judge."""
+    chosen = [f"{role}=llm" for role in roles]
+    at = [f"{role}.endpoint.{key}" for role in roles for key in (f"base_url={url}", "model=small")]
+    return (*chosen, *at, *more)
