@@ -59,9 +59,7 @@ def describe(component: Any) -> Any:
 def _by_content(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "_target_" in value:
-            cls = _find(value["_target_"], "")
-            left_out: frozenset[str] = getattr(cls, "NOT_RESULTS", frozenset())
-            folders: frozenset[str] = getattr(cls, "FOLDERS", frozenset())
+            left_out, folders = _told(value["_target_"], "NOT_RESULTS"), _told(value["_target_"], "FOLDERS")
             value = {
                 key: _files_of(item) if key in folders and item is not None else item
                 for key, item in value.items()
@@ -74,6 +72,15 @@ def _by_content(value: Any) -> Any:
     if isinstance(value, str) and ("/" in value or "." in value) and os.path.isfile(value):  # noqa: PTH113
         return {"file": file_digest(Path(value))}
     return value
+
+
+def _told(target: Any, name: str) -> frozenset[str]:
+    """What a class says of its arguments; nothing, where it is a function's own and can be described, not found."""
+    try:
+        told: frozenset[str] = getattr(_find(target, ""), name, frozenset())
+    except UserError:
+        return frozenset()
+    return told
 
 
 def _files_of(folder: Any) -> dict[str, str]:

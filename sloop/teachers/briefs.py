@@ -46,9 +46,13 @@ class SimulatedModel:
         brief = last_brief(messages)
         if brief is None:
             return Label(content=UNSURE)
-        return await answer_brief(
-            brief, tools, digest([brief, seed]), teacher=self._teacher, judge=self._judge, hearing=self._hearing
-        )
+        chance = digest([brief, seed])
+        try:
+            return await answer_brief(
+                brief, tools, chance, teacher=self._teacher, judge=self._judge, hearing=self._hearing
+            )
+        except (KeyError, TypeError, ValueError):  # a role of ours, and not its facts: somebody else's brief
+            return Label(content=UNSURE)
 
 
 async def answer_brief(

@@ -69,6 +69,9 @@ def last_brief(messages: Sequence[Message]) -> dict[str, Any] | None:
     """The brief of the last user message that ends in one; None: there is none."""
     for message in reversed(messages):
         if message.role == "user" and (found := _BRIEF.search(message.content)):
-            brief = json.loads(found[1])
+            try:
+                brief = json.loads(found[1])
+            except ValueError:
+                return None
             return brief if isinstance(brief, dict) else None
     return None
