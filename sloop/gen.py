@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
@@ -294,12 +295,7 @@ def gen(
         counts: Counter[str] = Counter()
         rejected: Counter[str] = Counter()
         placed = 0
-
-        async def work(unit: list[Order]) -> list[Record]:
-            return await write_unit(
-                unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=round, source=source
-            )
-
+        work = partial(write_unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=round, source=source)
         run = concurrent(units_in_flight(workers, teacher, asked))
         names = ["train.jsonl", "dev.jsonl", "truth.jsonl", "rejected.jsonl", *(["judgements.jsonl"] if asked else [])]
         with stage.writing(*names) as append:

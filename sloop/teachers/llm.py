@@ -12,6 +12,7 @@ The judge is the ``judge`` of the configuration: ``gen.judge=true`` asks it abou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
@@ -320,7 +321,8 @@ def _unparsed(rubric: bool) -> Verdict:
 
 def _names(request: str, name: str) -> bool:
     """Whether the request names a tool as code does; a name that is a plain word names nothing."""
-    return not (name.isalpha() and name.islower()) and name.casefold() in request.casefold()
+    plain = name.isalpha() and name in (name.lower(), name.capitalize())
+    return not plain and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", request, re.IGNORECASE) is not None
 
 
 class _Unusable(Exception):
