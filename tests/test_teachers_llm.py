@@ -163,6 +163,14 @@ def test_what_cannot_be_a_record_is_rejected_with_its_reason(
     assert (refused.key, refused.reason) == (ORDER.key, reason)
 
 
+def test_a_request_may_say_the_plain_word_that_a_tool_is_named_by(endpoint: Endpoint) -> None:
+    tool = WEATHER.model_copy(update={"name": "weather"})
+    call = ToolCall(name="weather", arguments={"city": "Paris"})
+    endpoint.answer = says("what is the weather in Paris?", Label(calls=(call,)))
+    order = ORDER.model_copy(update={"tools": (tool, CALCULATE), "wanted": (tool,)})
+    assert isinstance(written(teacher(endpoint.url), order), Dialogue)
+
+
 def test_a_reply_that_was_cut_off_is_no_label(endpoint: Endpoint) -> None:
     endpoint.answer, endpoint.finish = says("weather in Paris", PARIS), "length"
     refused = written(teacher(endpoint.url), ORDER)
