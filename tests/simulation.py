@@ -32,8 +32,9 @@ def model() -> SimulatedModel:
 def answer(body: dict[str, Any]) -> Label:
     """What the simulated model says to a request; it waits for nothing, so that no event loop is needed."""
     messages = [Message.model_validate(row) for row in body["messages"]]
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
     try:
-        model().reply(messages, parse_tools(body.get("tools", [])), body.get("seed")).send(None)
+        model().reply(messages, parse_tools(body.get("tools", [])), schema, body.get("seed")).send(None)
     except StopIteration as end:
         said: Label = end.value
         return said

@@ -11,6 +11,7 @@ import pytest
 from simulation import model
 
 from sloop.calls.match.strict import strict
+from sloop.calls.schema import call_errors
 from sloop.gen import GenSettings, RandomSampler, preview
 from sloop.teachers.briefs import UNSURE
 from sloop.teachers.llm import said
@@ -29,7 +30,7 @@ def prompt(brief: Any, prose: str = "Do as told.") -> list[Message]:
 
 
 def reply(messages: list[Message], tools: tuple[Tool, ...] = (), seed: int | None = 0) -> Label:
-    return asyncio.run(model().reply(messages, tools, seed))
+    return asyncio.run(model().reply(messages, tools, None, seed))
 
 
 def user(**changes: Any) -> dict[str, Any]:
@@ -88,6 +89,17 @@ def test_the_last_brief_counts_and_what_follows_it_is_no_brief() -> None:
 )
 def test_what_is_no_brief_is_not_understood(text: str) -> None:
     assert reply([Message(role="user", content=text)]).content == UNSURE
+
+
+def test_without_a_brief_it_answers_in_the_form_that_is_asked_for() -> None:
+    asked = [Message(role="user", content="Look up the weather in Oslo with the tool.")]
+    (call,) = reply(asked, (WEATHER,)).calls
+    assert call_errors(call, [WEATHER]) == ()
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    told = json.loads(asyncio.run(model().reply(asked, (), schema, 0)).content)
+    assert set(told) == {"city"}
+    nothing = {"type": "object", "properties": {"x": {"not": {}}}, "required": ["x"]}
+    assert asyncio.run(model().reply(asked, (), nothing, 0)).content == UNSURE
 
 
 @pytest.mark.parametrize(

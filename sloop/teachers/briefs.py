@@ -5,6 +5,8 @@ never the prose, and never the truth, which no request holds. The user's role it
 the judge's to a judge (the rules), and the assistant's to `sloop.teachers.hearing`, which has to understand the request
 from its words. So it errs as its parts do: it misreads some requests, refuses what it has no phrase for, and judges by
 rules. It is there so that the path over HTTP can be run and tested; its answers say nothing about any real model.
+To what has no brief, such as a question after what the server can, it answers in the form that is asked for with
+made-up values: a call of the first tool, or JSON of the schema.
 
 The same request always gets the same answer, whatever was asked before: all chance comes from the request's digest.
 """
@@ -17,9 +19,12 @@ from random import Random
 from typing import Any
 
 from sloop.teachers.base import Judge, Teacher
+from sloop.teachers.grammar import Grammar
 from sloop.teachers.hearing import Hearing
+from sloop.teachers.invent import Unsayable
 from sloop.teachers.prompts import last_brief
 from sloop.teachers.templates import Templates
+from sloop.teachers.values import Values
 from sloop.types import Label, Message, Order, Rejected, Sample, Tool, ToolCall, digest
 
 UNSURE = "I do not know what to say."
@@ -40,12 +45,23 @@ class SimulatedModel:
         self._teacher = teacher
         self._judge = judge
         self._hearing = Hearing(templates)
+        bank = Values(templates.types, part="train", random_values=0.0)
+        self._grammar = Grammar(bank, part="train", spelled_values=0.0)
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool], seed: int | None) -> Label:
-        """What the model says: calls, or content, which is JSON for the roles that answer in JSON."""
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[Tool], schema: Mapping[str, Any] | None, seed: int | None
+    ) -> Label:
+        """What the model says: calls, or content, which is JSON for the roles that answer in JSON.
+
+        Args:
+            messages: the dialogue.
+            tools: on offer.
+            schema: of the JSON that is asked for, read only where there is no brief.
+            seed: of the request; another seed may get another answer.
+        """
         brief = last_brief(messages)
         if brief is None:
-            return Label(content=UNSURE)
+            return self._made_up(tools, schema, Random(digest([[message.to_openai() for message in messages], seed])))
         chance = digest([brief, seed])
         try:
             return await answer_brief(
@@ -53,6 +69,17 @@ class SimulatedModel:
             )
         except (KeyError, TypeError, ValueError):  # a role of ours, and not its facts: somebody else's brief
             return Label(content=UNSURE)
+
+    def _made_up(self, tools: Sequence[Tool], schema: Mapping[str, Any] | None, rng: Random) -> Label:
+        try:
+            if tools:
+                call = ToolCall(name=tools[0].name, arguments=self._grammar.draw(tools[0], rng, 0.0))
+                return Label(calls=(call,))
+            if schema is not None:
+                return _as_json(self._grammar.draw(Tool(name="reply", parameters=dict(schema)), rng, 1.0))
+        except Unsayable:  # a schema for which no value can be made up
+            pass
+        return Label(content=UNSURE)
 
 
 async def answer_brief(
