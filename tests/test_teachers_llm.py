@@ -347,7 +347,7 @@ def test_a_record_is_three_calls_and_every_one_is_judged(endpoint: Endpoint, tmp
 
 def test_the_bytes_are_the_same_for_any_number_in_flight(endpoint: Endpoint, tmp_path: Path) -> None:
     wide, narrow = tmp_path / "wide", tmp_path / "narrow"
-    endpoint.latency = 0.005
+    endpoint.latency = 0.05
     assert gen(endpoint.url, wide) == 0
     assert endpoint.most_in_flight > 8
     one = ("teacher.endpoint.limits.concurrency=1", "judge.endpoint.limits.concurrency=1", "executor.workers=1")
@@ -436,7 +436,7 @@ def test_a_loop_runs_with_both_roles_and_a_second_one_asks_nothing(endpoint: End
 def test_the_noise_wrapper_spoils_the_labels_of_any_teacher(endpoint: Endpoint, tmp_path: Path) -> None:
     at = [f"teacher.teacher.endpoint.{key}" for key in (f"base_url={endpoint.url}", "model=small")]
     noisy = ("teacher=noisy", "teacher@teacher.teacher=llm", *at, "label_noise=0.5", "num_samples=40")
-    endpoint.latency = 0.005
+    endpoint.latency = 0.05
     assert sloop("gen", *noisy, f"output_dir={tmp_path}", ALONE) == 0
     truths = list(read_rows(tmp_path / "truth.jsonl", Truth))
     assert len(truths) == 40
@@ -471,7 +471,7 @@ def test_a_preview_asks_the_judge_too(endpoint: Endpoint, capsys: pytest.Capture
 def test_an_evaluation_is_scored_by_the_judge_with_many_on_their_way(endpoint: Endpoint, tmp_path: Path) -> None:
     asked = ("benchmark=jsonl", f"benchmark.path={questions()}", f"output_dir={tmp_path}", ALONE)
     one = ("student=endpoint", f"student.endpoint.base_url={endpoint.url}", "student.endpoint.model=small")
-    endpoint.latency = 0.005
+    endpoint.latency = 0.05
     assert sloop("eval", *one, *words(endpoint.url, *asked, roles=("judge",))) == 0
     assert len(briefs(endpoint, "judge")) == len(Dataset(questions()))
     assert endpoint.most_in_flight > 8
