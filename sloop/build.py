@@ -51,7 +51,8 @@ def describe(component: Any) -> Any:
 
     A component that was not made by `build` is described by its class and its plain attributes, as they were when it
     was first asked about: loading weights makes no other student of it. Arguments that its class lists in
-    ``NOT_RESULTS`` say how it works and not what comes of it, and are left out.
+    ``NOT_RESULTS`` say how it works and not what comes of it, and are left out. Those in its ``FOLDERS`` name folders,
+    whose files count.
     """
     spec = getattr(component, _SPEC, None)
     if spec is None:
@@ -65,8 +66,12 @@ def describe(component: Any) -> Any:
 def _by_content(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "_target_" in value:
-            left_out: frozenset[str] = getattr(_find(value["_target_"], ""), "NOT_RESULTS", frozenset())
-            value = {key: item for key, item in value.items() if key not in left_out}
+            left_out, folders = _told(value["_target_"], "NOT_RESULTS"), _told(value["_target_"], "FOLDERS")
+            value = {
+                key: _files_of(item) if key in folders and item is not None else item
+                for key, item in value.items()
+                if key not in left_out
+            }
         return {str(key): _by_content(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_by_content(item) for item in value]
@@ -74,6 +79,20 @@ def _by_content(value: Any) -> Any:
     if isinstance(value, str) and ("/" in value or "." in value) and os.path.isfile(value):  # noqa: PTH113
         return {"file": file_digest(Path(value))}
     return value
+
+
+def _told(target: Any, name: str) -> frozenset[str]:
+    """What a class says of its arguments; nothing, where it is a function's own and can be described, not found."""
+    try:
+        told: frozenset[str] = getattr(_find(target, ""), name, frozenset())
+    except UserError:
+        return frozenset()
+    return told
+
+
+def _files_of(folder: Any) -> dict[str, str]:
+    root = Path(str(folder))
+    return {str(path.relative_to(root)): file_digest(path) for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> Any:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, get_args, runtime_checkable
 
-from sloop.accept import Admission, Rule
+from sloop.accept import Admission, Rule, check_verdict
 from sloop.build import describe
 from sloop.card import data_card
 from sloop.executor import concurrent
 from sloop.store import Dataset, Stage, read_rows, stage_key
-from sloop.teachers.base import Teacher
+from sloop.teachers.base import Judge, Teacher, units_in_flight
 from sloop.types import (
     Dialogue,
+    Judgement,
     Kind,
     Lineage,
     Order,
@@ -28,6 +30,7 @@ from sloop.types import (
     Tool,
     Truth,
     UserError,
+    Verdict,
     decisions,
     digest,
 )
@@ -54,6 +57,8 @@ class GenSettings(Record):
     """Fewest and most tools on offer in a sample."""
     contrast: float
     """Share of the irrelevant samples that repeat another sample's request without its tool."""
+    judge: bool = False
+    """Ask the judge about every sample; what it does not call right stays out."""
 
 
 @runtime_checkable
@@ -147,9 +152,11 @@ def plan_orders(
 
 
 async def write_unit(
-    orders: Sequence[Order], *, teacher: Teacher, seed: int, stage: str, round: int, source: Source
+    orders: Sequence[Order], *, teacher: Teacher, judge: Judge | None, seed: int, stage: str, round: int, source: Source
 ) -> list[Record]:
-    """Write the orders of one unit; a contrast order takes the sample before it as its seed."""
+    """Write the orders of one unit, each sample behind its judgement if there is a judge; a contrast order takes the
+    sample before it as its seed.
+    """
     records: list[Record] = []
     before: Sample | None = None
     for order in orders:
@@ -164,6 +171,10 @@ async def write_unit(
             continue
         for sample, truth in slice_dialogue(written, order, stage=stage, round=round, source=source, teacher=teacher):
             before = sample
+            if judge is not None:
+                rng = unit_rng(seed, f"{stage}-judge", round, order.key)
+                verdict = (await judge.judge(sample.blind(), [sample.label], rng))[0]
+                records.append(Judgement(sample_id=sample.id, verdict=verdict))
             records.append(sample)
             if truth:
                 records.append(truth)
@@ -219,6 +230,7 @@ def gen(
     *,
     tools: Sequence[Tool],
     teacher: Teacher,
+    judge: Judge | None = None,
     sampler: Sampler,
     settings: GenSettings,
     num_samples: int,
@@ -233,13 +245,14 @@ def gen(
     report: Report | None = None,
 ) -> Stage:
     """Write ``num_samples`` samples to ``out``: ``train.jsonl``, ``dev.jsonl``, ``truth.jsonl``, ``rejected.jsonl``,
-    ``card.md``.
+    ``card.md``, and with a judge ``judgements.jsonl``.
 
     Args:
         tools: to write requests for.
         teacher: who writes.
+        judge: asked about every sample where the settings say so; otherwise none is needed.
         sampler: which tools the requests are about.
-        settings: kinds of sample and tools on offer.
+        settings: kinds of sample and tools on offer, and whether samples are judged.
         num_samples: samples in train and dev together.
         seed: the same seed gives the same bytes.
         train_split: share of the dialogues that go to ``train.jsonl``.
@@ -247,7 +260,7 @@ def gen(
         forbidden: normalised requests of a benchmark that no sample may repeat.
         round: of the loop that this is for; 0 is the seed pool.
         source: why the samples will stand in a training set.
-        workers: orders in flight; the bytes are the same for any number.
+        workers: orders in flight, more for a teacher or judge over a network; the bytes are the same for any number.
         experiment: where a finished stage with the same key is looked for.
         report: told of progress.
 
@@ -258,10 +271,12 @@ def gen(
         UserError: settings that no dataset can be made from.
     """
     check_settings(tools, settings, num_samples)
+    asked = _asked(judge, settings)
     key = stage_key(
         "gen",
         tools=[tool.to_openai() for tool in tools],
         teacher=describe(teacher),
+        judge=describe(asked) if asked else None,
         sampler=describe(sampler),
         settings=settings.model_dump(),
         num_samples=num_samples,
@@ -280,23 +295,27 @@ def gen(
         counts: Counter[str] = Counter()
         rejected: Counter[str] = Counter()
         placed = 0
-
-        async def work(unit: list[Order]) -> list[Record]:
-            return await write_unit(unit, teacher=teacher, seed=seed, stage="gen", round=round, source=source)
-
-        with stage.writing("train.jsonl", "dev.jsonl", "truth.jsonl", "rejected.jsonl") as append:
+        work = partial(write_unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=round, source=source)
+        run = concurrent(units_in_flight(workers, teacher, asked))
+        names = ["train.jsonl", "dev.jsonl", "truth.jsonl", "rejected.jsonl", *(["judgements.jsonl"] if asked else [])]
+        with stage.writing(*names) as append:
             while (made := counts["samples"]) < num_samples and placed < most_orders(num_samples):
                 units = dict(next(orders) for _ in range(min(CHUNK, num_samples - made)))
                 placed += len(units)
-                for _, records in stage.map(units, work, concurrent(workers), (Sample, Truth)):
+                for _, records in stage.map(units, work, run, (Sample, Truth, Judgement)):
                     admitted: set[str] = set()
+                    verdicts: dict[str, Verdict] = {}
                     for record in records:
+                        if isinstance(record, Judgement):
+                            append["judgements.jsonl"](record)
+                            verdicts[record.sample_id] = record.verdict
+                            continue
                         if isinstance(record, Truth):
                             if record.sample_id in admitted:
                                 append["truth.jsonl"](record)
                             continue
                         if isinstance(record, Sample) and counts["samples"] < num_samples:
-                            refusal = admission.admit(record)
+                            refusal = _refusal(record, verdicts, admission)
                             if refusal is None:
                                 admitted.add(record.id)
                                 append["train.jsonl" if in_train(record.group, train_split) else "dev.jsonl"](record)
@@ -323,10 +342,24 @@ def gen(
     return stage
 
 
+def _asked(judge: Judge | None, settings: GenSettings) -> Judge | None:
+    """The judge, where samples are to be judged."""
+    if settings.judge and judge is None:
+        raise UserError("gen.judge=true, and there is no judge. Name one, such as judge=llm, or leave gen.judge=false.")
+    return judge if settings.judge else None
+
+
+def _refusal(sample: Sample, verdicts: Mapping[str, Verdict], admission: Admission) -> Rejected | None:
+    """Why a sample stays out: by its verdict, where it got one, or at the door."""
+    verdict = verdicts.get(sample.id)
+    return (check_verdict(sample, verdict) if verdict else None) or admission.admit(sample)
+
+
 async def preview(
     *,
     tools: Sequence[Tool],
     teacher: Teacher,
+    judge: Judge | None = None,
     sampler: Sampler,
     settings: GenSettings,
     num_samples: int,
@@ -342,10 +375,15 @@ async def preview(
     admission = Admission(rules=DOOR, forbidden=frozenset(), similarity=1.0)
     shown: list[Sample | Rejected] = []
     rejected: list[Sample | Rejected] = []
+    asked = _asked(judge, settings)
     for _, unit in islice(orders, most_orders(num_samples)):
-        for record in await write_unit(unit, teacher=teacher, seed=seed, stage="gen", round=0, source="seed"):
-            if isinstance(record, Sample):
-                refusal = admission.admit(record)
+        verdicts: dict[str, Verdict] = {}
+        written = await write_unit(unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=0, source="seed")
+        for record in written:
+            if isinstance(record, Judgement):
+                verdicts[record.sample_id] = record.verdict
+            elif isinstance(record, Sample):
+                refusal = _refusal(record, verdicts, admission)
                 (rejected if refusal else shown).append(refusal or record)
             elif isinstance(record, Rejected):
                 rejected.append(record)

@@ -181,6 +181,7 @@ class _Loop:
         return gen(
             tools=self.parts.tools,
             teacher=self.parts.teacher,
+            judge=self.parts.judge,
             sampler=self.parts.sampler,
             settings=self.settings.gen,
             num_samples=num_samples or self.settings.budget,

@@ -264,12 +264,18 @@ def preview_samples(config: Config) -> list[Sample | Rejected]:
             preview(
                 tools=parts.tools(),
                 teacher=parts.teacher(),
+                judge=_gen_judge(parts),
                 sampler=parts.sampler(),
                 settings=config.gen,
                 num_samples=config.preview,
                 seed=config.seed,
             )
         )
+
+
+def _gen_judge(parts: Builder) -> Judge | None:
+    """The judge, where generated samples are to be judged: one that is not asked is not built."""
+    return parts.judge() if parts.config.gen.judge else None
 
 
 def execute(
@@ -303,7 +309,9 @@ def execute(
         if config.stage == "loop":
             _check_trainable(parts)
         if config.preflight and not _is_finished(folder):
-            found = _preflight(parts, ASKS[config.stage])
+            asked = ASKS[config.stage]
+            judged = config.stage == "gen" and config.gen.judge
+            found = _preflight(parts, (*asked, "judge") if judged else asked)
             if found and checked:
                 checked(found)
         with _recorded(folder, config, plain, overrides, sweep, project) as record:
@@ -414,6 +422,7 @@ def _gen(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -
     gen(
         tools=parts.tools(),
         teacher=parts.teacher(),
+        judge=_gen_judge(parts),
         sampler=parts.sampler(),
         settings=config.gen,
         num_samples=config.num_samples,

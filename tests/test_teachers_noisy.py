@@ -182,5 +182,6 @@ def test_bad_settings_are_user_errors():
 
 
 def test_the_configuration_builds_the_teacher():
-    spec = yaml.safe_load((ROOT / "conf/teacher/noisy.yaml").read_text())
-    assert isinstance(build({**spec, "label_noise": 0.2}, "teacher"), NoisyTeacher)
+    spec, inner = (yaml.safe_load((ROOT / f"conf/teacher/{name}.yaml").read_text()) for name in ("noisy", "template"))
+    assert spec.pop("defaults")[0] == {"/teacher@teacher": "template"}
+    assert isinstance(build({**spec, "teacher": inner, "label_noise": 0.2}, "teacher"), NoisyTeacher)

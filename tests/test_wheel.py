@@ -79,13 +79,20 @@ def test_it_carries_the_configuration(unpacked: Path, tmp_path: Path) -> None:
     assert "name: demo" in done.stdout
 
 
-def test_it_carries_every_file_of_the_configuration_and_the_benchmark(unpacked: Path) -> None:
-    for source, place, kinds in (("conf", "conf", {".yaml"}), ("benchmarks/data", "benchmark_data", {".gz", ".md"})):
-        wanted = {str(p.relative_to(ROOT / source)) for p in (ROOT / source).rglob("*") if p.suffix in kinds}
-        folder = unpacked / "sloop" / place
-        carried = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        assert wanted
-        assert wanted <= carried
+@pytest.mark.parametrize(
+    ("source", "place", "kinds"),
+    [
+        ("conf", "conf", {".yaml"}),
+        ("benchmarks/data", "benchmark_data", {".gz", ".md"}),
+        ("sloop/prompts", "prompts", {".jinja"}),
+    ],
+)
+def test_it_carries_every_file_that_is_no_module(unpacked: Path, source: str, place: str, kinds: set[str]) -> None:
+    wanted = {str(p.relative_to(ROOT / source)) for p in (ROOT / source).rglob("*") if p.suffix in kinds}
+    folder = unpacked / "sloop" / place
+    carried = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert wanted
+    assert wanted <= carried
 
 
 def test_it_carries_every_module(unpacked: Path) -> None:

@@ -14,7 +14,7 @@ from sloop.gen import unit_rng
 from sloop.probe import PREDICTIONS, answer_batches, answer_key
 from sloop.store import Stage, predictions_at, read_rows, stage_key
 from sloop.students.base import Student
-from sloop.teachers.base import Judge
+from sloop.teachers.base import Judge, units_in_flight
 from sloop.types import Checkpoint, Decode, Judgement, Score
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
@@ -90,7 +90,7 @@ def _judge_answers(stage: Stage, benchmark: Benchmark, judge: Judge) -> Score:
         return [Judgement(sample_id=sample_id, verdict=verdict)]
 
     units = {f"j-{sample_id}": sample_id for sample_id in benchmark.data.ids()}
-    judged = stage.map(units, work, concurrent(1), (Judgement,))
+    judged = stage.map(units, work, concurrent(units_in_flight(1, judge)), (Judgement,))
     rubrics: list[float] = []
     with stage.writing(JUDGEMENTS) as append:
         for _, records in judged:

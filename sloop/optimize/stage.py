@@ -19,7 +19,7 @@ from sloop.optimize.compose import Plan, Shares, balanced
 from sloop.optimize.expand import order_for, plan_expansions
 from sloop.optimize.verify import rule, rule_agreement
 from sloop.store import Dataset, Rows, Stage, predictions_at, stage_key
-from sloop.teachers.base import Judge, Teacher
+from sloop.teachers.base import Judge, Teacher, units_in_flight
 from sloop.types import (
     Axis,
     Judgement,
@@ -89,7 +89,7 @@ def optimize(
         round: that ends with this stage.
         out: the stage's folder; ``dataset.jsonl`` is the next set, ``rulings.jsonl`` says what became of the labels.
         forbidden: normalised requests of the benchmarks.
-        workers: judgements and orders in flight.
+        workers: judgements and orders in flight, more where judge or teacher wait for a network.
         experiment: where a finished stage with the same key is looked for.
         report: told (step, done, in all).
 
@@ -114,7 +114,7 @@ def optimize(
         seed=seed,
         number=round,
         forbidden=forbidden,
-        run=concurrent(workers),
+        run=concurrent(units_in_flight(workers, judge, teacher)),
         report=report or (lambda step, done, total: None),
     )
     if unanswered := [i for part in work.datasets for i in part.ids() if i not in work.answers]:

@@ -8,11 +8,15 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from sloop.build import build
 from sloop.serve.engine import CheckpointResponder
 from sloop.serve.protocol import Responder
 from sloop.serve.server import listen, run_server, token_for
+from sloop.serve.simulated import SimulatedResponder
 from sloop.store import checkpoint_at
 from sloop.students.local import DTypeName, LocalStudent
+from sloop.teachers.briefs import SimulatedModel
+from sloop.teachers.templates import load_templates
 from sloop.types import Record, UserError
 
 
@@ -30,6 +34,8 @@ class ServeConfig(Record):
     batch_size: int = Field(ge=1)
     batch_wait: float = Field(ge=0)
     max_tokens: int = Field(ge=1)
+    teacher: dict[str, Any] | None = None
+    judge: dict[str, Any]
 
 
 def serve(plain: Mapping[str, Any], *, ready: Callable[[str], None]) -> None:
@@ -70,8 +76,13 @@ def responder_of(config: ServeConfig) -> Responder:
     Raises:
         UserError: there is no checkpoint at the path, or it does not say in which format it writes calls.
     """
+    if config.teacher is not None:
+        return _simulated(config, config.teacher)
     if config.path is None:
-        raise UserError("path is missing: say what to serve, for example: sloop serve path=outputs/trained/checkpoint")
+        raise UserError(
+            "path is missing: say what to serve, for example: sloop serve path=outputs/trained/checkpoint (or a "
+            "simulated model: sloop serve teacher=template)"
+        )
     checkpoint = checkpoint_at(Path(config.path))
     student = LocalStudent(
         name="served",
@@ -90,3 +101,16 @@ def responder_of(config: ServeConfig) -> Responder:
         batch_wait=config.batch_wait,
         max_tokens=config.max_tokens,
     )
+
+
+def _simulated(config: ServeConfig, teacher: dict[str, Any]) -> Responder:
+    if config.path is not None:
+        raise UserError(f"path={config.path}, teacher=template: serve a checkpoint or a simulated model, not both.")
+    if "templates" not in teacher:
+        raise UserError(f"teacher._target_={teacher.get('_target_')}: only teacher=template can be a simulated model.")
+    model = SimulatedModel(
+        teacher=build(teacher, "teacher"),
+        judge=build(config.judge, "judge"),
+        templates=load_templates(teacher["templates"]),
+    )
+    return SimulatedResponder(model=model, name=config.model or "template")

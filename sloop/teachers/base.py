@@ -31,3 +31,22 @@ class Judge(Protocol):
             rng: decides positions and tie-breaks, where a judge needs any.
         """
         ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A teacher or judge that waits for a network: many units of work are on their way at once."""
+
+    @property
+    def in_flight(self) -> int:
+        """Units worth having on their way at a time, those included that wait for another try."""
+        ...
+
+    def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+def units_in_flight(workers: int, *parts: object) -> int:
+    """How many units a stage with these parts has on their way: ``workers``, or what a remote part asks for."""
+    return max([workers, *(part.in_flight for part in parts if isinstance(part, Remote))])

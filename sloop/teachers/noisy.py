@@ -11,7 +11,7 @@ from __future__ import annotations
 from random import Random
 
 from sloop.calls.match.strict import strict
-from sloop.teachers.base import Teacher
+from sloop.teachers.base import Remote, Teacher, units_in_flight
 from sloop.teachers.grammar import Grammar
 from sloop.teachers.mistakes import MISTAKES
 from sloop.teachers.templates import load_templates
@@ -72,6 +72,16 @@ class NoisyTeacher:
         self._refusal = refusal
         values = Values(load_templates("everyday").types, part="train", random_values=0.3)
         self._grammar = Grammar(values, part="train", spelled_values=0.0)
+
+    @property
+    def in_flight(self) -> int:
+        """Orders worth having on their way at a time: as many as the teacher wants."""
+        return units_in_flight(1, self._teacher)
+
+    def close(self) -> None:
+        """Close the teacher's connections."""
+        if isinstance(self._teacher, Remote):
+            self._teacher.close()
 
     async def write(self, order: Order, rng: Random) -> Dialogue | Rejected:
         """Write one dialogue and err on some of its decisions.

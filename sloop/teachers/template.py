@@ -163,7 +163,7 @@ class TemplateTeacher:
             text = self._said_again(order, seed, seed.label, rng)
             if text.casefold() != seed.request.casefold():
                 messages = (*seed.messages[:-1], Message(role="user", content=text))
-                return _continued(order.tools, messages, seed.label)
+                return continued(order.tools, messages, seed.label)
         raise Unsayable("cannot_express", "no other wording")
 
     def _said_again(self, order: Order, seed: Sample, label: Label, rng: Random) -> str:
@@ -219,7 +219,7 @@ class TemplateTeacher:
                 wanted = {tool.name for tool in order.wanted} or {self._hear(seed)[0].template.name}
                 if not wanted <= offered:
                     raise Unsayable("wanted_not_offered", ", ".join(sorted(wanted)))
-        return _continued(order.tools, seed.messages, seed.label)
+        return continued(order.tools, seed.messages, seed.label)
 
     def _contrast(self, order: Order, seed: Sample, rng: Random) -> Dialogue:
         """The seed's request without the tool that it needs: no call is right."""
@@ -231,7 +231,7 @@ class TemplateTeacher:
             _check_apart(called, offered)
         else:
             self._check_unoffered(order, seed, offered)
-        return _continued(order.tools, seed.messages, Label(content=rng.choice(self._templates.refusals)))
+        return continued(order.tools, seed.messages, Label(content=rng.choice(self._templates.refusals)))
 
     # --- what a seed without a call was about -----------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ def _dialogue(tools: tuple[Tool, ...], request: str, label: Label) -> Dialogue:
     return Dialogue(tools=tools, messages=(Message(role="user", content=request), label.message()))
 
 
-def _continued(tools: tuple[Tool, ...], messages: Sequence[Message], label: Label) -> Dialogue:
+def continued(tools: tuple[Tool, ...], messages: Sequence[Message], label: Label) -> Dialogue:
     """A dialogue of which only the last decision is new."""
     earlier = frozenset(index for index, message in enumerate(messages) if message.role == "assistant")
     ordered = frozenset({len(messages)} if label.ordered else ())
