@@ -59,19 +59,23 @@ def describe(component: Any) -> Any:
         plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
         spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
         object.__setattr__(component, _SPEC, spec)
-    left_out: frozenset[str] = getattr(type(component), "NOT_RESULTS", frozenset())
-    return {key: _by_content(value) for key, value in spec.items() if key not in left_out}
+    return _described(spec, type(component))
+
+
+def _described(spec: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    left_out: frozenset[str] = getattr(cls, "NOT_RESULTS", frozenset())
+    folders: frozenset[str] = getattr(cls, "FOLDERS", frozenset())
+    return {
+        str(key): _files_of(item) if key in folders and item is not None else _by_content(item)
+        for key, item in spec.items()
+        if key not in left_out
+    }
 
 
 def _by_content(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "_target_" in value:
-            left_out, folders = _told(value["_target_"], "NOT_RESULTS"), _told(value["_target_"], "FOLDERS")
-            value = {
-                key: _files_of(item) if key in folders and item is not None else item
-                for key, item in value.items()
-                if key not in left_out
-            }
+            return _described(value, _find(value["_target_"], ""))
         return {str(key): _by_content(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_by_content(item) for item in value]
@@ -79,15 +83,6 @@ def _by_content(value: Any) -> Any:
     if isinstance(value, str) and ("/" in value or "." in value) and os.path.isfile(value):  # noqa: PTH113
         return {"file": file_digest(Path(value))}
     return value
-
-
-def _told(target: Any, name: str) -> frozenset[str]:
-    """What a class says of its arguments; nothing, where it is a function's own and can be described, not found."""
-    try:
-        told: frozenset[str] = getattr(_find(target, ""), name, frozenset())
-    except UserError:
-        return frozenset()
-    return told
 
 
 def _files_of(folder: Any) -> dict[str, str]:
