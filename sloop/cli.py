@@ -237,8 +237,9 @@ def _run(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    from sloop.config import parse_config
     from sloop.console import Progress, print_findings, print_preview, print_run
-    from sloop.run import check, execute, parse_config, preview_samples, run_folder
+    from sloop.run import check, execute, preview_samples, run_folder
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config = parse_config(plain)
@@ -317,7 +318,7 @@ class SweepCallback:
         from omegaconf import OmegaConf
 
         from sloop.cite import sweep_record
-        from sloop.run import parse_config
+        from sloop.config import parse_config
 
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         plain: Any = OmegaConf.to_container(ours, resolve=True)

@@ -1,4 +1,4 @@
-"""From a configuration to a run: typed settings, a run folder with its record, the stage, the tracking."""
+"""From a configuration to a run: its folder and record, the stage or loop, what its endpoints spend, the tracking."""
 
 from __future__ import annotations
 
@@ -8,30 +8,24 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
-
-from sloop.build import build
 from sloop.cite import config_hash, machine, run_record
-from sloop.evaluate.benchmarks import Benchmark
+from sloop.config import Builder, Config
 from sloop.evaluate.stage import SCORES, evaluate
-from sloop.gen import GenSettings, Sampler, gen, preview
+from sloop.gen import gen, preview
 from sloop.history import RUN_FILE, Run, read_record
-from sloop.loop import Parts, Settings, Variant, loop
-from sloop.models.preflight import Checkable, Finding, check_all
-from sloop.models.usage import USAGE_FILE, Meter, Price, Spending
-from sloop.optimize.stage import OptimizeSettings, optimize
+from sloop.loop import Parts, Settings, loop
+from sloop.models.preflight import Finding, check_all
+from sloop.models.usage import USAGE_FILE, Meter
+from sloop.optimize.stage import optimize
 from sloop.probe import probe
 from sloop.store import Dataset, file_digest, now, read_rows, write_json
-from sloop.students.base import RemoteStudent, Student
-from sloop.teachers.base import Judge, Teacher
-from sloop.tools.sources import load_tools
-from sloop.train.base import Trainer
-from sloop.train.stage import checkpoint_of, start, train
-from sloop.types import Checkpoint, Decode, OutOfBudget, Record, Rejected, Sample, Score, Tool, UserError
+from sloop.students.base import RemoteStudent
+from sloop.teachers.base import Judge
+from sloop.train.stage import train
+from sloop.types import OutOfBudget, Rejected, Sample, Score, UserError
 
-STAGES = ("gen", "probe", "optimize", "train", "eval", "loop")
 ENDPOINT = "sloop.models.endpoint.Endpoint"
 ASKS: dict[str, tuple[str, ...]] = {
     "gen": ("teacher",),
@@ -45,205 +39,7 @@ ASKS: dict[str, tuple[str, ...]] = {
 """Components of each stage that may be models behind endpoints."""
 BEGUN = ("begun.json", "stage.json", "sidecar/times.json")
 """Files of a start stage that made no weights: they were given."""
-T = TypeVar("T")
 Report = Callable[[str, int, int], None]
-
-
-class LoopConfig(Record):
-    """Section ``loop``."""
-
-    rounds: int
-    budget: int
-    first_steps: int
-
-
-class ExecutorConfig(Record):
-    """Section ``executor``."""
-
-    workers: int
-
-
-class TrackingConfig(Record):
-    """Section ``tracking``."""
-
-    enabled: bool
-    uri: str | None
-
-
-class PathsConfig(Record):
-    """Section ``paths``."""
-
-    outputs: str
-    mlruns: str
-    cache: str
-
-
-class Config(Record):
-    """The whole configuration, typed; ``conf/config.yaml`` says what each key means. Components are plain data."""
-
-    stage: Literal["gen", "probe", "optimize", "train", "eval", "loop", "check"]
-    name: str
-    output_dir: str | None
-    seed: int
-    data: str | None
-    unseen: str | None
-    predictions: str | None
-    num_samples: int | None
-    label_noise: float
-    train_split: float
-    preview: int
-    gen: GenSettings
-    steps: int
-    epochs: float | None
-    decode: Decode
-    batch_size: int
-    optimize: OptimizeSettings
-    loop: LoopConfig
-    cache: Literal["off", "use", "read_only"]
-    preflight: bool
-    spending: Spending
-    prices: dict[str, Price]
-    executor: ExecutorConfig
-    tracking: TrackingConfig
-    paths: PathsConfig
-    tools: dict[str, Any]
-    teacher: dict[str, Any]
-    judge: dict[str, Any]
-    student: dict[str, Any]
-    sampler: dict[str, Any]
-    trainer: dict[str, Any]
-    benchmark: dict[str, Any]
-    variant: Variant
-
-
-def parse_config(plain: Mapping[str, Any]) -> Config:
-    """Type the configuration.
-
-    Raises:
-        UserError: an unknown key or a value of the wrong type; names key, value and what is allowed.
-    """
-    try:
-        config = Config.model_validate(dict(plain))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            above = ".".join(str(part) for part in first["loc"][:-1])
-            raise UserError(
-                f"{above or 'the configuration'}={first['input']!r}: {key} is missing. See the keys with: "
-                "sloop loop --cfg job"
-            ) from error
-        raise UserError(f"{key}={first['input']!r}: {first['msg']}. See the keys with: sloop loop --cfg job") from error
-    for key, value in (("label_noise", config.label_noise), ("train_split", config.train_split)):
-        if not 0 <= value <= 1:
-            raise UserError(f"{key}={value}: give a share from 0 to 1.")
-    if config.preview < 0:
-        raise UserError(f"preview={config.preview}: give how many samples to show, 0 or more.")
-    if config.batch_size < 1 or config.executor.workers < 1:
-        raise UserError(
-            f"batch_size={config.batch_size}, executor.workers={config.executor.workers}: both must be 1 or more."
-        )
-    return config
-
-
-class Builder:
-    """The components of one run, built when first asked for, so that a stage needs only what it uses."""
-
-    def __init__(self, config: Config, meter: Meter | None = None) -> None:
-        """Take the configuration, and what counts the spending of its endpoints."""
-        self.config = config
-        self.meter = meter or Meter()
-        self.endpoints: list[Checkable] = []
-        """Those of the components that were built."""
-        self._built: dict[str, Any] = {}
-
-    def tools(self) -> tuple[Tool, ...]:
-        """The tools that samples are about."""
-        section = self.config.tools
-        unknown = set(section) - {"path", "split"}
-        if unknown:
-            raise UserError(f"tools.{min(unknown)}: no such key. Allowed: tools.path, tools.split.")
-        return load_tools(self._given("tools", "path"), section.get("split"))
-
-    def teacher(self) -> Teacher:
-        """Who writes."""
-        return self._build("teacher", Teacher)
-
-    def judge(self) -> Judge:
-        """Who judges."""
-        return self._build("judge", Judge)
-
-    def student(self) -> Student:
-        """Who answers."""
-        return self._build("student", Student)
-
-    def sampler(self) -> Sampler:
-        """Which tools are wanted."""
-        return self._build("sampler", Sampler)
-
-    def trainer(self) -> Trainer:
-        """How weights change."""
-        return self._build("trainer", Trainer)
-
-    def benchmark(self) -> Benchmark:
-        """What is asked."""
-        return self._build("benchmark", Benchmark)
-
-    def dataset(self, key: str) -> Dataset:
-        """The dataset that a top-level key names."""
-        return Dataset(self.path(key))
-
-    def path(self, key: str) -> Path:
-        """The file that a top-level key names."""
-        value = getattr(self.config, key)
-        if value is None:
-            raise UserError(f"{key} is missing: the stage {self.config.stage} needs it. Give it: {key}=FILE.jsonl")
-        if not Path(value).is_file():
-            raise UserError(f"{key}={value}: no such file.")
-        return Path(value)
-
-    def checkpoint(self, student: Student, data: Dataset, out: Path) -> Checkpoint:
-        """The checkpoint that ``student.path`` names, or checkpoint 0 made from scratch for ``data``."""
-        return checkpoint_of(start(student=student, data=data, seed=self.config.seed, out=out))
-
-    def trained(self, student: Student, data: Dataset, out: Path) -> Checkpoint:
-        """The checkpoint that ``student.path`` names; a stage that answers does not make one."""
-        if "path" in self.config.student and self.config.student["path"] is None:
-            raise UserError(
-                "student.path is missing: name the checkpoint, such as student=checkpoint "
-                "student.path=RUN/round_3/train/checkpoint"
-            )
-        return self.checkpoint(student, data, out)
-
-    def _build(self, group: str, kind: type[T]) -> T:
-        if group not in self._built:
-            self._given(group, "_target_")
-            self._built[group] = build(getattr(self.config, group), group, self._meter)
-        component = self._built[group]
-        if not isinstance(component, kind):
-            target = getattr(self.config, group)["_target_"]
-            raise UserError(f"{group}._target_={target}: it lacks methods of sloop's {kind.__name__}.")
-        return component
-
-    def close(self) -> None:
-        """Close the connections of what was built, and the usage file."""
-        for endpoint in self.endpoints:
-            endpoint.close()
-        self.meter.close()
-
-    def _meter(self, component: Any) -> None:
-        if isinstance(component, Checkable):
-            component.meter = self.meter
-            self.endpoints.append(component)
-
-    def _given(self, group: str, key: str) -> Any:
-        """Fail on the group's missing values while there is a name to give."""
-        for path, value in _leaves(getattr(self.config, group), group):
-            if value == "???":
-                raise UserError(f"{path} is missing and has no default. Give it, for example: {path}=VALUE")
-        if key not in getattr(self.config, group):
-            raise UserError(f"{group}.{key} is missing. Give it, for example: {group}.{key}=VALUE")
-        return getattr(self.config, group)[key]
 
 
 def run_name(config: Config, plain: Mapping[str, Any]) -> str:
@@ -604,14 +400,3 @@ def _is_bare(folder: Path) -> bool:
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:
     return {"name": name, "path": str(data.path), "sha256": data.sha256}
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]")
-    else:
-        yield path, value

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from sloop.build import build
 from sloop.cli import STAGES, conf_folder
-from sloop.run import Builder, Config, parse_config
+from sloop.config import Builder, Config, parse_config
 from sloop.types import UserError
 
 CONF = conf_folder()

@@ -23,7 +23,7 @@ LAYERS = (
     {"optimize", "probe"},
     {"evaluate"},
     {"loop"},
-    {"history"},
+    {"config", "history"},
     {"console", "run", "serve", "track"},
     {"reports"},
     {"commands"},
