@@ -44,6 +44,8 @@ FIRST_CONTACT_TRIES = 2
 """Tries to reach an endpoint that has never answered: more would only delay the message."""
 ADAPTATIONS = 2
 """Tries of a request that may be spent on finding out what the server does without."""
+BYTES_A_TOKEN = 4
+"""Of a prompt, roughly, for the pace in tokens: corrected by the server's own count."""
 REPAIRS = 2
 """Further answers asked for where one missed its schema."""
 DETAIL_LENGTH = 300
@@ -152,7 +154,7 @@ class OpenAIChat:
         """
         body = request_body(self.model, messages, tools, sampling)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        estimate = len(json.dumps(body)) / 4 + body["max_tokens"]
+        estimate = len(json.dumps(body)) / BYTES_A_TOKEN + body["max_tokens"]
         with self._account.request() as counted:
             begun = False
             while not begun:
@@ -273,14 +275,16 @@ class OpenAIChat:
             ModelError: there is no reply.
             OutOfBudget: nothing more may be spent.
         """
-        estimate = len(json.dumps(body)) / 4 + body["max_tokens"]
         with self._account.request() as counted:
             while True:
+                # Made here and not by the SDK, which would do it a second time after what the estimate needs.
+                content = json.dumps(self._sent(body), ensure_ascii=False, separators=(",", ":")).encode()
+                estimate = len(content) / BYTES_A_TOKEN + body["max_tokens"]
                 try:
                     async with self._throttle.slot(estimate):
                         self._account.check()
                         counted.tries += 1
-                        reply = await self._once(body)
+                        reply = await self._once(content)
                 except ModelError as error:
                     await self._before_next(error, counted.tries)
                 else:
@@ -321,18 +325,17 @@ class OpenAIChat:
         backoff = min(LONGEST_BACKOFF, self.limits.backoff * 2.0 ** (tries - 1))
         return (backoff if error.wait is None else error.wait) * (1 + self._jitter.random() / 10)
 
-    async def _once(self, body: dict[str, Any]) -> Reply:
+    async def _once(self, content: bytes) -> Reply:
         """One try.
 
         Raises:
             ModelError: it failed.
         """
-        sent = self._sent(body)
         self.requests += 1
         with self._errors():
             async with asyncio.timeout(self.limits.timeout):
                 response = await self._client.post(
-                    "/chat/completions", body=sent, cast_to=httpx2.Response, options=self._options
+                    "/chat/completions", content=content, cast_to=httpx2.Response, options=self._options
                 )
         self._met = True
         try:

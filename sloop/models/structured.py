@@ -6,6 +6,7 @@ again. A schema should name all its properties as required and allow no others, 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,13 @@ def read_object(text: str, schema: Mapping[str, Any]) -> Any:
         raise ValueError("not JSON: nested too deep") from None
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
-    worst = best_match(jsonschema.Draft202012Validator(dict(schema)).iter_errors(value))
-    if worst is not None:
+    validator = _validator(json.dumps(schema))
+    if not validator.is_valid(value):
+        worst = best_match(validator.iter_errors(value))
         raise ValueError(f"{worst.json_path}: {worst.message}"[:300])
     return value
+
+
+@functools.lru_cache(maxsize=64)
+def _validator(schema: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(schema))
