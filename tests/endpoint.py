@@ -41,6 +41,8 @@ class Endpoint:
         """Of how many tokens it is given; None: of all."""
         self.refuses: Callable[[dict[str, Any]], str | None] = lambda body: None
         """Told the request; turned down with these words."""
+        self.redirect: str | None = None
+        """Where every request is sent on to."""
         self.latency = 0.0
         self.max_in_flight = 0
         """429 above it; 0: no limit."""
@@ -55,6 +57,8 @@ class Endpoint:
         self._flying = 0
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
+        if self.redirect:
+            raise web.HTTPTemporaryRedirect(self.redirect)
         body = await request.json()
         self.headers.append(request.headers)
         self.queries.append(request.query_string)
@@ -103,9 +107,7 @@ class Endpoint:
             case "context":
                 return error(400, "This model's maximum context length is 64 tokens.", "context_length_exceeded")
             case "filter":
-                return web.json_response(
-                    {**self.reply({}), "choices": [{"message": {}, "finish_reason": "content_filter"}]}
-                )
+                return web.json_response({"choices": [{"message": {}, "finish_reason": "content_filter"}]})
             case "drop":
                 request.transport.close()
             case "hang":

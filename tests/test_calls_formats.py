@@ -322,7 +322,9 @@ def test_a_call_cut_off_is_seen_in_every_format(form: str) -> None:
     assert opens_call(WRITTEN[form][0][:-3])
 
 
-@pytest.mark.parametrize("text", ["", "a [1] (b)", '{"name": "Ada", "age": 36}', "```json\n{}\n```"])
+@pytest.mark.parametrize(
+    "text", ["", "a [1] (b)", "[Sorry (again)] I cannot do that.", '{"name": "Ada", "age": 36}', "```json\n{}\n```"]
+)
 def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
     assert not opens_call(text)
 

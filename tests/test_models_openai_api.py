@@ -12,8 +12,8 @@ from endpoint import Endpoint, serving
 
 from sloop.models.base import ModelError, Reply
 from sloop.models.environment import Key, checked_url
-from sloop.models.openai_api import OpenAIChat
-from sloop.models.wire import request_body, retry_after
+from sloop.models.openai_api import DETAIL_LENGTH, OpenAIChat
+from sloop.models.wire import read_reply, request_body, retry_after
 from sloop.types import Label, Message, ToolCall, UserError
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Łódź", "days": 2})
@@ -228,3 +228,63 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(url: str) ->
 def test_what_is_no_address_is_named(url: str) -> None:
     with pytest.raises(UserError, match="not an address"):
         checked_url(url)
+
+
+def test_a_model_that_takes_no_temperature_is_asked_without_it_also_after_faults(endpoint: Endpoint) -> None:
+    words = "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default is supported."
+    endpoint.refuses = lambda body: words if "temperature" in body and len(endpoint.seen) >= 3 else None
+    endpoint.fault = lambda body, times: "429" if len(endpoint.seen) <= 3 else None
+    (reply,) = ask_all(client(endpoint.url, retries=6), ["hi"])
+    assert isinstance(reply, Reply)
+    assert "temperature" not in endpoint.seen[-1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model does not support the parameter top_k: unknown field",
+        "The model did not write what was demanded: 'unknown' is not of type 'object'",
+    ],
+)
+def test_a_refusal_that_speaks_of_the_model_does_not_say_that_there_is_none(endpoint: Endpoint, words: str) -> None:
+    endpoint.refuses = lambda body: words
+    assert kinds(ask_all(client(endpoint.url), ["a", "b"])) == ["refused"] * 2
+
+
+def test_a_redirect_does_not_take_the_key_elsewhere(endpoint: Endpoint) -> None:
+    with serving() as elsewhere:
+        endpoint.redirect = f"{elsewhere.url}/chat/completions"
+        one = OpenAIChat(
+            base_url=endpoint.url,
+            model="small",
+            key=Key("sk-azure", "SLOOP_WEAK_API_KEY"),
+            limits=limits(),
+            key_header="api-key",
+        )
+        assert kinds(ask_all(one, ["hi"])) == ["no_such_path"]
+        assert not elsewhere.headers
+
+
+def test_not_even_half_of_a_key_stands_in_an_error(endpoint: Endpoint) -> None:
+    key = "sk-planted-" + "0123456789" * 3
+    for length in range(DETAIL_LENGTH - len(key) - 30, DETAIL_LENGTH):
+        endpoint.refuses = lambda body, length=length: f"{'x' * length}{key}"  # type: ignore[misc]
+        (error,) = ask_all(client(endpoint.url, key=key), ["hi"])
+        assert isinstance(error, ModelError)
+        assert "sk-plan" not in str(error)
+
+
+def test_a_wait_longer_than_allowed_ends_the_run_and_holds_nobody_up(endpoint: Endpoint) -> None:
+    endpoint.fault = lambda body, times: "429-long" if body["messages"][0]["content"] == "0" else None
+    replies = ask_all(client(endpoint.url, retries=0, max_wait=5, concurrency=1), ["0", "1", "2"])
+    assert kinds(replies) == ["quota"] * 3 or kinds(replies) == ["quota", "Reply", "Reply"]
+
+
+def test_calls_without_arguments_and_uncounted_usage_are_a_reply(endpoint: Endpoint) -> None:
+    endpoint.message = {"content": None, "tool_calls": [{"id": "a", "function": {"name": "ping", "arguments": None}}]}
+    (reply,) = ask_all(client(endpoint.url), ["hi"])
+    assert isinstance(reply, Reply)
+    assert [(call.name, call.arguments) for call in reply.calls] == [("ping", "")]
+    read = read_reply(b'{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": null}}')
+    assert read.usage is not None
+    assert read.usage.prompt_tokens == 0

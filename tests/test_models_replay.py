@@ -83,3 +83,12 @@ def test_a_torn_last_line_is_counted_and_asked_for_again_alone(endpoint: Endpoin
     assert ask_all(again, ASKED) == first
     assert len(endpoint.seen) == 4
     assert replayed(endpoint.url, path, ASKED, "read_only") == first
+
+
+def test_what_the_server_filtered_is_asked_again(endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.fault = lambda body, times: "filter" if times == 0 else None
+    for finish in ("content_filter", "stop", "stop"):
+        (reply,) = ask_all(Replay(client(endpoint.url), mode="use", path=tmp_path / "replies.jsonl"), ["hi"])
+        assert isinstance(reply, Reply)
+        assert reply.finish == finish
+    assert len(endpoint.seen) == 2

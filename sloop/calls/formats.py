@@ -414,7 +414,7 @@ MARKS: dict[str, re.Pattern[str]] = {
     "hermes": re.compile(re.escape(OPEN)),
     "llama3": re.compile(rf"{re.escape(PYTHON_TAG)}|\A\s*+{_KEY}"),
     "mistral": re.compile(re.escape(TOOL_CALLS)),
-    "pythonic": re.compile(r"\A\s*+\[\s*+[^\W\d]\w*+(?:\.\w++)*+\s*+\("),
+    "pythonic": re.compile(r"\A\s*+\[\s*+[^\W\d]\w*+(?:\.\w++)*+\("),
     "json": re.compile(rf"(?:\A|```(?:json)?[ \t]*+\n)\s*+(?:\[\s*+)?{_KEY}"),
 }
 """What a call begins with, where the format is known."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from random import Random
@@ -42,8 +43,16 @@ LONGEST_BACKOFF = 8.0
 CONNECT_TIMEOUT = 5.0
 FIRST_CONTACT_TRIES = 2
 """Tries to reach an endpoint that has never answered: more would only delay the message."""
-ADAPTATIONS = 2
-"""Tries of a request that may be spent on finding out what the server does without."""
+ADAPTATIONS = 3
+"""Further tries of a request that may be spent on finding out what the server does without."""
+DISPENSABLE = {
+    "logprobs": re.compile(r"logprob"),
+    "stream_options": re.compile(r"stream_options"),
+    "temperature": re.compile(r"temperature.*support|unsupported.*temperature"),
+    "seed": re.compile(r"\bseed\b.*support|(unsupported|unknown|unrecognized|extra).*\bseed\b"),
+}
+"""Parts of a request that are left out where a server's refusal names them so. Models that reason take no temperature:
+their answers are not the likeliest ones."""
 BYTES_A_TOKEN = 4
 """Of a prompt, roughly, for the pace in tokens: corrected by the server's own count."""
 REPAIRS = 2
@@ -99,7 +108,8 @@ class OpenAIChat:
             default_query=dict(query),
             default_headers={} if key_header == BEARER else {key_header: key.reveal()},
             timeout=openai.Timeout(limits.timeout, connect=min(CONNECT_TIMEOUT, limits.timeout)),
-            http_client=openai.DefaultAioHttpClient(),
+            # A redirect would take a key in a header of its own to whatever address it names.
+            http_client=openai.DefaultAioHttpClient(follow_redirects=False),
         )
         # A key beside the header that it belongs in would be taken for a token of another kind.
         self._options: Any = {} if key_header == BEARER else {"headers": {BEARER: openai.Omit()}}
@@ -113,7 +123,7 @@ class OpenAIChat:
         self._met = False
         self._hopeless: ModelError | None = None
         self._structured = structured_output
-        self._gives_logprobs = self._counts_streams = True
+        self._left_out: set[str] = set()
         self._limit_name = "max_tokens"
 
     @property
@@ -199,9 +209,7 @@ class OpenAIChat:
                     except StopAsyncIteration:
                         break
                     except ValueError as error:
-                        raise ModelError(
-                            "malformed", self._key.hide_in(f"not a chunk of a completion: {error}")
-                        ) from error
+                        raise ModelError("malformed", self._words(f"not a chunk of a completion: {error}")) from error
                     finished = finished or chunk.finish is not None
                     yield chunk
         if not (finished and stream.done):
@@ -235,7 +243,7 @@ class OpenAIChat:
             except ValueError as error:
                 problem = "cut off at max_tokens" if reply.finish == "length" else str(error)
                 dialogue = asked_again(dialogue, reply.content, problem)
-        raise ModelError("malformed", self._key.hide_in(f"{answers} answers miss their schema; the last: {problem}"))
+        raise ModelError("malformed", self._words(f"{answers} answers miss their schema; the last: {problem}"))
 
     async def _reply(self, body: dict[str, Any]) -> Reply:
         if self._met:
@@ -297,28 +305,27 @@ class OpenAIChat:
 
     async def _before_next(self, error: ModelError, tries: int) -> None:
         """Wait as long as another try should, or raise the error where there is to be none."""
-        if error.kind == "refused" and tries <= ADAPTATIONS and self._adapt(error.detail.lower()):
+        allowed = self.limits.retries + 1
+        if error.kind == "refused" and tries <= allowed + ADAPTATIONS and self._adapt(error.detail.lower()):
             return
+        if error.wait is not None and error.wait > self.limits.max_wait:
+            raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
         wait = self._wait(error, tries)
         if error.kind == "rate_limit":
             self._throttle.limited(wait)
-        allowed = self.limits.retries + 1
         if error.kind == "unreachable" and not self._met:
             allowed = min(allowed, FIRST_CONTACT_TRIES)
         if error.kind not in PASSING or tries >= allowed:
             raise error
-        if error.wait is not None and error.wait > self.limits.max_wait:
-            raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
         await asyncio.sleep(wait)
 
     def _adapt(self, detail: str) -> bool:
-        """Whether the server named what can be sent otherwise: newer models call the limit by another name."""
-        logprobs, limit = "logprob" in detail, "max_completion_tokens" in detail
-        options = "stream_options" in detail and self._counts_streams
-        self._counts_streams = self._counts_streams and not options
-        self._gives_logprobs = self._gives_logprobs and not logprobs
+        """Whether the server named what it does without: newer models know the limit by another name."""
+        limit = "max_completion_tokens" in detail
+        named = {name for name, sign in DISPENSABLE.items() if sign.search(detail)}
         self._limit_name = "max_completion_tokens" if limit else self._limit_name
-        return logprobs or limit or options
+        self._left_out |= named
+        return limit or bool(named)
 
     def _wait(self, error: ModelError, tries: int) -> float:
         """Seconds before the next try: what the server asked for, or twice as long each time; spread a little."""
@@ -341,17 +348,12 @@ class OpenAIChat:
         try:
             return read_reply(response.content)
         except ValidationError as error:
-            start = response.text[:DETAIL_LENGTH]
-            raise ModelError("malformed", self._key.hide_in(f"not a chat completion: {start!r}")) from error
+            raise ModelError("malformed", self._words(f"not a chat completion: {response.text}")) from error
 
     def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
         """The request without what the server is known not to take."""
-        sent = {self._limit_name if name == "max_tokens" else name: value for name, value in body.items()}
-        if not self._gives_logprobs:
-            sent.pop("logprobs", None)
-        if not self._counts_streams:
-            sent.pop("stream_options", None)
-        return sent
+        sent = {name: value for name, value in body.items() if name not in self._left_out}
+        return {self._limit_name if name == "max_tokens" else name: value for name, value in sent.items()}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -370,24 +372,26 @@ class OpenAIChat:
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
             raise self._broken(error) from error
         except openai.APIError as error:  # said within a stream, under the status 200
-            words = " ".join(error.message[:DETAIL_LENGTH].split())
-            raise ModelError("server", self._key.hide_in(words)) from None
+            raise ModelError("server", self._words(error.message)) from None
 
     def _said(self, error: openai.APIStatusError) -> ModelError:
         """What an error status means; the SDK's own error holds the request with its key and goes no further."""
-        detail = f"HTTP {error.status_code}: {' '.join(said(error)[:DETAIL_LENGTH].split())}"
-        return ModelError(status_kind(error), self._key.hide_in(detail), retry_after(error.response.headers))
+        detail = self._words(f"HTTP {error.status_code}: {said(error)}")
+        return ModelError(status_kind(error), detail, retry_after(error.response.headers))
 
     def _broken(self, error: Exception) -> ModelError:
         """What a connection without a reply means; the transport calls a refused connection a timeout."""
         for cause in _causes(error):
             if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                return ModelError("unreachable", self._key.hide_in(str(cause)))
+                return ModelError("unreachable", self._words(str(cause)))
             if isinstance(cause, aiohttp.ServerTimeoutError):
                 return ModelError("timeout", f"no answer within {self.limits.timeout:g} s")
         last = list(_causes(error))[-1]
-        words = " ".join(f"{type(last).__name__}: {last}"[:DETAIL_LENGTH].split())
-        return ModelError("dropped", self._key.hide_in(words))
+        return ModelError("dropped", self._words(f"{type(last).__name__}: {last}"))
+
+    def _words(self, text: str) -> str:
+        """Somebody else's words in a line, without the key: struck out first, for half a key is not found."""
+        return " ".join(self._key.hide_in(text).split())[:DETAIL_LENGTH]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -104,7 +104,8 @@ class Replay:
         answered = self._asking[key] = asyncio.Event()
         try:
             reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
-            self._cache.put(key, reply.model_dump(mode="json"))
+            if reply.finish != "content_filter":  # the server's word and not the model's: it may say otherwise later
+                self._cache.put(key, reply.model_dump(mode="json"))
         finally:
             del self._asking[key]
             answered.set()

@@ -73,12 +73,11 @@ def read_chunk(data: object) -> Chunk:
 
 
 def _call(place: int, call: _Call) -> CallDelta:
-    arguments = call.function.arguments
     return CallDelta(
         index=place if call.index is None else call.index,
         id=call.id or "",
         name=call.function.name or "",
-        arguments="" if arguments is None else arguments_text(arguments),
+        arguments=arguments_text(call.function.arguments),
     )
 
 

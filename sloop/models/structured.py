@@ -24,6 +24,7 @@ WEAKER: dict[StructuredOutput, StructuredOutput] = dict(
 )
 """What is tried where a server does not take the one before."""
 UNSUPPORTED = re.compile(r"response_?format|json_?schema|json_?object|structured|guided|grammar", re.I)
+PROBLEM_LENGTH = 300
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n\s*```", re.S)
 
 
@@ -44,7 +45,8 @@ def told_schema(messages: Sequence[Message], schema: Mapping[str, Any]) -> list[
 
 def asked_again(messages: Sequence[Message], answer: str, problem: str) -> list[Message]:
     """The dialogue after an answer that missed the schema."""
-    words = f"That answer is not usable: {problem}. Answer again, with one corrected JSON object and nothing else."
+    told = problem[:PROBLEM_LENGTH]
+    words = f"That answer is not usable: {told}. Answer again, with one corrected JSON object and nothing else."
     return [*messages, Message(role="assistant", content=answer), Message(role="user", content=words)]
 
 
@@ -64,7 +66,7 @@ def read_object(text: str, schema: Mapping[str, Any]) -> Any:
     validator = _validator(json.dumps(schema))
     if not validator.is_valid(value):
         worst = best_match(validator.iter_errors(value))
-        raise ValueError(f"{worst.json_path}: {worst.message}"[:300])
+        raise ValueError(f"{worst.json_path}: {worst.message}")
     return value
 
 

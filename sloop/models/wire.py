@@ -17,7 +17,8 @@ from sloop.models.base import CallText, ErrorKind, Reply, Sampling, Usage
 from sloop.types import Message, Tool
 
 TOO_LONG = re.compile(r"context.?(length|window|size)|maximum context|too many tokens|prompt is too long", re.I)
-NO_MODEL = re.compile(r"model.*(not exist|not found|unknown|no access)|(unknown|no such|invalid) model", re.I | re.S)
+NO_MODEL = re.compile(r"model\W+\S+\W+(does not exist|(was |is )?not found)|(unknown|no such|invalid) model", re.I)
+"""This ends a run, so the words must name the model itself; that "the model" cannot do something is another matter."""
 
 
 def request_body(model: str, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def status_kind(error: openai.APIStatusError) -> ErrorKind:
     status, text, code = error.status_code, said(error), error.code or ""
     if code == "model_not_found" or (status in (400, 404) and NO_MODEL.search(text)):
         return "unknown_model"
+    if 300 <= status < 400:
+        return "no_such_path"
     if status in (400, 413, 422):
         return "too_long" if code == "context_length_exceeded" or TOO_LONG.search(text) else "refused"
     if status in (402, 429) and (status == 402 or "insufficient_quota" in (code, error.type)):
@@ -89,7 +92,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 class _Function(BaseModel):
     name: str
-    arguments: str | dict[str, Any] = ""
+    arguments: str | dict[str, Any] | None = None
 
 
 class _Call(BaseModel):
@@ -125,8 +128,8 @@ class _Details(BaseModel):
 class WireUsage(BaseModel):
     """``usage`` of a completion or of a stream's last chunk."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
 
@@ -160,15 +163,17 @@ def read_usage(usage: WireUsage | None) -> Usage | None:
         return None
     details = usage.prompt_tokens_details
     return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
+        prompt_tokens=usage.prompt_tokens or 0,
+        completion_tokens=usage.completion_tokens or 0,
         cached_tokens=(details.cached_tokens if details else None) or 0,
     )
 
 
 def arguments_text(arguments: str | dict[str, Any] | None) -> str:
-    """Arguments as the model wrote them; some servers hand them over parsed."""
-    return arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+    """Arguments as the model wrote them, nothing for none; some servers hand them over parsed."""
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
+    return json.dumps(arguments, ensure_ascii=False)
 
 
 def _call(function: _Function) -> CallText:
