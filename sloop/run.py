@@ -54,8 +54,8 @@ def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
 
 
 def preview_samples(config: Config) -> list[Sample | Rejected]:
-    """The first ``config.preview`` samples that the gen stage would write; nothing is written."""
-    with closing(Builder(config)) as parts:
+    """The first ``config.preview`` samples that the gen stage would write; nothing is written. Raises as `execute`."""
+    with closing(Builder(config, Meter(None, config.spending, config.prices))) as parts:
         return asyncio.run(
             preview(
                 tools=parts.tools(),
@@ -107,7 +107,10 @@ def execute(
         if config.preflight and not _is_finished(folder):
             asked = ASKS[config.stage]
             judged = config.stage == "gen" and config.gen.judge
-            found = _preflight(parts, (*asked, "judge") if judged else asked)
+            try:
+                found = _preflight(parts, (*asked, "judge") if judged else asked)
+            except OutOfBudget:  # where the rest comes from the cache, the run can still end
+                found = []
             if found and checked:
                 checked(found)
         with _recorded(folder, config, plain, overrides, sweep, project) as record:
@@ -129,8 +132,9 @@ def check(config: Config) -> list[Finding]:
 
     Raises:
         UserError: one of them is down, refuses the key or has no such model.
+        OutOfBudget: as much was spent as may be.
     """
-    with closing(Builder(config)) as parts:
+    with closing(Builder(config, Meter(None, config.spending, config.prices))) as parts:
         return _preflight(parts, ASKS["check"])
 
 
@@ -142,8 +146,6 @@ def _preflight(parts: Builder, groups: Sequence[str]) -> list[Finding]:
     parts.meter.holding = True
     try:
         return check_all(parts.endpoints)
-    except OutOfBudget:  # where the rest comes from the cache, the run can still end
-        return []
     finally:
         parts.meter.holding = False
 

@@ -324,6 +324,28 @@ def test_a_preview_that_falls_short_says_why():
     assert [record.reason for record in _preview(RefusingTeacher(), 2)] == ["cannot_express"] * 2
 
 
+class FailingTeacher(EchoTeacher):
+    """Raises at the last of so many orders, again and again."""
+
+    def __init__(self, error, every=3):
+        super().__init__(error_rate=0.0)
+        self.error, self.every = error, every
+
+    async def write(self, order, rng):
+        if int(order.key[3:10]) % self.every == self.every - 1:
+            raise self.error
+        return await super().write(order, rng)
+
+
+def test_an_order_that_fails_is_rejected_in_a_preview_as_in_gen_and_a_mistake_ends_it():
+    assert [type(record) for record in _preview(FailingTeacher(ValueError("once")), 6)] == [Sample] * 6
+    first, second = _preview(FailingTeacher(ValueError("cannot read it"), every=1), 2)
+    assert (first.reason, first.detail, first.key) == ("failed:ValueError", "cannot read it", "r0-0000000")
+    assert second.key == "r0-0000001"
+    with pytest.raises(UserError, match="no key"):
+        _preview(FailingTeacher(UserError("no key")), 6)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
