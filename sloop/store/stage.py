@@ -34,7 +34,7 @@ from sloop.store.files import (
     write_json,
 )
 from sloop.store.rows import Dataset
-from sloop.types import OutOfBudget, Record, Rejected, UserError, canonical_json, digest
+from sloop.types import Record, Rejected, UserError, canonical_json, digest
 
 Unit = TypeVar("Unit")
 
@@ -149,20 +149,18 @@ class Stage:
             progress: told (units done, units in all).
 
         Raises:
-            OutOfBudget: raised by a unit; no other was begun, and those on their way are finished and journalled.
-            UserError: raised by a unit, or more than `MAX_FAILED_SHARE` of the units, or all, failed.
+            UserError: raised by a unit (`OutOfBudget`, too), or more than `MAX_FAILED_SHARE` of the units, or all,
+                failed. Once that is known no other is begun, and those on their way are finished and journalled.
         """
         owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
         done = len(units) - len(owed)
         failed = 0
-        stops: list[OutOfBudget] = []
+        stops: list[UserError] = []
         with open(self._journal, "ab") as journal:
             for key, result in run(takewhile(lambda _: not stops, owed), work):
-                if isinstance(result, OutOfBudget):
+                if isinstance(result, UserError):
                     stops.append(result)
                     continue
-                if isinstance(result, UserError):
-                    raise result
                 entry: dict[str, Any] = {"unit": key}
                 if isinstance(result, Exception):
                     entry["failed"] = True
@@ -170,10 +168,13 @@ class Stage:
                     reason = f"failed:{type(result).__name__}"
                     self.failures[reason] += 1
                     if failed > max(1, MAX_FAILED_SHARE * len(units)) or failed == len(units):
-                        raise UserError(
-                            f"stage {self.name}: {failed} of {len(units)} units failed, the last ({key}) with "
-                            f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
-                        ) from result
+                        stops.append(
+                            UserError(
+                                f"stage {self.name}: {failed} of {len(units)} units failed, the last ({key}) with "
+                                f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
+                            )
+                        )
+                        stops[-1].__cause__ = result
                     result = [Rejected(key=key, reason=reason, detail=str(result))]
                 entry["records"] = [{"type": type(record).__name__, "row": row_of(record)} for record in result]
                 self._offsets[key] = journal.tell()
