@@ -249,6 +249,22 @@ def test_repeated_samples_are_refused_and_the_shortfall_is_reported(tmp_path):
     assert stage.summary["rejected"]["duplicate"] > 57
 
 
+class PolicyTeacher(EchoTeacher):
+    """Has two orders refused for good: one of the first, and the one that takes its place."""
+
+    async def write(self, order, rng):
+        if order.key in ("r0-0000003", "r0-0000060"):
+            raise ValueError("content policy")
+        return await super().write(order, rng)
+
+
+def test_an_order_that_fails_for_good_is_counted_and_another_takes_its_place(tmp_path):
+    stage = _gen(tmp_path, teacher=PolicyTeacher(error_rate=0.0), settings=SETTINGS.model_copy(update={"contrast": 0}))
+    assert stage.summary["samples"] == 60
+    assert stage.summary["orders"] == 62
+    assert stage.summary["rejected"] == {"failed:ValueError": 2}
+
+
 def test_a_teacher_that_only_refuses_leaves_an_empty_dataset_that_says_so(tmp_path):
     stage = _gen(tmp_path, teacher=RefusingTeacher(), num_samples=5)
     assert (stage.summary["samples"], stage.summary["shortfall"]) == (0, 5)

@@ -386,6 +386,15 @@ def test_too_many_failures_stop_the_stage_and_keep_what_is_finished(tmp_path):
     assert work.asked == [2, 4, 5]
 
 
+def test_failures_are_judged_by_all_units_handed_in_for_the_same_work(tmp_path):
+    work, other = _Work(failing=[2, 7]), _Work(failing=[8])
+    with Stage(tmp_path, KEY) as stage:
+        _map(stage, work, {f"a{n}": n for n in [2, *range(20, 60)]})
+        assert dict(_map(stage, work, {"b7": 7}))["b7"][0].reason == "failed:RuntimeError"
+        with pytest.raises(UserError, match=r"1 of 1 units failed, the last \(c8\)"):
+            _map(stage, other, {"c8": 8})
+
+
 def test_a_mistake_of_the_readers_is_not_taken_for_a_failure_of_one_unit(tmp_path):
     async def work(unit):
         raise UserError("no key")

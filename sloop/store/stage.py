@@ -74,6 +74,8 @@ class Stage:
         self.name: str = self.key_parts["stage"]
         self.torn_lines = 0
         self.failures: Counter[str] = Counter()
+        self._handed: Counter[Any] = Counter()
+        self._failed: Counter[Any] = Counter()
         self._experiment = experiment
         self._locks = contextlib.ExitStack()
         self._files: dict[str, dict[str, Any]] = {}
@@ -149,12 +151,15 @@ class Stage:
             progress: told (units done, units in all).
 
         Raises:
-            UserError: raised by a unit (`OutOfBudget`, too), or more than `MAX_FAILED_SHARE` of the units, or all,
-                failed. Once that is known no other is begun, and those on their way are finished and journalled.
+            UserError: raised by a unit (`OutOfBudget`, too); or of all units that were handed in for this ``work``,
+                here and before, more than `MAX_FAILED_SHARE` and more than one, or the only one, failed. Once that is
+                known no other is begun, and those on their way are finished and journalled.
         """
         owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
         done = len(units) - len(owed)
-        failed = 0
+        # Over all calls: an order that takes a failed one's place may come alone and fail as well.
+        self._handed[work] += len(units)
+        handed = self._handed[work]
         stops: list[UserError] = []
         with open(self._journal, "ab") as journal:
             for key, result in run(takewhile(lambda _: not stops, owed), work):
@@ -164,13 +169,14 @@ class Stage:
                 entry: dict[str, Any] = {"unit": key}
                 if isinstance(result, Exception):
                     entry["failed"] = True
-                    failed += 1
+                    self._failed[work] += 1
+                    failed = self._failed[work]
                     reason = f"failed:{type(result).__name__}"
                     self.failures[reason] += 1
-                    if failed > max(1, MAX_FAILED_SHARE * len(units)) or failed == len(units):
+                    if failed > max(1, MAX_FAILED_SHARE * handed) or failed == handed:
                         stops.append(
                             UserError(
-                                f"stage {self.name}: {failed} of {len(units)} units failed, the last ({key}) with "
+                                f"stage {self.name}: {failed} of {handed} units failed, the last ({key}) with "
                                 f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
                             )
                         )
