@@ -6,7 +6,7 @@ import asyncio
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.optimize.stage import optimize
 from sloop.probe import probe
-from sloop.store import Dataset, file_digest, now, read_rows, write_json
+from sloop.store import BEGUN_FILE, Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import RemoteStudent
 from sloop.teachers.base import Judge
 from sloop.train.stage import train
@@ -37,7 +37,7 @@ ASKS: dict[str, tuple[str, ...]] = {
     "check": ("teacher", "judge", "student"),
 }
 """Components of each stage that may be models behind endpoints."""
-BEGUN = ("begun.json", "stage.json", "sidecar/times.json")
+GIVEN = ("stage.json", "sidecar/times.json")
 """Files of a start stage that made no weights: they were given."""
 Report = Callable[[str, int, int], None]
 
@@ -362,12 +362,7 @@ def _recorded(
         raise
     finally:
         if status == "FAILED" and _is_bare(folder):
-            for name in (RUN_FILE, "begun.json"):
-                (folder / name).unlink(missing_ok=True)
-            if made:
-                shutil.rmtree(folder)
-            for empty in made[1:]:
-                empty.rmdir()
+            _take_away(folder, made)
         else:
             _close(path, record, status)
             project(folder)
@@ -395,9 +390,24 @@ def _make(folder: Path) -> list[Path]:
 
 def _is_bare(folder: Path) -> bool:
     """Whether a run's folder holds no more than how it was begun: no unit is done, and no weights are made."""
-    begun = {RUN_FILE, "begun.json", *(f"sidecar/start/{name}" for name in BEGUN)}
-    files = (path for path in folder.rglob("*") if path.is_file())
+    begun = {RUN_FILE, *(f"sidecar/start/{name}" for name in GIVEN)}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != BEGUN_FILE)
     return all(str(path.relative_to(folder)) in begun or not path.stat().st_size for path in files)
+
+
+def _take_away(folder: Path, made: Sequence[Path]) -> None:
+    """Leave no trace of a run that made nothing, nor the folders that were made for it alone."""
+    (folder / RUN_FILE).unlink(missing_ok=True)
+    for begun in folder.rglob(BEGUN_FILE):
+        begun.unlink()
+    if made:
+        shutil.rmtree(folder)
+    for parent in made[1:]:
+        links = parent / ".stages"  # a loop's stages lock there; whoever else runs has a folder beside it
+        with suppress(OSError):  # another run has put its folder there, or has taken this one away
+            if list(parent.iterdir()) == [links] and not any(path.stat().st_size for path in links.iterdir()):
+                shutil.rmtree(links)
+            parent.rmdir()
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:
