@@ -83,3 +83,12 @@ def test_a_torn_last_line_is_counted_and_asked_for_again_alone(endpoint: Endpoin
     assert ask_all(again, ASKED) == first
     assert len(endpoint.seen) == 4
     assert replayed(endpoint.url, path, ASKED, "read_only") == first
+
+
+def test_two_that_share_the_file_and_ask_together_go_on_with_the_same_reply(endpoint: Endpoint, tmp_path: Path) -> None:
+    times = iter(range(2))
+    endpoint.answer = lambda body: Label(content=f"reply {next(times)}")
+    one, two = (Replay(client(endpoint.url), mode="use", path=tmp_path / "r.jsonl") for _ in range(2))
+    (first,), (second,) = ask_all(one, ["a"]), ask_all(two, ["a"])
+    assert len(endpoint.seen) == 2
+    assert first == second == replayed(endpoint.url, tmp_path / "r.jsonl", ["a"], "read_only")[0]

@@ -104,7 +104,7 @@ class Replay:
         answered = self._asking[key] = asyncio.Event()
         try:
             reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
-            self._cache.put(key, reply.model_dump(mode="json"))
+            reply = Reply.model_validate(self._cache.put(key, reply.model_dump(mode="json")))
         finally:
             del self._asking[key]
             answered.set()
