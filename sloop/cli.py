@@ -142,15 +142,19 @@ def _serve(rest: Sequence[str]) -> None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from sloop.serve.start import check_teacher, serve
     from sloop.types import UserError
 
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            plain: Any = OmegaConf.to_container(compose("serve", list(rest)), resolve=True)
+            composed = compose("serve", list(rest))
+        written: Any = OmegaConf.to_container(composed)
+        if written.get("teacher"):
+            check_teacher(written["teacher"])  # before its references: some are to keys that only a stage has
+        plain: Any = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_hydra_message(error, rest, "serve")) from error
     from sloop.console import console
-    from sloop.serve.start import serve
 
     out = console()
     serve(plain, ready=lambda line: out.print(line, markup=False, soft_wrap=True))

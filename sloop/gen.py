@@ -39,11 +39,8 @@ CHUNK = 2000
 """Units planned at a time: what is in memory does not grow with the dataset."""
 MAX_TRIES = 3
 """Orders placed per sample asked for, before a shortfall is reported."""
-
 Report = Callable[[int, int], None]
 """Told (done, in all)."""
-
-
 DOOR: tuple[Rule, ...] = ("duplicate", "forbidden")
 """What keeps a sample out; mistakes of the teacher stay in."""
 
@@ -368,7 +365,7 @@ async def preview(
     """The first ``num_samples`` samples that `gen` would write, in memory alone.
 
     Where the orders that `gen` would place for so many do not give them, what was rejected follows the samples, up to
-    that number, to say why.
+    that number, to say why; an order that failed is rejected. Raises `UserError` as `gen` does.
     """
     check_settings(tools, settings, num_samples)
     orders = plan_orders(tools, sampler, settings, unit_rng(seed, "plan", 0, ""), "r0-")
@@ -376,9 +373,15 @@ async def preview(
     shown: list[Sample | Rejected] = []
     rejected: list[Sample | Rejected] = []
     asked = _asked(judge, settings)
-    for _, unit in islice(orders, most_orders(num_samples)):
+    work = partial(write_unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=0, source="seed")
+    for key, unit in islice(orders, most_orders(num_samples)):
         verdicts: dict[str, Verdict] = {}
-        written = await write_unit(unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=0, source="seed")
+        try:
+            written = await work(unit)
+        except UserError:
+            raise
+        except Exception as error:  # the per-unit boundary, as in `Stage.map`: one sample's failure is shown as such
+            written = [Rejected(key=key, reason=f"failed:{type(error).__name__}", detail=str(error))]
         for record in written:
             if isinstance(record, Judgement):
                 verdicts[record.sample_id] = record.verdict

@@ -75,7 +75,8 @@ def compare(arguments: Sequence[str]) -> None:
                 if part and all(right is None for first, _, _ in outcomes for right in first.values()):
                     continue  # the metric asks nothing of this slice
                 found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
-                rows.append((f"{prefix}{part or what}", number, found))
+                whose = f"{pairs[0][0].student}, " if options.study else ""
+                rows.append((f"{prefix}{whose}{part}" if part else f"{prefix}{what}", number, found))
     title = f"A = {options.a}, B = {', '.join(options.others)}, {options.metric} on {benchmark}"
     _print(adjusted(rows), title, options.format)
 

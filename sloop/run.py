@@ -6,7 +6,7 @@ import asyncio
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.optimize.stage import optimize
 from sloop.probe import probe
-from sloop.store import Dataset, file_digest, now, read_rows, write_json
+from sloop.store import BEGUN_FILE, Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import RemoteStudent
 from sloop.teachers.base import Judge
 from sloop.train.stage import train
@@ -37,7 +37,7 @@ ASKS: dict[str, tuple[str, ...]] = {
     "check": ("teacher", "judge", "student"),
 }
 """Components of each stage that may be models behind endpoints."""
-BEGUN = ("begun.json", "stage.json", "sidecar/times.json")
+GIVEN = ("stage.json", "sidecar/times.json")
 """Files of a start stage that made no weights: they were given."""
 Report = Callable[[str, int, int], None]
 
@@ -54,8 +54,8 @@ def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
 
 
 def preview_samples(config: Config) -> list[Sample | Rejected]:
-    """The first ``config.preview`` samples that the gen stage would write; nothing is written."""
-    with closing(Builder(config)) as parts:
+    """The first ``config.preview`` samples that the gen stage would write; nothing is written. Raises as `execute`."""
+    with closing(Builder(config, Meter(None, config.spending, config.prices))) as parts:
         return asyncio.run(
             preview(
                 tools=parts.tools(),
@@ -107,7 +107,10 @@ def execute(
         if config.preflight and not _is_finished(folder):
             asked = ASKS[config.stage]
             judged = config.stage == "gen" and config.gen.judge
-            found = _preflight(parts, (*asked, "judge") if judged else asked)
+            try:
+                found = _preflight(parts, (*asked, "judge") if judged else asked)
+            except OutOfBudget:  # where the rest comes from the cache, the run can still end
+                found = []
             if found and checked:
                 checked(found)
         with _recorded(folder, config, plain, overrides, sweep, project) as record:
@@ -129,8 +132,9 @@ def check(config: Config) -> list[Finding]:
 
     Raises:
         UserError: one of them is down, refuses the key or has no such model.
+        OutOfBudget: as much was spent as may be.
     """
-    with closing(Builder(config)) as parts:
+    with closing(Builder(config, Meter(None, config.spending, config.prices))) as parts:
         return _preflight(parts, ASKS["check"])
 
 
@@ -142,8 +146,6 @@ def _preflight(parts: Builder, groups: Sequence[str]) -> list[Finding]:
     parts.meter.holding = True
     try:
         return check_all(parts.endpoints)
-    except OutOfBudget:  # where the rest comes from the cache, the run can still end
-        return []
     finally:
         parts.meter.holding = False
 
@@ -360,12 +362,7 @@ def _recorded(
         raise
     finally:
         if status == "FAILED" and _is_bare(folder):
-            for name in (RUN_FILE, "begun.json"):
-                (folder / name).unlink(missing_ok=True)
-            if made:
-                shutil.rmtree(folder)
-            for empty in made[1:]:
-                empty.rmdir()
+            _take_away(folder, made)
         else:
             _close(path, record, status)
             project(folder)
@@ -393,9 +390,24 @@ def _make(folder: Path) -> list[Path]:
 
 def _is_bare(folder: Path) -> bool:
     """Whether a run's folder holds no more than how it was begun: no unit is done, and no weights are made."""
-    begun = {RUN_FILE, "begun.json", *(f"sidecar/start/{name}" for name in BEGUN)}
-    files = (path for path in folder.rglob("*") if path.is_file())
+    begun = {RUN_FILE, *(f"sidecar/start/{name}" for name in GIVEN)}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != BEGUN_FILE)
     return all(str(path.relative_to(folder)) in begun or not path.stat().st_size for path in files)
+
+
+def _take_away(folder: Path, made: Sequence[Path]) -> None:
+    """Leave no trace of a run that made nothing, nor the folders that were made for it alone."""
+    (folder / RUN_FILE).unlink(missing_ok=True)
+    for begun in folder.rglob(BEGUN_FILE):
+        begun.unlink()
+    if made:
+        shutil.rmtree(folder)
+    for parent in made[1:]:
+        links = parent / ".stages"  # a loop's stages lock there; whoever else runs has a folder beside it
+        with suppress(OSError):  # another run has put its folder there, or has taken this one away
+            if list(parent.iterdir()) == [links] and not any(path.stat().st_size for path in links.iterdir()):
+                shutil.rmtree(links)
+            parent.rmdir()
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:

@@ -249,6 +249,22 @@ def test_repeated_samples_are_refused_and_the_shortfall_is_reported(tmp_path):
     assert stage.summary["rejected"]["duplicate"] > 57
 
 
+class PolicyTeacher(EchoTeacher):
+    """Has two orders refused for good: one of the first, and the one that takes its place."""
+
+    async def write(self, order, rng):
+        if order.key in ("r0-0000003", "r0-0000060"):
+            raise ValueError("content policy")
+        return await super().write(order, rng)
+
+
+def test_an_order_that_fails_for_good_is_counted_and_another_takes_its_place(tmp_path):
+    stage = _gen(tmp_path, teacher=PolicyTeacher(error_rate=0.0), settings=SETTINGS.model_copy(update={"contrast": 0}))
+    assert stage.summary["samples"] == 60
+    assert stage.summary["orders"] == 62
+    assert stage.summary["rejected"] == {"failed:ValueError": 2}
+
+
 def test_a_teacher_that_only_refuses_leaves_an_empty_dataset_that_says_so(tmp_path):
     stage = _gen(tmp_path, teacher=RefusingTeacher(), num_samples=5)
     assert (stage.summary["samples"], stage.summary["shortfall"]) == (0, 5)
@@ -322,6 +338,28 @@ def test_a_preview_that_falls_short_says_why():
     shown = _preview(DullTeacher(), 5)
     assert [getattr(record, "reason", None) for record in shown] == [None, None, None, "duplicate", "duplicate"]
     assert [record.reason for record in _preview(RefusingTeacher(), 2)] == ["cannot_express"] * 2
+
+
+class FailingTeacher(EchoTeacher):
+    """Raises at the last of so many orders, again and again."""
+
+    def __init__(self, error, every=3):
+        super().__init__(error_rate=0.0)
+        self.error, self.every = error, every
+
+    async def write(self, order, rng):
+        if int(order.key[3:10]) % self.every == self.every - 1:
+            raise self.error
+        return await super().write(order, rng)
+
+
+def test_an_order_that_fails_is_rejected_in_a_preview_as_in_gen_and_a_mistake_ends_it():
+    assert [type(record) for record in _preview(FailingTeacher(ValueError("once")), 6)] == [Sample] * 6
+    first, second = _preview(FailingTeacher(ValueError("cannot read it"), every=1), 2)
+    assert (first.reason, first.detail, first.key) == ("failed:ValueError", "cannot read it", "r0-0000000")
+    assert second.key == "r0-0000001"
+    with pytest.raises(UserError, match="no key"):
+        _preview(FailingTeacher(UserError("no key")), 6)
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,12 @@ def test_what_the_server_filtered_is_asked_again(endpoint: Endpoint, tmp_path: P
         assert isinstance(reply, Reply)
         assert reply.finish == finish
     assert len(endpoint.seen) == 2
+
+
+def test_two_that_share_the_file_and_ask_together_go_on_with_the_same_reply(endpoint: Endpoint, tmp_path: Path) -> None:
+    times = iter(range(2))
+    endpoint.answer = lambda body: Label(content=f"reply {next(times)}")
+    one, two = (Replay(client(endpoint.url), mode="use", path=tmp_path / "r.jsonl") for _ in range(2))
+    (first,), (second,) = ask_all(one, ["a"]), ask_all(two, ["a"])
+    assert len(endpoint.seen) == 2
+    assert first == second == replayed(endpoint.url, tmp_path / "r.jsonl", ["a"], "read_only")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from running import ALONE, acme, cells, graded, rounds, sloop
 
 from sloop.evaluate.metrics import Grade
 from sloop.reports import as_csv, as_latex, as_markdown, outcome
-from sloop.store import Dataset, read_rows
+from sloop.store import Dataset, read_json, read_rows, write_json
 from sloop.types import Ruling
 
 HEAD, LINES = ["what", "A - B"], [["seen_values", "+1.5"], ["50% & a|b", "-1.0 to +2.0"]]
@@ -103,6 +104,25 @@ def test_compare_leaves_out_slices_that_a_metric_does_not_ask(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert "seen" not in {row["what"] for row in rows}
     assert len(rows) > 1
+
+
+def test_the_slices_of_a_study_say_whose_they_are(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(outputs / "acme", tmp_path / "acme")
+    for name in ("full", "static"):
+        folder = shutil.copytree(outputs / "acme" / f"{name}0", tmp_path / "acme" / f"other-{name}0")
+        record = read_json(folder / "run.json")
+        record["config"]["student"]["name"] = "other"
+        write_json(folder / "run.json", record)
+    words = ("--study", "acme", "--outputs", str(tmp_path), "--slices", "--format", "csv")
+    assert sloop("compare", "full", "static", *words, "--benchmark", "dev") == 0
+    said = [row["what"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert len(said) == len(set(said)) > 4
+    whose = {
+        student: {what.split(", ")[1] for what in said if what.startswith(student)} for student in ("acme", "other")
+    }
+    assert whose["acme"] - {"2 seeds"} == whose["other"] - {"1 seeds"} != set()
 
 
 def test_compare_takes_evaluations_alone(tmp_path: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:

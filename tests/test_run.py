@@ -114,6 +114,29 @@ def test_a_mistake_takes_away_the_folders_that_it_made_and_no_other(tmp_path: Pa
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
+@pytest.mark.parametrize("mine", [False, True])
+def test_a_loop_at_a_dead_endpoint_leaves_nothing_behind(mine: bool, tmp_path: Path) -> None:
+    out = tmp_path / "outputs" / "run"
+    if mine:
+        out.mkdir(parents=True)
+    teacher = ("teacher=llm", "teacher.endpoint.base_url=http://127.0.0.1:1/v1", "teacher.endpoint.model=small")
+    words = (*acme(), *teacher, "preflight=false", f"output_dir={out}", ALONE)
+    assert sloop("loop", *words) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
+    assert list(tmp_path.iterdir()) == ([tmp_path / "outputs"] if mine else [])
+
+
+def test_a_mistake_leaves_what_a_run_beside_it_has_made_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = tmp_path / "outputs" / "beside"
+    monkeypatch.setenv("SLOOP_TESTS_BESIDE", str(beside))
+    words = ("teacher._target_=breaking.CrowdedTeacher", "~teacher.error_rate", "num_samples=10", ALONE)
+    assert sloop("gen", *acme(), *words, f"output_dir={tmp_path / 'outputs' / 'run'}") == 2
+    assert "a mistake that shows late" in capsys.readouterr().err
+    assert list((tmp_path / "outputs").iterdir()) == [beside]
+
+
 def test_a_finished_run_stays_finished_when_a_later_look_at_it_fails(tmp_path: Path) -> None:
     words = ("gen", *acme(), "num_samples=8", f"output_dir={tmp_path}", ALONE)
     assert sloop(*words) == 0

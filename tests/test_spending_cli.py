@@ -110,6 +110,29 @@ def test_a_price_that_is_missing_is_asked_for_before_anything_is_spent(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_preview_is_held_to_the_budget_and_shows_what_failed(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    teacher = ("teacher=llm", f"teacher.endpoint.base_url={endpoint.url}", "teacher.endpoint.model=small")
+    asked = ("gen", "preview=4", *teacher, "teacher.endpoint.limits.retries=0")
+    assert sloop(*asked, "spending.requests=3") == 2
+    assert "spending.requests=3 is spent: 3 requests" in capsys.readouterr().err
+    assert len(endpoint.seen) == 3
+    assert sloop(*asked, "spending.dollars=1") == 2
+    assert "no price of the model 'small' is known" in capsys.readouterr().err
+    endpoint.fault = lambda body, times: "500"
+    assert sloop(*asked) == 0
+    assert "1. rejected: failed:ModelError server: HTTP 500" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_check_is_held_to_the_budget(endpoint: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sloop("check", *words(endpoint.url), "spending.requests=0") == 2
+    assert "spending.requests=0 is spent" in capsys.readouterr().err
+    assert not endpoint.seen
+
+
 def test_a_stage_of_judgements_stops_and_goes_on_as_well(endpoint: Endpoint, tmp_path: Path) -> None:
     shared = (*acme(), ALONE, "loop.rounds=2", "judge=asking", f"judge.endpoint.base_url={endpoint.url}")
     assert sloop("loop", *shared, f"output_dir={tmp_path / 'a' / 'run'}") == 0

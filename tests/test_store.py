@@ -386,6 +386,15 @@ def test_too_many_failures_stop_the_stage_and_keep_what_is_finished(tmp_path):
     assert work.asked == [2, 4, 5]
 
 
+def test_failures_are_judged_by_all_units_handed_in_for_the_same_work(tmp_path):
+    work, other = _Work(failing=[2, 7]), _Work(failing=[8])
+    with Stage(tmp_path, KEY) as stage:
+        _map(stage, work, {f"a{n}": n for n in [2, *range(20, 60)]})
+        assert dict(_map(stage, work, {"b7": 7}))["b7"][0].reason == "failed:RuntimeError"
+        with pytest.raises(UserError, match=r"1 of 1 units failed, the last \(c8\)"):
+            _map(stage, other, {"c8": 8})
+
+
 def test_a_mistake_of_the_readers_is_not_taken_for_a_failure_of_one_unit(tmp_path):
     async def work(unit):
         raise UserError("no key")
@@ -412,6 +421,40 @@ def test_a_spent_budget_begins_no_other_unit_and_keeps_those_on_their_way(tmp_pa
     assert len(begun) == 3
     kept = [json.loads(line)["unit"] for line in (tmp_path / "stage" / "journal.jsonl").read_text().splitlines()]
     assert len(kept) == 2
+
+
+def _kept(folder):
+    return {json.loads(line)["unit"] for line in (folder / "journal.jsonl").read_text().splitlines()}
+
+
+def test_units_answered_beside_one_that_is_refused_are_all_kept_and_no_other_is_begun(tmp_path):
+    begun = []
+
+    async def work(unit):
+        begun.append(unit)
+        await asyncio.sleep(0.02 if unit % 2 else 0.05)  # some end with the one that is refused, some after it
+        if unit == 5:
+            raise UserError("the key is refused")
+        return [Score(name=f"s{unit}", value=unit, n=1)]
+
+    units = {f"k{n}": n for n in range(40)}
+    with pytest.raises(UserError, match="the key is refused"):
+        _run(tmp_path / "stage", work, units=units, workers=16)
+    assert len(begun) < len(units)
+    assert _kept(tmp_path / "stage") == {f"k{unit}" for unit in begun if unit != 5}
+
+
+def test_units_on_their_way_when_too_many_have_failed_are_kept(tmp_path):
+    async def work(unit):
+        if unit < 2:
+            raise RuntimeError(f"unit {unit}")
+        await asyncio.sleep(0.02)
+        return [Score(name=f"s{unit}", value=unit, n=1)]
+
+    with Stage(tmp_path, KEY) as stage, pytest.raises(UserError, match="2 of 6 units failed") as caught:
+        _map(stage, work, workers=4)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert {"k2", "k3"} <= _kept(tmp_path)
 
 
 def test_a_file_whose_writing_fails_does_not_appear(tmp_path):

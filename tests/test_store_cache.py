@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -73,4 +75,31 @@ def test_two_writers_share_a_file(tmp_path: Path) -> None:
     two.close()
     again = Cache(tmp_path / "c.jsonl")
     assert (len(again), again.torn_lines) == (40, 0)
+    again.close()
+
+
+def test_the_first_value_of_a_key_is_that_of_every_process(tmp_path: Path) -> None:
+    one, two = Cache(tmp_path / "c.jsonl"), Cache(tmp_path / "c.jsonl")
+    assert (one.put("q", 1), two.put("q", 2), one.put("q", 3)) == (1, 1, 1)
+    assert one.get("q") == two.get("q") == Cache(tmp_path / "c.jsonl").get("q") == 1
+    assert len((tmp_path / "c.jsonl").read_text().splitlines()) == 1
+    one.close()
+    two.close()
+
+
+def test_values_put_at_the_same_moment_are_the_same_for_all(tmp_path: Path) -> None:
+    def put(number: int) -> list[int]:
+        cache = Cache(tmp_path / "c.jsonl")
+        began.wait()
+        kept = [cache.put(f"key {turn}", number) for turn in range(200)]
+        assert kept == [cache.get(f"key {turn}") for turn in range(200)]
+        cache.close()
+        return kept
+
+    began = threading.Barrier(3)
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = pool.map(put, range(3))
+    again = Cache(tmp_path / "c.jsonl")
+    assert all(kept == first for kept in others)
+    assert first == [again.get(f"key {turn}") for turn in range(200)]
     again.close()

@@ -105,7 +105,7 @@ class Replay:
         try:
             reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
             if reply.finish != "content_filter":  # the server's word and not the model's: it may say otherwise later
-                self._cache.put(key, reply.model_dump(mode="json"))
+                reply = Reply.model_validate(self._cache.put(key, reply.model_dump(mode="json")))
         finally:
             del self._asking[key]
             answered.set()

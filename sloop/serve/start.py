@@ -103,11 +103,20 @@ def responder_of(config: ServeConfig) -> Responder:
     )
 
 
+def check_teacher(teacher: Mapping[str, Any]) -> None:
+    """Fail where a teacher, its references resolved or not, cannot be a simulated model.
+
+    Raises:
+        UserError: it has no templates.
+    """
+    if "templates" not in teacher:
+        raise UserError(f"teacher._target_={teacher.get('_target_')}: only teacher=template can be a simulated model.")
+
+
 def _simulated(config: ServeConfig, teacher: dict[str, Any]) -> Responder:
     if config.path is not None:
         raise UserError(f"path={config.path}, teacher=template: serve a checkpoint or a simulated model, not both.")
-    if "templates" not in teacher:
-        raise UserError(f"teacher._target_={teacher.get('_target_')}: only teacher=template can be a simulated model.")
+    check_teacher(teacher)
     model = SimulatedModel(
         teacher=build(teacher, "teacher"),
         judge=build(config.judge, "judge"),

@@ -17,9 +17,10 @@ from sloop.store.files import (
 )
 from sloop.store.lines import Lines
 from sloop.store.rows import JSON_COLUMNS, Dataset, Rows, from_datasets, predictions_at, to_datasets
-from sloop.store.stage import MAX_FAILED_SHARE, STAGE_FILE, Stage, stage_key
+from sloop.store.stage import BEGUN_FILE, MAX_FAILED_SHARE, STAGE_FILE, Stage, stage_key
 
 __all__ = [
+    "BEGUN_FILE",
     "JSON_COLUMNS",
     "MAX_FAILED_SHARE",
     "STAGE_FILE",

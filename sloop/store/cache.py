@@ -18,12 +18,7 @@ class Cache:
         self._lines = Lines(path)
         self._offsets: dict[str, int] = {}
         self._reading: Any = None
-        foreign = 0
-        for offset, row in self._lines.read():
-            if isinstance(row, dict) and "key" in row:
-                self._offsets.setdefault(row["key"], offset)
-            else:
-                foreign += 1
+        foreign = self._read_on(0)
         self.torn_lines = self._lines.torn_lines + foreign
         """Lines that could not be read."""
 
@@ -40,9 +35,30 @@ class Cache:
         self._reading.seek(offset)
         return json.loads(self._reading.readline())["value"]
 
-    def put(self, key: str, value: Any) -> None:
-        """Keep a value; on disk when this returns."""
-        self._offsets[key] = self._lines.append({"key": key, "value": value})
+    def put(self, key: str, value: Any) -> Any:
+        """Keep a value, unless the key has one; on disk when this returns.
+
+        Returns:
+            The value of the key, from now on and for every process: the one that stands first in the file, where
+            another process has put one meanwhile.
+        """
+        self._read_on(self._lines.read_to)
+        if key not in self._offsets:
+            offset = self._lines.append({"key": key, "value": value})
+            if offset != self._lines.read_to:  # somebody has written between the two
+                self._read_on(self._lines.read_to)
+            self._offsets.setdefault(key, offset)
+        return self.get(key)
+
+    def _read_on(self, start: int) -> int:
+        """Index the lines from an offset on; returns how many of them are none of a cache."""
+        foreign = 0
+        for offset, row in self._lines.read(start):
+            if isinstance(row, dict) and "key" in row:
+                self._offsets.setdefault(row["key"], offset)
+            else:
+                foreign += 1
+        return foreign
 
     def close(self) -> None:
         """Close the file."""

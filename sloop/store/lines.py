@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -21,33 +22,46 @@ class Lines:
         self.path = path
         self.torn_lines = 0
         """Lines that `read` could not read."""
+        self.read_to = 0
+        """Offset (bytes) behind the last line that `read` found closed."""
         self._writing: int | None = None
-        self._torn_end = False
 
-    def read(self) -> Iterator[tuple[int, Any]]:
-        """Offset (bytes) and value of every whole line; nothing where there is no file."""
+    def read(self, start: int = 0) -> Iterator[tuple[int, Any]]:
+        """Offset (bytes) and value of every whole line; nothing where there is no file.
+
+        Args:
+            start: offset of the first line to read, such as `read_to`.
+        """
+        self.torn_lines, self.read_to = 0, start
         if not self.path.is_file():
             return
-        self.torn_lines = offset = 0
         with open(self.path, "rb") as file:
+            file.seek(start)
             for line in file:
                 try:
-                    yield offset, json.loads(line)
+                    yield self.read_to, json.loads(line)
                 except ValueError:
-                    self.torn_lines += 1
-                offset += len(line)
+                    self.torn_lines += bool(line.strip())
+                if line.endswith(b"\n"):
+                    self.read_to += len(line)
 
     def append(self, value: Any) -> int:
-        """Keep a value; on disk when this returns. Returns its offset."""
+        """Keep a value; on disk when this returns. Returns its offset.
+
+        Raises:
+            OSError: it could not be written whole, as on a full disk; what was written of it is passed over.
+        """
         if self._writing is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writing = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-            size = os.fstat(self._writing).st_size
-            self._torn_end = size > 0 and os.pread(self._writing, 1, size - 1) != b"\n"
         line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
-        start = b"\n" if self._torn_end else b""
-        os.write(self._writing, start + line)  # one write, so that lines of several processes do not mix
-        self._torn_end = False
+        # Looked at every time: another process may have been killed at it, or this one's last line was cut short.
+        size = os.fstat(self._writing).st_size
+        closed = size == 0 or os.pread(self._writing, 1, size - 1) == b"\n"
+        whole = line if closed else b"\n" + line
+        written = os.write(self._writing, whole)  # one write, so that lines of several processes do not mix
+        if written < len(whole):
+            raise OSError(errno.EIO, f"only {written} of {len(whole)} bytes could be written", str(self.path))
         # Where it landed is known only after the fact: another process may have written before it.
         return os.lseek(self._writing, 0, os.SEEK_CUR) - len(line)
 

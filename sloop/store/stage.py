@@ -34,7 +34,7 @@ from sloop.store.files import (
     write_json,
 )
 from sloop.store.rows import Dataset
-from sloop.types import OutOfBudget, Record, Rejected, UserError, canonical_json, digest
+from sloop.types import Record, Rejected, UserError, canonical_json, digest
 
 Unit = TypeVar("Unit")
 
@@ -74,6 +74,8 @@ class Stage:
         self.name: str = self.key_parts["stage"]
         self.torn_lines = 0
         self.failures: Counter[str] = Counter()
+        self._handed: Counter[Any] = Counter()
+        self._failed: Counter[Any] = Counter()
         self._experiment = experiment
         self._locks = contextlib.ExitStack()
         self._files: dict[str, dict[str, Any]] = {}
@@ -149,31 +151,36 @@ class Stage:
             progress: told (units done, units in all).
 
         Raises:
-            OutOfBudget: raised by a unit; no other was begun, and those on their way are finished and journalled.
-            UserError: raised by a unit, or more than `MAX_FAILED_SHARE` of the units, or all, failed.
+            UserError: raised by a unit (`OutOfBudget`, too); or of all units that were handed in for this ``work``,
+                here and before, more than `MAX_FAILED_SHARE` and more than one, or the only one, failed. Once that is
+                known no other is begun, and those on their way are finished and journalled.
         """
         owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
         done = len(units) - len(owed)
-        failed = 0
-        stops: list[OutOfBudget] = []
+        # Over all calls: an order that takes a failed one's place may come alone and fail as well.
+        self._handed[work] += len(units)
+        handed = self._handed[work]
+        stops: list[UserError] = []
         with open(self._journal, "ab") as journal:
             for key, result in run(takewhile(lambda _: not stops, owed), work):
-                if isinstance(result, OutOfBudget):
+                if isinstance(result, UserError):
                     stops.append(result)
                     continue
-                if isinstance(result, UserError):
-                    raise result
                 entry: dict[str, Any] = {"unit": key}
                 if isinstance(result, Exception):
                     entry["failed"] = True
-                    failed += 1
+                    self._failed[work] += 1
+                    failed = self._failed[work]
                     reason = f"failed:{type(result).__name__}"
                     self.failures[reason] += 1
-                    if failed > max(1, MAX_FAILED_SHARE * len(units)) or failed == len(units):
-                        raise UserError(
-                            f"stage {self.name}: {failed} of {len(units)} units failed, the last ({key}) with "
-                            f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
-                        ) from result
+                    if failed > max(1, MAX_FAILED_SHARE * handed) or failed == handed:
+                        stops.append(
+                            UserError(
+                                f"stage {self.name}: {failed} of {handed} units failed, the last ({key}) with "
+                                f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
+                            )
+                        )
+                        stops[-1].__cause__ = result
                     result = [Rejected(key=key, reason=reason, detail=str(result))]
                 entry["records"] = [{"type": type(record).__name__, "row": row_of(record)} for record in result]
                 self._offsets[key] = journal.tell()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from acme_tools import LookupStudent
 
-from sloop.types import Checkpoint, Decode, Prediction, Sample
+from sloop.types import Checkpoint, Decode, Dialogue, Prediction, Sample, UserError
 
 
 class BreakingTrainer:
@@ -16,6 +18,15 @@ class BreakingTrainer:
     def train(self, *_: Any, **__: Any) -> Checkpoint:
         """Never gets there."""
         raise KeyError("a mistake in the trainer")
+
+
+class CrowdedTeacher:
+    """Finds a mistake of the reader's when a run beside this one has begun: its folder's place is in a variable."""
+
+    async def write(self, *_: Any) -> Dialogue:
+        """Never gets there."""
+        Path(os.environ["SLOOP_TESTS_BESIDE"]).mkdir(exist_ok=True)
+        raise UserError("a mistake that shows late")
 
 
 class MuteStudent(LookupStudent):
