@@ -1,6 +1,6 @@
 """Records over HTTP: `sloop gen teacher=llm judge=llm` beside a bare loop of the SDK and beside toolsgen, in one run.
 
-usage: python benchmarks/bench_http.py [--records N] [--large N] [--repeat N] [--toolsgen FOLDER]
+usage: python benchmarks/bench_http.py [--records N] [--large N] [--faults PAIRS] [--repeat N] [--toolsgen FOLDER]
 
 A record is three requests: write a request, make the call, judge it; each is answered after a fixed latency by a small
 server in a process of its own, which also holds the clock. The bare loop is ``openai.AsyncOpenAI`` with as many
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import statistics
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -30,6 +31,11 @@ CALLS = 3
 """Requests a record."""
 WORKERS = 8
 """Of toolsgen."""
+SHARE = 0.1
+"""Of the requests that fail, with ``--faults``."""
+FAULTS = ("429", "500", "drop", "truncate", "garbage", "delay")
+"""A full server, a broken one, a connection that ends without an answer or with half of one, a body that is no JSON, an
+answer after ten times the latency."""
 VERDICT = {"reason": "It is what was asked for.", "correct": True,
            "tool_relevance": 0.4, "argument_quality": 0.4, "clarity": 0.2}  # fmt: skip
 
@@ -42,6 +48,7 @@ class Server:
 
     def __init__(self, latency: float) -> None:
         self.latency = latency
+        self.share = 0.0
         self.reset()
 
     def reset(self) -> None:
@@ -50,6 +57,20 @@ class Server:
         self.ended: list[float] = []
         self.flying = self.most = 0
         self.bodies: deque[Any] = deque(maxlen=300)
+        self.faults: Counter[str] = Counter()
+        self.seen: Counter[bytes] = Counter()
+
+    def fault(self, body: bytes) -> str | None:
+        """What befalls a request: drawn from its content and from how often it came, the same in every run."""
+        if not self.share:
+            return None
+        key = hashlib.sha256(body).digest()[:16]
+        times, self.seen[key] = self.seen[key], self.seen[key] + 1
+        number = int.from_bytes(hashlib.sha256(key + times.to_bytes(4, "big")).digest()[:4], "big")
+        name = FAULTS[number % len(FAULTS)] if number / 2**32 < self.share else None
+        if name:
+            self.faults[name] += 1
+        return name
 
     def stats(self) -> dict[str, Any]:
         """Rates are those of the replies between the first tenth and the last."""
@@ -57,7 +78,13 @@ class Server:
         low, high = len(ended) // 10, len(ended) * 9 // 10
         steady = (high - low) / (ended[high] - ended[low]) if high > low else 0.0
         span = ended[-1] - self.begun[0] if ended else 0.0
-        return {"requests": len(ended), "steady": steady, "span": span, "most_in_flight": self.most}
+        return {
+            "requests": len(ended),
+            "steady": steady,
+            "span": span,
+            "most_in_flight": self.most,
+            "faults": sum(self.faults.values()),
+        }
 
 
 class Connection(asyncio.Protocol):
@@ -91,9 +118,11 @@ class Connection(asyncio.Protocol):
             server.begun.append(time.perf_counter())
             server.flying += 1
             server.most = max(server.most, server.flying)
-            asyncio.get_running_loop().call_later(server.latency, self.reply, body)
+            fault = server.fault(body)
+            latency = server.latency * (10 if fault == "delay" else 1)
+            asyncio.get_running_loop().call_later(latency, self.reply, body, fault)
         elif path == b"/reset":
-            server.latency = json.loads(body)
+            server.latency, server.share = json.loads(body)
             server.reset()
             self.send({})
         elif path == b"/bodies":
@@ -101,23 +130,35 @@ class Connection(asyncio.Protocol):
         else:
             self.send(server.stats())
 
-    def reply(self, body: bytes) -> None:
-        """Send a completion."""
+    def reply(self, body: bytes, fault: str | None) -> None:
+        """Send a completion, or fail to."""
         asked = json.loads(body)
         self.server.flying -= 1
+        if fault == "429":
+            self.send({"error": {"message": "slow down"}}, "429 Too Many Requests", "Retry-After: 0\r\n")
+        elif fault == "500":
+            self.send({"error": {"message": "oops"}}, "500 Internal Server Error")
+        elif fault == "drop":
+            self.transport.close()
+        if fault in ("429", "500", "drop"):
+            return
         self.server.ended.append(time.perf_counter())
         self.server.bodies.append(asked)
         message = answer(asked, len(self.server.ended))
         choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
         usage = {"prompt_tokens": len(body) // 4, "completion_tokens": 20, "total_tokens": len(body) // 4 + 20}
         self.send({"id": "c", "object": "chat.completion", "created": 0, "model": asked["model"], "choices": [choice],
-                   "usage": usage})  # fmt: skip
+                   "usage": usage}, fault=fault)  # fmt: skip
 
-    def send(self, value: Any) -> None:
-        """Send JSON."""
+    def send(self, value: Any, status: str = "200 OK", also: str = "", fault: str | None = None) -> None:
+        """Send JSON; with a fault half of it, or none that can be read."""
         body = json.dumps(value).encode()
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        if fault == "garbage":
+            body = body[:-9]
+        head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{also}\r\n"
+        self.transport.write(head.encode() + (body[: len(body) // 2] if fault == "truncate" else body))
+        if fault == "truncate":
+            self.transport.close()
 
 
 def answer(asked: dict[str, Any], number: int) -> dict[str, Any]:
@@ -215,9 +256,9 @@ class Bench:
         with urlopen(Request(f"{self.at}{path}", data=body)) as reply:
             return json.loads(reply.read())
 
-    def run(self, command: list[str], latency: float, **environment: str) -> dict[str, float]:
+    def run(self, command: list[str], latency: float, share: float = 0.0, **environment: str) -> dict[str, float]:
         """Run a client; its figures. Steady is the rate of the replies from the first tenth to the last."""
-        self.ask("/reset", latency)
+        self.ask("/reset", [latency, share])
         began = time.perf_counter()
         log = self.folder / "log"
         with open(log, "w") as out:
@@ -238,10 +279,10 @@ class Bench:
             "peak_mib": used.ru_maxrss / 1024,
         }
 
-    def sloop(self, latency: float, concurrency: int, records: int) -> dict[str, float]:
+    def sloop(self, latency: float, concurrency: int, records: int, share: float = 0.0) -> dict[str, float]:
         """A run of ours; all its records must be there."""
         out = Path(tempfile.mkdtemp(dir=self.folder)) / "data"
-        figures = self.run(ours(f"{self.at}/v1", concurrency, records, self.tools, out), latency)
+        figures = self.run(ours(f"{self.at}/v1", concurrency, records, self.tools, out), latency, share)
         rows = json.loads((out / "stage.json").read_text())["summary"]["samples"]
         if rows != records:
             raise SystemExit(f"{rows} records instead of {records}")
@@ -282,7 +323,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1500)
     parser.add_argument("--large", type=int, default=0, help="records of one more run, for its peak memory")
-    parser.add_argument("--repeat", type=int, default=3, help="pairs of runs at each setting; medians are told")
+    parser.add_argument("--faults", type=int, default=0, help="pairs of a clean run and one with faults")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="pairs of runs at each setting; medians are told; 0: none"
+    )
     parser.add_argument("--toolsgen", type=Path, help="folder that toolsgen is installed in")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -294,7 +338,7 @@ def main() -> None:
 
 
 def measure(bench: Bench, options: argparse.Namespace) -> None:
-    for latency, concurrency in SETTINGS:
+    for latency, concurrency in SETTINGS if options.repeat else ():
         records = options.records if latency < 0.5 else options.records // 2
         pairs = [
             (bench.sloop(latency, concurrency, records), bench.bare(latency, concurrency, records))
@@ -311,6 +355,17 @@ def measure(bench: Bench, options: argparse.Namespace) -> None:
         small, large = (bench.sloop(0.0, 64, records)["peak_mib"] for records in (1000, options.large))
         print(
             f"peak memory at {options.large} records {large:.0f} MiB, at 1000 {small:.0f} MiB: {large / small:.2f}x\n"
+        )
+    if options.faults:
+        pairs = [
+            tuple(bench.sloop(0.05, 64, options.records, share) for share in (0.0, SHARE))
+            for _ in range(options.faults)
+        ]
+        spans = sorted(broken["span"] / clean["span"] for clean, broken in pairs)
+        met = statistics.median(broken["faults"] for _, broken in pairs)
+        print(
+            f"{met:.0f} faults at 50 ms and 64 in flight, {options.records} records, none lost: span over a clean "
+            f"run's {statistics.median(spans):.2f} ({spans[0]:.2f} to {spans[-1]:.2f}, {len(spans)} pairs)\n"
         )
     if options.toolsgen is None:
         print("toolsgen: left out; pip install --target FOLDER toolsgen==0.5.1, then --toolsgen FOLDER")
