@@ -48,6 +48,39 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def finite(text: str) -> float:
+    """A JSON number, of which 1e999 would be read as infinity.
+
+    Raises:
+        ValueError: it is too large for a float.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+def no_constant(text: str) -> float:
+    """Refuse NaN and Infinity, which Python reads and JSON lacks.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=finite, parse_constant=no_constant)
+
+
+def from_json(text: str) -> Any:
+    """Read a JSON value.
+
+    Raises:
+        ValueError: it is none, or holds a number that JSON has no spelling for.
+    """
+    return _DECODER.decode(text)
+
+
 def digest(value: Any) -> str:
     """SHA-256 (64 hex digits) of a JSON value's canonical form."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
@@ -105,7 +138,7 @@ class ToolCall(Record):
             arguments = function.get("arguments")
             return {
                 "name": function.get("name"),
-                "arguments": json.loads(arguments) if isinstance(arguments, str) else arguments,
+                "arguments": from_json(arguments) if isinstance(arguments, str) else arguments,
             }
         return data
 

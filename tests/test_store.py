@@ -129,7 +129,9 @@ def test_gzipped_text_repeats_its_bytes_and_is_closed(tmp_path):
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == "é\n".encode()
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"tools": []}', '{"tools": [], "messages": [], "nonsense": 1}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"tools": []}', '{"turn": NaN}', '{"tools": [], "messages": [], "nonsense": 1}']
+)
 def test_a_line_that_is_no_record_is_named(tmp_path, line):
     path = tmp_path / "x.jsonl"
     path.write_text(line_of(SAMPLES[0]) + line + "\n", encoding="utf-8")
@@ -523,7 +525,7 @@ def _no_space(*_):
 
 
 def test_a_file_of_the_readers_own_is_neither_digested_nor_needed_nor_lost(tmp_path):
-    own = [tmp_path / "notes.txt", tmp_path / "partial-notes.jsonl", tmp_path / "deep" / "thesis.json.partial"]
+    own = [tmp_path / "notes.txt", tmp_path / "partial-notes.json", tmp_path / "deep" / "thesis.json.partial"]
     own[2].parent.mkdir()
     for path in own:
         path.write_text("mine")
@@ -534,6 +536,13 @@ def test_a_file_of_the_readers_own_is_neither_digested_nor_needed_nor_lost(tmp_p
     work = _Work()
     assert _run(tmp_path, work).done
     assert work.asked == []
+
+
+def test_data_of_the_readers_own_are_not_written_over(tmp_path):
+    (tmp_path / "scores.jsonl").write_text("mine")
+    with pytest.raises(UserError, match=r"holds scores\.jsonl, which the test stage did not make"):
+        _run(tmp_path, _Work())
+    assert (tmp_path / "scores.jsonl").read_text() == "mine"
 
 
 def test_other_files_and_folders_are_digested_where_the_stage_names_them(tmp_path):

@@ -433,6 +433,39 @@ def test_a_loop_runs_with_both_roles_and_a_second_one_asks_nothing(endpoint: End
     assert manifests(tmp_path / "a" / "run") == manifests(tmp_path / "b" / "run")
 
 
+def test_a_killed_loop_repeats_what_was_in_flight_and_ends_in_the_same_bytes(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    narrow = [f"{role}.endpoint.limits.concurrency=8" for role in ("teacher", "judge")]
+    small = ("loop.rounds=2", "loop.budget=30", f"benchmark.path={questions()}", ALONE, "cache=use", *narrow)
+    endpoint.latency = 0.02
+
+    def command(name: str) -> tuple[str, ...]:
+        kept = (f"paths.cache={tmp_path / name / 'replies.jsonl'}", f"output_dir={tmp_path / name / 'run'}")
+        return (*acme(), *words(endpoint.url, *small, *kept))
+
+    assert sloop("loop", *command("whole")) == 0
+    needed = len(endpoint.seen)
+    endpoint.seen.clear()
+    moments = (needed // 4, needed * 3 // 4)
+    for moment in moments:
+        process = start("loop", *command("torn"), cwd=tmp_path)
+        while len(endpoint.seen) < moment:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        assert not orphans(str(tmp_path / "torn"))
+    assert unique(endpoint) < needed
+    code, _, err = ended(start("loop", *command("torn"), cwd=tmp_path))
+    assert code == 0, err
+    assert unique(endpoint) == needed
+    assert len(endpoint.seen) - needed <= 16 * len(moments)
+    assert manifests(tmp_path / "torn" / "run") == manifests(tmp_path / "whole" / "run")
+    ours, theirs = ([row["metrics"] for row in rounds(tmp_path / name / "run")] for name in ("torn", "whole"))
+    assert ours == theirs
+
+
 def test_the_noise_wrapper_spoils_the_labels_of_any_teacher(endpoint: Endpoint, tmp_path: Path) -> None:
     at = [f"teacher.teacher.endpoint.{key}" for key in (f"base_url={endpoint.url}", "model=small")]
     noisy = ("teacher=noisy", "teacher@teacher.teacher=llm", *at, "label_noise=0.5", "num_samples=40")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def test_a_function_without_parameters_takes_none(tmp_path):
         ([{**ECHO, "parameters": {"type": "array"}}], "object"),
         ([{**ECHO, "parameters": {"properties": {"a": {"type": "text"}}}}], "JSON Schema"),
         ([{**ECHO, "parameters": {"required": ["a"]}}], "required"),
+        ([{**ECHO, "parameters": {"properties": {"a": {"default": math.nan}}}}], "NaN is not JSON"),
     ],
 )
 def test_a_bad_file_is_a_user_error_that_names_the_trouble(tmp_path, content, word):

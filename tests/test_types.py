@@ -24,6 +24,7 @@ from sloop.types import (
     canonical_json,
     decisions,
     digest,
+    from_json,
     parse_tools,
 )
 
@@ -306,3 +307,15 @@ def test_an_unreadable_answer_is_no_decision():
 
 def test_a_rubric_adds_its_parts_up():
     assert Rubric(tool_relevance=0.4, argument_quality=0.3, clarity=0.1).score == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_json_lacks_is_refused_in_arguments(number: str) -> None:
+    call = {"function": {"name": "f", "arguments": f'{{"a": {number}}}'}}
+    with pytest.raises(ValueError, match=number.lstrip("-")):
+        ToolCall.model_validate(call)
+
+
+@given(VALUES)
+def test_reading_json_undoes_writing_it(value: object) -> None:
+    assert from_json(canonical_json(value)) == value

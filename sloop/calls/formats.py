@@ -20,13 +20,12 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from sloop.types import Label, Record, ToolCall, UserError
+from sloop.types import Label, Record, ToolCall, UserError, finite, no_constant
 
 MAX_DEPTH = 64
 """Deeper nesting of an argument is a format error, so that what is accepted does not hang on Python's stack."""
@@ -322,7 +321,7 @@ def _literal(node: ast.expr) -> Any:
         ValueError: it is none.
     """
     if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | None):
-        return _finite(str(node.value)) if isinstance(node.value, float) else node.value
+        return finite(str(node.value)) if isinstance(node.value, float) else node.value
     if isinstance(node, ast.Name) and node.id in _WORDS:
         return _WORDS[node.id]
     if isinstance(node, ast.List | ast.Tuple):
@@ -383,18 +382,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):  # 1e999 is legal JSON and becomes infinity
-        raise ValueError(f"{text} is not a finite number")
-    return number
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=finite, parse_constant=no_constant)
 
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.S)
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")

@@ -13,7 +13,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sloop.serve.protocol import Answer, ChatRequest, RequestError, Token
-from sloop.types import Message, Record, Sample, Tool
+from sloop.types import Message, Record, Sample, Tool, from_json
 
 SAID = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """Our role for each of OpenAI's."""
@@ -202,7 +202,7 @@ def _messages(given: Sequence[_Message]) -> tuple[Message, ...]:
 def _arguments(call: _Call, number: int) -> dict[str, Any]:
     where = f"messages[{number}].tool_calls"
     try:
-        arguments = json.loads(call.function.arguments or "{}")
+        arguments = from_json(call.function.arguments or "{}")
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the arguments of {call.function.name!r} are not JSON.", param=where) from error
     if not isinstance(arguments, dict):

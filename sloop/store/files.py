@@ -16,7 +16,7 @@ from typing import IO, Any, Literal, TypeVar, cast
 from pydantic import ValidationError
 
 import sloop
-from sloop.types import Checkpoint, Record, Sample, UserError, digest
+from sloop.types import Checkpoint, Record, Sample, UserError, digest, from_json
 
 R = TypeVar("R", bound=Record)
 
@@ -89,7 +89,7 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
             if not line.strip(BLANK):
                 continue
             try:
-                row = json.loads(line)
+                row = from_json(line)
                 if not isinstance(row, dict):
                     raise ValueError("a line must hold a JSON object")
                 row.pop("id", None)

@@ -66,7 +66,7 @@ class Stage:
                 again; None: look nowhere else.
 
         Raises:
-            UserError: the folder holds a stage with another key.
+            UserError: (when it is entered) the folder holds a stage with another key, or data that no stage made.
         """
         self.folder = folder
         self.key_parts = json.loads(canonical_json(key))
@@ -98,6 +98,7 @@ class Stage:
                 locks.enter_context(FileLock(links / f"{self.key[:32]}.lock"))
                 self._link_from(links / self.key[:32])
             if not self.done:
+                self._check_free()
                 write_json(self.folder / BEGUN_FILE, {"key": self.key, "parts": self.key_parts})
                 self._repair_journal()
             self._locks = locks.pop_all()
@@ -275,6 +276,15 @@ class Stage:
                     f"{', '.join(changed)}). Choose another output_dir, or delete the folder to make it anew."
                 )
             return
+
+    def _check_free(self) -> None:
+        """A stage replaces files of its folder by name: they must be its own."""
+        data = sorted(path.name for path in self.folder.glob("*.jsonl*"))
+        if data and not (self.folder / BEGUN_FILE).is_file():
+            raise UserError(
+                f"{self.folder} holds {', '.join(data[:3])}, which the {self.name} stage did not make and might write "
+                "over. Choose another output_dir, or move the files away."
+            )
 
     def _sweep(self) -> None:
         """Remove what a killed write left behind, and the word of a stage that has lost files that it is done."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from sloop.types import Tool, UserError
+from sloop.types import Tool, UserError, from_json
 
 EVERYDAY = Path(__file__).with_name("everyday.json")
 SPLITS = ("train", "dev", "test")
@@ -69,9 +68,9 @@ def _rows(source: Path) -> list[tuple[str, Mapping[str, Any]]]:
     try:
         with opener(source, "rt", encoding="utf-8") as file:
             if names.endswith(".jsonl"):
-                found = [(f"line {n}", json.loads(line)) for n, line in enumerate(file, 1) if line.strip()]
+                found = [(f"line {n}", from_json(line)) for n, line in enumerate(file, 1) if line.strip()]
             else:
-                whole = json.load(file)
+                whole = from_json(file.read())
                 if not isinstance(whole, list):
                     raise UserError(f"{source} holds no list. Write a list of {_FORM}.")
                 found = [(f"tool {n}", row) for n, row in enumerate(whole, 1)]
