@@ -37,6 +37,8 @@ TAG_LENGTH = 5000
 ARTIFACTS = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
+FIGURES = "figures.html"
+
 
 class Tracker:
     """One MLflow experiment, named after the study."""
@@ -114,12 +116,20 @@ class Tracker:
         now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record["status"]}
         self._tag(run_id, now_so | ({"mlflow.parentRunId": parent} if parent else {}))
         if record["finished"]:
+            self._figures(run, record["mlflow"], run_id)
             self.client.log_artifact(run_id, str(folder / RUN_FILE))
             self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
         else:
             self.client.update_run(run_id, status="RUNNING")
         write_json(folder / RUN_FILE, {**read_json(folder / RUN_FILE), "mlflow": record["mlflow"]})
         return run_id
+
+    def attach(self, folder: Path, file: Path, place: str) -> str:
+        """Log a file to the run of a folder, projected first; returns its path among the artifacts."""
+        run_id = self.project(folder)
+        with _reached(self.uri):
+            self.client.log_artifact(run_id, str(file), artifact_path=place)
+        return f"{place}/{file.name}"
 
     def sweep(self, record: Mapping[str, Any]) -> str:
         """The parent run of a sweep: made once, by the parent process, and finished by it."""
@@ -219,6 +229,17 @@ class Tracker:
                 inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem, context))
         self.client.log_inputs(run_id, datasets=inputs)
         self._upload(run_id, run.folder, run.record["kind"])
+
+    def _figures(self, run: Run, logged: dict[str, Any], run_id: str) -> None:
+        """One page with all figures, once the run has ended: plotly's script makes it 5 MB."""
+        state = digest([run.rounds, run.record.get("metrics", [])])
+        if run.record["kind"] not in ("loop", "eval") or logged.get("figures") == state:
+            return
+        from sloop.pages import figures_of, page
+
+        if figures := figures_of(run):
+            self.client.log_text(run_id, page(run.name, figures), FIGURES)
+            logged["figures"] = state
 
     def _upload(self, run_id: str, folder: Path, place: str) -> None:
         for pattern in ARTIFACTS:

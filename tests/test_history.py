@@ -43,13 +43,13 @@ def test_a_run_is_found_by_folder_and_by_the_beginning_of_its_name_or_id(tmp_pat
 def test_a_name_of_several_runs_is_refused_with_their_names(tmp_path):
     for name in ("tiny-a", "tiny-b", "wide"):
         _write(tmp_path, name)
-    with pytest.raises(UserError, match=r"several runs match 'tiny' .* Name one of: tiny-a, tiny-b\."):
+    with pytest.raises(UserError, match=r"several runs match 'tiny' .* Name one of: s/tiny-a, s/tiny-b\."):
         find_run(tmp_path, "tiny")
 
 
 def test_an_unknown_run_is_refused_with_the_names_of_all(tmp_path):
     _write(tmp_path, "tiny-a")
-    with pytest.raises(UserError, match=r"no run matches 'x' .* Name one of: tiny-a\."):
+    with pytest.raises(UserError, match=r"no run matches 'x' .* Name one of: s/tiny-a\."):
         find_run(tmp_path, "x")
 
 
