@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 LOWER_IS_BETTER = ("false_refusal_rate", "model_errors", "label_noise")
+LOWER = "↓"
 MOST_KINDS = len(COLOURS) - 1
 """Kinds of error with a colour of their own; the rarer ones are summed up under the last colour."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
@@ -103,7 +104,8 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     figure.update_xaxes(title={"text": "round", "standoff": 4}, range=ends, **ticks)
     figure.update_yaxes(rangemode="tozero", title={"text": "per cent", "standoff": 4}, col=1)
     figure.update_yaxes(rangemode="tozero")
-    figure = _finished(figure, title, "with 95% intervals; every panel has a scale of its own", 150 + 240 * lines)
+    about = _about("with 95% intervals; every panel has a scale of its own", [said(name) for name in shown])
+    figure = _finished(figure, title, about, 150 + 240 * lines)
     return figure.update_layout(margin={"t": 120})
 
 
@@ -134,8 +136,9 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
         )
     )
     figure.update_xaxes(showgrid=False, showline=False, type="category", title={"text": "slice"})
-    figure.update_yaxes(showgrid=False, showline=False, type="category", autorange="reversed")
-    return _finished(figure, title, "95% interval and n: point at a cell", 190 + 42 * len(names))
+    figure.update_yaxes(showgrid=False, showline=False, type="category", autorange="reversed", ticklabelstandoff=8)
+    about = _about("95% interval and n: point at a cell", [said(name) for name in names])
+    return _finished(figure, title, about, 190 + 42 * len(names))
 
 
 def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
@@ -230,15 +233,17 @@ def dots(series: Mapping[str, Sequence[Score]], title: str, labels: Sequence[str
         )
     figure.update_xaxes(rangemode="tozero", title={"text": "per cent"})
     _lines(figure, labels)
-    return _finished(figure, title, "with 95% intervals", 160 + (26 + 12 * len(series)) * len(labels))
+    return _finished(figure, title, _about("with 95% intervals", labels), 160 + (26 + 12 * len(series)) * len(labels))
 
 
-def forest(lines: Sequence[tuple[str, Comparison, float | None]], title: str) -> Figure:
+def forest(lines: Sequence[tuple[str, Comparison, float | None]], title: str, sides: str, chance: str) -> Figure:
     """A line a comparison: how much A is above B, with its interval, beside the line of no difference.
 
     Args:
         lines: (what is compared, what was found, the p-value to show), from the top.
-        title: what A and B are.
+        title: what was measured.
+        sides: what A and B are.
+        chance: what the p-values are called.
     """
     from plotly.graph_objects import Figure, Scatter
 
@@ -263,20 +268,24 @@ def forest(lines: Sequence[tuple[str, Comparison, float | None]], title: str) ->
     )
     for place, (_, row, p) in enumerate(lines):
         text = f"{100 * row.delta:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
-        text += "" if p is None else f"  p = {p:.2g}"
+        text += "" if p is None else f"  {chance} = {p:.2g}"
         figure.add_annotation(
             x=1.02, xref="paper", xanchor="left", y=place, yref="y", text=text, showarrow=False, align="left"
         )
     figure.update_xaxes(zeroline=True, zerolinewidth=1, title={"text": "A - B, percentage points"})
     _lines(figure, [what for what, _, _ in lines])
-    figure = _finished(figure, title, "with 95% intervals, paired by sample", 170 + 38 * len(lines))
-    return figure.update_layout(margin={"r": 260})
+    figure = _finished(figure, title, f"{sides}; with 95% intervals", 170 + 38 * len(lines))
+    return figure.update_layout(margin={"r": 300})
 
 
 def said(name: str) -> str:
     """A metric's or an error's name in words, without where it was measured."""
     last = name.rpartition("/")[2]
-    return last.replace("_", " ") + (" (lower is better)" if last in LOWER_IS_BETTER else "")
+    return last.replace("_", " ") + (f" {LOWER}" if last in LOWER_IS_BETTER else "")
+
+
+def _about(subtitle: str, labels: Sequence[str]) -> str:
+    return subtitle + (f"; {LOWER} lower is better" if any(LOWER in label for label in labels) else "")
 
 
 def _lines(figure: Figure, labels: Sequence[str]) -> None:
@@ -285,6 +294,7 @@ def _lines(figure: Figure, labels: Sequence[str]) -> None:
         tickmode="array",
         tickvals=list(range(len(labels))),
         ticktext=list(labels),
+        ticklabelstandoff=8,
         range=[len(labels) - 0.5, -0.5],
         showgrid=False,
     )

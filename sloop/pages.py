@@ -21,7 +21,8 @@ HEADLINE = "call_accuracy"
 """The metric that is shown slice by slice with its intervals."""
 NOISE = "data/label_noise"
 IMAGE_WIDTH = 1000
-STYLE = """body { margin: 0 auto; max-width: 1100px; padding: 0 16px; background: #ffffff; color: #222222; }
+STYLE = """body { margin: 0 auto; min-width: 720px; max-width: 1100px; padding: 0 16px; }
+body { background: #ffffff; color: #222222; }
 .plotly-graph-div { margin: 24px 0; }
 @media (prefers-color-scheme: dark) { body { background: #111418; color: #dddddd; } }"""
 # A page stands as easily in a frame of MLflow's as by itself: it asks the browser what its reader prefers.
@@ -73,6 +74,7 @@ def _of_benchmark(run: Run, benchmark: str, measured: Mapping[int, list[Score]])
     shares = {number: list(_shares(scores, benchmark)) for number, scores in measured.items()}
     first, *_, last = [min(shares), max(shares)]
     where = {number: f"{run.name}, round {number}" if number else run.name for number in shares}
+    whose = where[last] if first == last else run.name
     found: dict[str, Figure] = {}
     if len(shares) > 1:
         rows = ((number, score) for number, scores in shares.items() for score in scores)
@@ -82,18 +84,18 @@ def _of_benchmark(run: Run, benchmark: str, measured: Mapping[int, list[Score]])
         names = [said(score.name) for score in overall]
         found["metrics"] = dots({"": overall}, f"{where[last]}: {benchmark}", names)
     of_benchmark = [score for score in shares[last] if score.name.startswith("eval/")]
-    if slices := [score.slice for score in of_benchmark if score.slice and score.name.endswith(f"/{HEADLINE}")]:
+    if any(score.slice for score in of_benchmark):
         found["heat_map"] = heat_map(of_benchmark, f"{where[last]}: {benchmark} by slice")
+    if slices := [score.slice for score in of_benchmark if score.slice and score.name.endswith(f"/{HEADLINE}")]:
         series = {
             f"round {number}" if number else "": [_of_slice(shares[number], benchmark, part) for part in slices]
             for number in dict.fromkeys((first, last))
         }
-        whose = where[last] if first == last else run.name
         found["slices"] = dots(series, f"{whose}: {said(HEADLINE)} by slice of {benchmark}", slices)
     grades = {
         f"round {number}" if number else "": list(run.grades(benchmark, number).values()) for number in sorted(shares)
     }
-    found["errors"] = error_kinds(grades, f"{run.name}: wrong answers on {benchmark}")
+    found["errors"] = error_kinds(grades, f"{whose}: wrong answers on {benchmark}")
     return found
 
 

@@ -24,6 +24,7 @@ from sloop.history import Run, find_round, find_runs, search, split_round
 from sloop.optimize.stage import RULINGS
 from sloop.probe import PREDICTIONS
 from sloop.store import Dataset, read_rows, write_bytes
+from sloop.track import attach
 from sloop.types import Judgement, Label, Prediction, Record, Ruling, Sample, UserError
 
 OFFICIAL = "official_accuracy"
@@ -31,6 +32,8 @@ COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), OFFICIAL
 """Metrics that say right or wrong of one sample."""
 FORMS = ("text", "markdown", "latex", "csv")
 
+COMPARE = "compare"
+"""Folder of comparisons among a run's artifacts."""
 RUN_FORMS = (
     "folder, name, id or MLflow run id (or the beginning of one), or a search such as variant=full,seed=0; "
     "RUN@ROUND for a round of a loop"
@@ -88,30 +91,23 @@ def compare(arguments: Sequence[str]) -> None:
                 found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
                 whose = f"{pairs[0][0].student}, " if options.study else ""
                 rows.append((f"{prefix}{whose}{part}" if part else f"{prefix}{what}", numbers, found))
-    title = f"A = {options.a}, B = {', '.join(options.others)}, {options.metric} on {benchmark}"
+    sides, what = f"A = {options.a}, B = {', '.join(options.others)}", f"{options.metric} on {benchmark}"
     lines = adjusted(rows)
-    _print(lines, title, options.format)
+    _print(lines, f"{sides}, {what}", options.format)
     if options.figure:
-        _draw(lines, title, options.figure, list(compared.values()))
+        _draw(lines, sides, what, options.figure, list(compared.values()))
 
 
-def _draw(rows: Sequence[Row], title: str, path: Path, compared: Sequence[Run]) -> None:
+def _draw(rows: Sequence[Row], sides: str, what: str, path: Path, compared: Sequence[Run]) -> None:
     """Write the figure of a comparison, and log it to the runs that were compared."""
     chances = [row.found.p_value if row.p_adjusted is None else row.p_adjusted for row in rows]
     lines = [(row.what, row.found, chance) for row, chance in zip(rows, chances, strict=True)]
-    content = pages.content({"comparison": forest(lines, title)}, title, path)
-    write_bytes(path, content)
-    told = [str(path)]
-    for run in compared:
-        settings = run.record["config"]["tracking"]
-        if settings["enabled"] and run.record.get("mlflow"):
-            from sloop.track import connect
-
-            mlruns = Path(run.record["config"]["paths"]["mlruns"])
-            place = connect(settings["uri"], mlruns, run.record["study"]).attach(run.folder, path, "compare")
-            told.append(f"{run.name}: {place} in MLflow")
+    figure = forest(lines, f"{what}: A - B", sides, "p" if len(rows) == 1 else "p (Holm)")
+    write_bytes(path, pages.content({"comparison": figure}, f"{sides}, {what}", path))
+    told = [f"figure: {path}"]
+    told += [f"logged to MLflow: {run.name}, {COMPARE}/{path.name}" for run in compared if attach(run, path, COMPARE)]
     for line in told:
-        console().print(f"figure: {line}", markup=False, highlight=False, soft_wrap=True)
+        console(stderr=True).print(line, markup=False, soft_wrap=True)
 
 
 def _matches(

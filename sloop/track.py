@@ -37,6 +37,7 @@ TAG_LENGTH = 5000
 ARTIFACTS = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
+DATABASE = "mlflow.db"
 FIGURES = "figures.html"
 
 
@@ -60,7 +61,7 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         mlruns = mlruns.resolve()
-        self.uri = uri or f"sqlite:///{mlruns / 'mlflow.db'}"
+        self.uri = uri or f"sqlite:///{mlruns / DATABASE}"
         self.study = study
         try:
             mlruns.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ class Tracker:
             else:
                 self.experiment_id = experiment.experiment_id
             if uri is None:
-                with closing(sqlite3.connect(mlruns / "mlflow.db")) as database:
+                with closing(sqlite3.connect(mlruns / DATABASE)) as database:
                     database.execute("PRAGMA journal_mode=WAL")
 
     def project(self, folder: Path) -> str:
@@ -123,13 +124,6 @@ class Tracker:
             self.client.update_run(run_id, status="RUNNING")
         write_json(folder / RUN_FILE, {**read_json(folder / RUN_FILE), "mlflow": record["mlflow"]})
         return run_id
-
-    def attach(self, folder: Path, file: Path, place: str) -> str:
-        """Log a file to the run of a folder, projected first; returns its path among the artifacts."""
-        run_id = self.project(folder)
-        with _reached(self.uri):
-            self.client.log_artifact(run_id, str(file), artifact_path=place)
-        return f"{place}/{file.name}"
 
     def sweep(self, record: Mapping[str, Any]) -> str:
         """The parent run of a sweep: made once, by the parent process, and finished by it."""
@@ -370,12 +364,33 @@ def connect(uri: str | None, mlruns: Path, study: str) -> Tracker:
         return Tracker(uri=uri, mlruns=mlruns, study=study)
 
 
+def attach(run: Run, file: Path, place: str) -> bool:
+    """Log a file under a folder of a run's artifacts, where the run was logged and its server or database is at hand.
+
+    Returns:
+        Whether it was logged.
+
+    Raises:
+        UserError: the server cannot be reached, or refuses.
+    """
+    config = run.record["config"]
+    uri, mlruns = config["tracking"]["uri"], Path(config["paths"]["mlruns"])
+    logged = "mlflow" in run.record and config["tracking"]["enabled"]
+    if not logged or not (uri or (mlruns / DATABASE).is_file()):
+        return False
+    tracker = connect(uri, mlruns, run.record["study"])
+    run_id = tracker.project(run.folder)
+    with _reached(tracker.uri):
+        tracker.client.log_artifact(run_id, str(file), artifact_path=place)
+    return True
+
+
 def studies(mlruns: Path) -> list[str]:
     """Names of the studies in the embedded database, newest first; none where there is no database."""
-    if not (mlruns / "mlflow.db").is_file():
+    if not (mlruns / DATABASE).is_file():
         return []
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / DATABASE}")
     return [experiment.name for experiment in client.search_experiments()]
