@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.util import find_spec
@@ -53,7 +54,7 @@ def figures_of(run: Run, round: int | None = None) -> dict[str, Figure]:
     )
     found: dict[str, Figure] = {}
     for benchmark in benchmarks:
-        prefix = f"{benchmark}_" if len(benchmarks) > 1 else ""
+        prefix = re.sub(r"\W", "-", benchmark) + "_" if len(benchmarks) > 1 else ""
         drawn = _of_benchmark(run, benchmark, measured)
         found |= {f"{prefix}{name}": figure for name, figure in drawn.items()}
     return found
