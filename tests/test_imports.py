@@ -63,7 +63,16 @@ HEAVY = {
     "statsmodels",
     "uvicorn",
 }
-LIGHT = ["sloop", "sloop.types", "sloop.store", "sloop.gen", "sloop.optimize.stage", "sloop.loop", "sloop.run"]
+LIGHT = [
+    "sloop",
+    "sloop.types",
+    "sloop.store",
+    "sloop.gen",
+    "sloop.optimize.stage",
+    "sloop.loop",
+    "sloop.run",
+    "sloop.commands",
+]
 
 
 def _room(relative):
