@@ -194,12 +194,13 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
 
 
 def error_kind(grade: Grade) -> str | None:
-    """Why an answer is wrong: the code that its reason begins with; None where it is right."""
+    """Why an answer is wrong: the code that its reason begins with, or the official error whole; None: it is right."""
     if grade.correct:
         return None
     if grade.error == "model":
         return "no_answer"
-    return (grade.reason or grade.error or "other").partition(":")[0]
+    reason = grade.reason or grade.error or "other"
+    return reason if grade.official is False else reason.partition(":")[0]
 
 
 def dots(series: Mapping[str, Sequence[Score]], title: str, labels: Sequence[str]) -> Figure:
@@ -281,7 +282,7 @@ def forest(lines: Sequence[tuple[str, Comparison, float | None]], title: str, si
 def said(name: str) -> str:
     """A metric's or an error's name in words, without where it was measured."""
     last = name.rpartition("/")[2]
-    return last.replace("_", " ") + (f" {LOWER}" if last in LOWER_IS_BETTER else "")
+    return last.replace("_", " ").replace(":", ": ") + (f" {LOWER}" if last in LOWER_IS_BETTER else "")
 
 
 def _about(subtitle: str, labels: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def compare(arguments: Sequence[str]) -> None:
             compared |= {run.folder: run for pair in pairs for run in pair}
             prefix = f"{options.a} - {other}: " if len(options.others) > 1 else ""
             for part in _parts(pairs, benchmark, numbers[0]) if options.slices else [""]:
-                outcomes = [_outcomes(pair, benchmark, numbers, options.metric, part) for pair in pairs]
+                outcomes = [_outcomes(a, b, benchmark, numbers, options.metric, part) for a, b in pairs]
                 if part and all(right is None for first, _, _ in outcomes for right in first.values()):
                     continue  # the metric asks nothing of this slice
                 found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
@@ -168,12 +168,12 @@ def _parts(pairs: Sequence[tuple[Run, Run]], benchmark: str, number: int) -> lis
 
 
 def _outcomes(
-    pair: tuple[Run, Run], benchmark: str, numbers: tuple[int, int], metric: str, part: str
+    a: Run, b: Run, benchmark: str, numbers: tuple[int, int], metric: str, part: str
 ) -> tuple[Outcomes, Outcomes, dict[str, str]]:
     """Right or wrong by sample id, in both runs, and each sample's cluster."""
     graded = [
         {key: grade for key, grade in run.grades(benchmark, number).items() if part in ("", grade.slice)}
-        for run, number in zip(pair, numbers, strict=True)
+        for run, number in zip((a, b), numbers, strict=True)
     ]
     first, second = ({key: outcome(metric, grade) for key, grade in found.items()} for found in graded)
     return first, second, {key: grade.cluster for key, grade in graded[0].items()}

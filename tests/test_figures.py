@@ -18,7 +18,7 @@ def _score(name, value, slice="", half=0.1):
     return Score(name=name, value=value, n=50, low=value - half, high=value + half, slice=slice)
 
 
-def _grade(sample_id, *, correct=False, reason=None, error=None):
+def _grade(sample_id, *, correct=False, reason=None, error=None, official=None):
     return Grade(
         sample_id=sample_id,
         cluster=sample_id,
@@ -32,6 +32,7 @@ def _grade(sample_id, *, correct=False, reason=None, error=None):
         correct=None if error == "model" else correct,
         error=error,
         reason=reason,
+        official=official,
     )
 
 
@@ -73,6 +74,8 @@ def test_the_heat_map_has_a_cell_for_each_metric_and_slice_and_none_where_nothin
         (_grade("a", reason="format: the output is not a readable call", error="format"), "format"),
         (_grade("a", error="model"), "no_answer"),
         (_grade("a"), "other"),
+        (_grade("a", reason="value_error:string", official=False), "value_error:string"),
+        (_grade("a", reason="value:send.amount", official=True), "value"),
     ],
 )
 def test_a_wrong_answer_is_of_the_kind_that_its_reason_begins_with(grade, kind):
