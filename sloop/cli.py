@@ -30,7 +30,8 @@ STAGES = {
 }
 COMMANDS = {
     "table": "rounds x metrics of the runs of a study",
-    "compare": "paired comparison of runs, or of variants over seeds",
+    "compare": "paired comparison of runs or rounds, or of variants over seeds",
+    "figures": "figures of a loop or an evaluation, as a page or as images",
     "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
     "serve": "answer OpenAI-compatible requests from a checkpoint",

@@ -13,10 +13,12 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from sloop import pages
 from sloop.cite import code_state
 from sloop.console import console, rounds_table
-from sloop.history import find_runs
-from sloop.reports import compare, show
+from sloop.history import find_round, find_runs
+from sloop.reports import RUN_FORMS, compare, show
+from sloop.store import write_bytes
 from sloop.types import UserError
 
 
@@ -49,6 +51,25 @@ def table(arguments: Sequence[str]) -> None:
     if not loops:
         raise UserError(f"no loops under {options.outputs / options.study}. Make one with: sloop loop experiment=demo")
     console().print(rounds_table(loops))
+
+
+def figures(arguments: Sequence[str]) -> None:
+    """Write the figures of a loop or an evaluation: one page, or an image each."""
+    parser = _parser("figures", "Figures of a loop or an evaluation: metrics, slices, kinds of error, with intervals.")
+    parser.add_argument("run", metavar="RUN", help=RUN_FORMS)
+    parser.add_argument("--out", type=Path, help="folder for the files (default: figures/ in the run's folder)")
+    parser.add_argument("--format", choices=pages.FORMS, default="html", help="(default: html, one page with all)")
+    options = parser.parse_args(arguments)
+    run, number = find_round(options.outputs, options.run)
+    found = pages.figures_of(run, number)
+    if not found:
+        raise UserError(f"run {run.name} has evaluated nothing yet, so there is nothing to draw.")
+    out = options.out or run.folder / "figures"
+    files = {"figures": found} if options.format == "html" else {name: {name: found[name]} for name in found}
+    for name, part in files.items():
+        path = out / f"{name}.{options.format}"
+        write_bytes(path, pages.content(part, run.name, path))
+        console().print(f"figures: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def runs(arguments: Sequence[str]) -> None:
@@ -117,4 +138,12 @@ def print_links(mlruns: Path, server: str) -> None:
                 out.print(f"{study} {what}: {link}", markup=False, soft_wrap=True)
 
 
-_COMMANDS = {"version": version, "table": table, "compare": compare, "show": show, "runs": runs, "ui": ui}
+_COMMANDS = {
+    "version": version,
+    "table": table,
+    "compare": compare,
+    "figures": figures,
+    "show": show,
+    "runs": runs,
+    "ui": ui,
+}

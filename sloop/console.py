@@ -34,10 +34,10 @@ MAIN_METRICS = (
 SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 
 
-def console() -> Console:
-    """Standard output; wide enough for the tables where it is not a terminal."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=190)
+def console(stderr: bool = False) -> Console:
+    """Standard output, or standard error; wide enough for the tables where it is not a terminal."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=190)
 
 
 class Progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas
 
 RUN_FILE = "run.json"
+FIELDS = ("variant", "student", "seed", "study", "benchmark", "kind", "status", "name", "id")
+"""What a search for runs may name, beside the keys of their configuration."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,19 @@ class Run:
     def student(self) -> str:
         """Name of the student."""
         return str(self.record["config"]["student"]["name"])
+
+    def field(self, name: str) -> str | None:
+        """One of `FIELDS`, or a key of the configuration such as ``loop.rounds``, as text; None: it has no such key."""
+        if name == "variant":
+            return self.variant
+        value: Any = self.record["config"]
+        for part in {"student": "student.name", "benchmark": "benchmark.name"}.get(name, name).split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if name in FIELDS and name in self.record:
+            value = self.record[name]
+        if value is None or isinstance(value, Mapping):
+            return None
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
     @property
     def rounds(self) -> list[dict[str, Any]]:
@@ -141,6 +156,14 @@ class Run:
             raise UserError(f"run {self.name} has no complete round yet; the same loop command resumes it.")
         return len(self.rounds)
 
+    def check_round(self, number: int) -> None:
+        """Raises `UserError` where the run has no such complete round."""
+        have = [content["round"] for content in self.rounds]
+        if self.record["kind"] != "loop":
+            raise UserError(f"run {self.name} is no loop and has no rounds: leave @{number} out.")
+        if number not in have:
+            raise UserError(f"run {self.name} has no complete round {number}; it has: {have}.")
+
     def grades(self, benchmark: str, round: int) -> dict[str, Grade]:
         """Grades by sample id.
 
@@ -181,19 +204,81 @@ def find_runs(root: Path) -> list[Run]:
 
 
 def find_run(root: Path, what: str) -> Run:
-    """One run: a folder, or the beginning of the name or id of a run under ``root``.
+    """One run under ``root``, by any of its names.
+
+    Args:
+        root: folder of the runs.
+        what: a run's folder; its name, ``<study>/<name>``, id or MLflow run id, or the beginning of one of them; or a
+            search of comma-separated ``field=value`` (see `Run.field`), such as ``variant=full,seed=0``.
 
     Raises:
         UserError: none or several match; names them.
     """
     if (Path(what) / RUN_FILE).is_file():
         return Run(Path(what), read_record(Path(what) / RUN_FILE))
-    found = [run for run in find_runs(root) if run.name.startswith(what) or run.record["id"].startswith(what)]
+    known = find_runs(root)
+    found = search(known, what) if "=" in what else _called(known, what)
     if len(found) == 1:
         return found[0]
-    names = ", ".join(sorted(run.name for run in (found or find_runs(root)))) or "none"
+    names = ", ".join(sorted(f"{run.record['study']}/{run.name}" for run in (found or known))) or "none"
     problem = "several runs match" if found else "no run matches"
     raise UserError(f"{problem} {what!r} under {root}. Name one of: {names}.")
+
+
+def _called(known: Sequence[Run], what: str) -> list[Run]:
+    """Those that are called so, else those with a name or id that begins so."""
+    names = [
+        (
+            run.name,
+            f"{run.record['study']}/{run.name}",
+            run.record["id"],
+            run.record.get("mlflow", {}).get("run_id", ""),
+        )
+        for run in known
+    ]
+    exact = [run for run, called in zip(known, names, strict=True) if what in called]
+    return exact or [
+        run for run, called in zip(known, names, strict=True) if any(name.startswith(what) for name in called)
+    ]
+
+
+def search(known: Sequence[Run], what: str) -> list[Run]:
+    """The runs that meet every ``field=value`` of a comma-separated list.
+
+    Raises:
+        UserError: a part is not of that form, or no run has such a field.
+    """
+    found = list(known)
+    for part in what.split(","):
+        name, equals, value = part.partition("=")
+        if not equals or (known and all(run.field(name) is None for run in known)):
+            raise UserError(
+                f"{part!r} of {what!r} is no field=value of the runs here. Fields: {', '.join(FIELDS)}, and any key "
+                "of the configuration, such as loop.rounds=3."
+            )
+        found = [run for run in found if run.field(name) == value]
+    return found
+
+
+def split_round(what: str) -> tuple[str, int | None]:
+    """``RUN@ROUND`` taken apart; None where it names no round."""
+    name, at, number = what.rpartition("@")
+    return (name, int(number)) if at and number.isdecimal() else (what, None)
+
+
+def find_round(root: Path, what: str) -> tuple[Run, int | None]:
+    """A run as `find_run` finds it, or ``RUN@ROUND``: that round of it.
+
+    Raises:
+        UserError: there is no such run, or it has no such round.
+    """
+    if (Path(what) / RUN_FILE).is_file():
+        return find_run(root, what), None
+    name, number = split_round(what)
+    run = find_run(root, name)
+    if number is not None:
+        run.check_round(number)
+    return run, number
 
 
 def runs(root: Path | str = "outputs") -> pandas.DataFrame:

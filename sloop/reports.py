@@ -12,22 +12,32 @@ from typing import NamedTuple, TypeVar
 from rich.markup import escape
 from rich.table import Table
 
+from sloop import pages
 from sloop.build import build
 from sloop.console import console
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import METRICS, Grade
 from sloop.evaluate.stage import GRADES, JUDGEMENTS
 from sloop.evaluate.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
-from sloop.history import Run, find_run, find_runs
+from sloop.figures import forest
+from sloop.history import Run, find_round, find_runs, search, split_round
 from sloop.optimize.stage import RULINGS
 from sloop.probe import PREDICTIONS
-from sloop.store import Dataset, read_rows
+from sloop.store import Dataset, read_rows, write_bytes
+from sloop.track import attach
 from sloop.types import Judgement, Label, Prediction, Record, Ruling, Sample, UserError
 
 OFFICIAL = "official_accuracy"
 COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), OFFICIAL)
 """Metrics that say right or wrong of one sample."""
 FORMS = ("text", "markdown", "latex", "csv")
+
+COMPARE = "compare"
+"""Folder of comparisons among a run's artifacts."""
+RUN_FORMS = (
+    "folder, name, id or MLflow run id (or the beginning of one), or a search such as variant=full,seed=0; "
+    "RUN@ROUND for a round of a loop"
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -36,7 +46,8 @@ class Row(NamedTuple):
     """One line of a comparison."""
 
     what: str
-    round: int
+    rounds: tuple[int, int]
+    """Of A and of B; 0 for an evaluation alone."""
     found: Comparison
     p_adjusted: float | None
     """Holm's, over the lines of the table; None where there is one line, or no p-value."""
@@ -55,58 +66,89 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
 def compare(arguments: Sequence[str]) -> None:
     """Print the paired comparison of runs, or of variants over all seeds of a study."""
     made = parser("compare", "Paired comparison on the same sample ids: the metric of A minus that of each other.")
-    made.add_argument("a", metavar="A", help="run (folder, or the beginning of its name), or a variant with --study")
+    made.add_argument("a", metavar="A", help=f"run: {RUN_FORMS}; with --study a variant, or a search for several runs")
     made.add_argument("others", metavar="B", nargs="+", help="likewise, one or more")
     made.add_argument("--study", help="compare variants over all seeds of this study")
     made.add_argument("--student", help="with --study: of this student alone")
     made.add_argument("--benchmark", help="(default: the first that A was evaluated on)")
-    made.add_argument("--round", type=int, help="(default: the last that both have)")
+    made.add_argument("--round", type=int, help="where no @ROUND says otherwise (default: the last that all have)")
     made.add_argument("--metric", choices=COMPARED, default="call_accuracy", help="(default: call_accuracy)")
     made.add_argument("--slices", action="store_true", help="a line for each slice, too")
     made.add_argument("--format", choices=FORMS, default="text", help="(default: text)")
+    made.add_argument("--figure", type=Path, help="write the figure to this .html, .svg or .png file; log it to MLflow")
     options = made.parse_args(arguments)
-    rows: list[tuple[str, int, Comparison]] = []
+    rows: list[tuple[str, tuple[int, int], Comparison]] = []
+    compared: dict[Path, Run] = {}
     benchmark = ""
     for other in options.others:
-        for what, number, benchmark, pairs in _matches(options, other):
+        for what, numbers, benchmark, pairs in _matches(options, other):
+            compared |= {run.folder: run for pair in pairs for run in pair}
             prefix = f"{options.a} - {other}: " if len(options.others) > 1 else ""
-            for part in _parts(pairs, benchmark, number) if options.slices else [""]:
-                outcomes = [_outcomes(a, b, benchmark, number, options.metric, part) for a, b in pairs]
+            for part in _parts(pairs, benchmark, numbers[0]) if options.slices else [""]:
+                outcomes = [_outcomes(a, b, benchmark, numbers, options.metric, part) for a, b in pairs]
                 if part and all(right is None for first, _, _ in outcomes for right in first.values()):
                     continue  # the metric asks nothing of this slice
                 found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
                 whose = f"{pairs[0][0].student}, " if options.study else ""
-                rows.append((f"{prefix}{whose}{part}" if part else f"{prefix}{what}", number, found))
-    title = f"A = {options.a}, B = {', '.join(options.others)}, {options.metric} on {benchmark}"
-    _print(adjusted(rows), title, options.format)
+                rows.append((f"{prefix}{whose}{part}" if part else f"{prefix}{what}", numbers, found))
+    sides, what = f"A = {options.a}, B = {', '.join(options.others)}", f"{options.metric} on {benchmark}"
+    lines = adjusted(rows)
+    _print(lines, f"{sides}, {what}", options.format)
+    if options.figure:
+        _draw(lines, sides, what, options.figure, list(compared.values()))
 
 
-def _matches(options: argparse.Namespace, other: str) -> Iterator[tuple[str, int, str, list[tuple[Run, Run]]]]:
-    """What is compared, in which round, on which benchmark, and the pairs of runs."""
+def _draw(rows: Sequence[Row], sides: str, what: str, path: Path, compared: Sequence[Run]) -> None:
+    """Write the figure of a comparison, and log it to the runs that were compared."""
+    chances = [row.found.p_value if row.p_adjusted is None else row.p_adjusted for row in rows]
+    lines = [(row.what, row.found, chance) for row, chance in zip(rows, chances, strict=True)]
+    figure = forest(lines, f"{what}: A - B", sides, "p" if len(rows) == 1 else "p (Holm)")
+    write_bytes(path, pages.content({"comparison": figure}, f"{sides}, {what}", path))
+    told = [f"figure: {path}"]
+    told += [f"logged to MLflow: {run.name}, {COMPARE}/{path.name}" for run in compared if attach(run, path, COMPARE)]
+    for line in told:
+        console(stderr=True).print(line, markup=False, soft_wrap=True)
+
+
+def _matches(
+    options: argparse.Namespace, other: str
+) -> Iterator[tuple[str, tuple[int, int], str, list[tuple[Run, Run]]]]:
+    """What is compared, in which rounds, on which benchmark, and the pairs of runs."""
     if options.study is None:
-        a, b = (find_run(options.outputs, what) for what in (options.a, other))
-        number = options.round or min(a.last_round(), b.last_round())
-        yield "samples, McNemar exact", number, options.benchmark or a.benchmark(), [(a, b)]
+        (a, at_a), (b, at_b) = (find_round(options.outputs, what) for what in (options.a, other))
+        numbers = _numbers([(a, b)], (at_a, at_b), options.round)
+        yield "samples, McNemar exact", numbers, options.benchmark or a.benchmark(), [(a, b)]
         return
     runs = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
     students = sorted({found.student for found in runs})
+    (arm_a, at_a), (arm_b, at_b) = (split_round(what) for what in (options.a, other))
     if not runs or options.student not in (None, *students):
         who = options.student or "any student"
         raise UserError(f"study {options.study} has no loops of {who}; its students: {students}.")
     for student in students:
         if options.student in (None, student):
-            pairs = _seeds(runs, student, options.study, (options.a, other))
-            number = options.round or min(min(a.last_round(), b.last_round()) for a, b in pairs)
-            yield f"{student}, {len(pairs)} seeds", number, options.benchmark or pairs[0][0].benchmark(), pairs
+            pairs = _seeds(runs, student, options.study, (arm_a, arm_b))
+            numbers = _numbers(pairs, (at_a, at_b), options.round)
+            yield f"{student}, {len(pairs)} seeds", numbers, options.benchmark or pairs[0][0].benchmark(), pairs
+
+
+def _numbers(
+    pairs: Sequence[tuple[Run, Run]], named: tuple[int | None, int | None], default: int | None
+) -> tuple[int, int]:
+    """The rounds of both sides: those that were named, else the default, else the last that all loops have."""
+    last = default or min(
+        (run.last_round() for pair in pairs for run in pair if run.record["kind"] == "loop"), default=0
+    )
+    a, b = (0 if run.record["kind"] != "loop" else at or last for run, at in zip(pairs[0], named, strict=True))
+    return a, b
 
 
 def _seeds(runs: Sequence[Run], student: str, study: str, variants: tuple[str, str]) -> list[tuple[Run, Run]]:
-    """Both variants' runs of each seed."""
+    """Both variants' runs of each seed; in place of a variant a search may stand."""
     arms: list[dict[int, Run]] = [{}, {}]
     for arm, variant in zip(arms, variants, strict=True):
-        for found in runs:
-            if found.variant != variant or found.student != student:
-                continue
+        chosen = search(runs, variant if "=" in variant else f"variant={variant}")
+        for found in (found for found in chosen if found.student == student):
             if (other := arm.setdefault(found.record["seed"], found)) is not found:
                 raise UserError(
                     f"study {study} has two runs of {variant} with seed {found.record['seed']}: {other.name} "
@@ -126,12 +168,12 @@ def _parts(pairs: Sequence[tuple[Run, Run]], benchmark: str, number: int) -> lis
 
 
 def _outcomes(
-    a: Run, b: Run, benchmark: str, number: int, metric: str, part: str
+    a: Run, b: Run, benchmark: str, numbers: tuple[int, int], metric: str, part: str
 ) -> tuple[Outcomes, Outcomes, dict[str, str]]:
     """Right or wrong by sample id, in both runs, and each sample's cluster."""
     graded = [
         {key: grade for key, grade in run.grades(benchmark, number).items() if part in ("", grade.slice)}
-        for run in (a, b)
+        for run, number in zip((a, b), numbers, strict=True)
     ]
     first, second = ({key: outcome(metric, grade) for key, grade in found.items()} for found in graded)
     return first, second, {key: grade.cluster for key, grade in graded[0].items()}
@@ -145,7 +187,7 @@ def outcome(metric: str, grade: Grade) -> bool | None:
     return bool(right) if of else None
 
 
-def adjusted(rows: Sequence[tuple[str, int, Comparison]]) -> list[Row]:
+def adjusted(rows: Sequence[tuple[str, tuple[int, int], Comparison]]) -> list[Row]:
     """The lines of a table with their p-values adjusted for their number, where there is more than one."""
     known = {str(k): found.p_value for k, (_, _, found) in enumerate(rows) if found.p_value is not None}
     corrected: Mapping[str, float] = holm(known) if len(rows) > 1 else {}
@@ -171,7 +213,8 @@ def _print(rows: Sequence[Row], title: str, form: str) -> None:
 
 def _cells(row: Row, many: bool) -> list[str]:
     found = row.found
-    cells = [row.what, str(row.round) if row.round else "-", f"{found.a * 100:.1f}", f"{found.b * 100:.1f}"]
+    rounds = ", ".join(str(number or "-") for number in dict.fromkeys(row.rounds))
+    cells = [row.what, rounds, f"{found.a * 100:.1f}", f"{found.b * 100:.1f}"]
     cells += [f"{found.delta * 100:+.1f}", f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"]
     chances = (found.p_value, row.p_adjusted) if many else (found.p_value,)
     return [*cells, *("-" if p is None else f"{p:.2g}" for p in chances), str(found.n)]
@@ -211,13 +254,13 @@ def as_csv(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def show(arguments: Sequence[str]) -> None:
     """Print one sample of a run: question, label, lineage, and every answer and verdict on it."""
     made = parser("show", "One sample of a run whole: question, label, answers, verdicts, where it comes from.")
-    made.add_argument("run", metavar="RUN", help="folder, or the beginning of the run's name")
+    made.add_argument("run", metavar="RUN", help=RUN_FORMS)
     made.add_argument("sample", metavar="SAMPLE", help="the sample's id, or the beginning of it")
     options = made.parse_args(arguments)
-    run = find_run(options.outputs, options.run)
+    run, number = find_round(options.outputs, options.run)
     sample, where = _sample(run, options.sample)
     out = console()
-    for line in (*_question(sample, where), *_history(run, sample.id)):
+    for line in (*_question(sample, where), *_history(run, sample.id, number)):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -268,9 +311,10 @@ def _question(sample: Sample, where: str) -> Iterator[str]:
     yield f"label: {_said(sample.label)}"
 
 
-def _history(run: Run, sample_id: str) -> Iterator[str]:
-    """Answers and verdicts, stage by stage."""
-    for path in sorted(run.folder.rglob("*.jsonl")):
+def _history(run: Run, sample_id: str, number: int | None) -> Iterator[str]:
+    """Answers and verdicts, stage by stage; of one round alone where one is given."""
+    top = run.folder if number is None else run.folder / f"round_{number}"
+    for path in sorted(top.rglob("*.jsonl")):
         place = path.parent.relative_to(run.folder)
         prefix = "" if str(place) == "." else f"{place}: "
         if path.name == PREDICTIONS:

@@ -37,6 +37,9 @@ TAG_LENGTH = 5000
 ARTIFACTS = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
+DATABASE = "mlflow.db"
+FIGURES = "figures.html"
+
 
 class Tracker:
     """One MLflow experiment, named after the study."""
@@ -58,7 +61,7 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         mlruns = mlruns.resolve()
-        self.uri = uri or f"sqlite:///{mlruns / 'mlflow.db'}"
+        self.uri = uri or f"sqlite:///{mlruns / DATABASE}"
         self.study = study
         try:
             mlruns.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,7 @@ class Tracker:
             else:
                 self.experiment_id = experiment.experiment_id
             if uri is None:
-                with closing(sqlite3.connect(mlruns / "mlflow.db")) as database:
+                with closing(sqlite3.connect(mlruns / DATABASE)) as database:
                     database.execute("PRAGMA journal_mode=WAL")
 
     def project(self, folder: Path) -> str:
@@ -114,6 +117,7 @@ class Tracker:
         now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record["status"]}
         self._tag(run_id, now_so | ({"mlflow.parentRunId": parent} if parent else {}))
         if record["finished"]:
+            self._figures(run, record["mlflow"], run_id)
             self.client.log_artifact(run_id, str(folder / RUN_FILE))
             self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
         else:
@@ -219,6 +223,17 @@ class Tracker:
                 inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem, context))
         self.client.log_inputs(run_id, datasets=inputs)
         self._upload(run_id, run.folder, run.record["kind"])
+
+    def _figures(self, run: Run, logged: dict[str, Any], run_id: str) -> None:
+        """One page with all figures, once the run has ended: plotly's script makes it 5 MB."""
+        state = digest([run.rounds, run.record.get("metrics", [])])
+        if run.record["kind"] not in ("loop", "eval") or logged.get("figures") == state:
+            return
+        from sloop.pages import figures_of, page
+
+        if figures := figures_of(run):
+            self.client.log_text(run_id, page(run.name, figures), FIGURES)
+            logged["figures"] = state
 
     def _upload(self, run_id: str, folder: Path, place: str) -> None:
         for pattern in ARTIFACTS:
@@ -349,12 +364,33 @@ def connect(uri: str | None, mlruns: Path, study: str) -> Tracker:
         return Tracker(uri=uri, mlruns=mlruns, study=study)
 
 
+def attach(run: Run, file: Path, place: str) -> bool:
+    """Log a file under a folder of a run's artifacts, where the run was logged and its server or database is at hand.
+
+    Returns:
+        Whether it was logged.
+
+    Raises:
+        UserError: the server cannot be reached, or refuses.
+    """
+    config = run.record["config"]
+    uri, mlruns = config["tracking"]["uri"], Path(config["paths"]["mlruns"])
+    logged = "mlflow" in run.record and config["tracking"]["enabled"]
+    if not logged or not (uri or (mlruns / DATABASE).is_file()):
+        return False
+    tracker = connect(uri, mlruns, run.record["study"])
+    run_id = tracker.project(run.folder)
+    with _reached(tracker.uri):
+        tracker.client.log_artifact(run_id, str(file), artifact_path=place)
+    return True
+
+
 def studies(mlruns: Path) -> list[str]:
     """Names of the studies in the embedded database, newest first; none where there is no database."""
-    if not (mlruns / "mlflow.db").is_file():
+    if not (mlruns / DATABASE).is_file():
         return []
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / DATABASE}")
     return [experiment.name for experiment in client.search_experiments()]

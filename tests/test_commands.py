@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas
@@ -39,7 +40,30 @@ def test_the_frame_of_runs_has_one_row_a_round(outputs: Path) -> None:
     assert one["eval/dev/call_accuracy:n"] == len(answers)
 
 
-@pytest.mark.parametrize("command", ["table", "compare", "show", "runs", "ui", "version"])
+@pytest.mark.parametrize("command", ["table", "compare", "figures", "show", "runs", "ui", "version"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert sloop(command, "--help") == 0
     assert f"usage: sloop {command}" in capsys.readouterr().out
+
+
+def test_figures_are_written_beside_the_run_or_elsewhere(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("figures", "variant=full,seed=1@2", "--outputs", str(outputs))
+    assert sloop(*words, "--out", str(tmp_path)) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.html"]
+    assert str(tmp_path / "figures.html") in capsys.readouterr().out
+    shutil.copytree(outputs / "acme" / "full0", tmp_path / "run")
+    assert sloop("figures", str(tmp_path / "run")) == 0
+    assert (tmp_path / "run" / "figures" / "figures.html").is_file()
+
+
+def test_a_run_that_evaluated_nothing_has_no_figures(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "run")
+    for path in folder.glob("round_*/round.json"):
+        path.unlink()
+    assert sloop("figures", str(folder)) == 2
+    assert "has evaluated nothing yet" in capsys.readouterr().err
+    assert not (folder / "figures").exists()

@@ -7,16 +7,17 @@ import pytest
 import sloop
 from sloop.evaluate.metrics import Grade
 from sloop.evaluate.stage import GRADES
-from sloop.history import RUN_FILE, Run, find_run, find_runs, metric_name, runs
+from sloop.history import RUN_FILE, Run, find_round, find_run, find_runs, metric_name, runs
 from sloop.loop import ROUND_FILE
 from sloop.store import write_json
 from sloop.types import Score, UserError
 
 
-def _write(root, name, *, kind="loop", seed=0, rounds=0, run_id=None):
-    config = {"variant": {"name": "full"}, "student": {"name": "tiny"}}
+def _write(root, name, *, kind="loop", seed=0, rounds=0, run_id=None, variant="full", **more):
+    config = {"variant": {"name": variant}, "student": {"name": "tiny"}, "benchmark": {"name": "bench"}}
+    config |= {"loop": {"rounds": 3}, "preflight": True}
     record = {"id": run_id or f"id-{name}", "name": name, "kind": kind, "study": "s", "seed": seed, "config": config}
-    write_json(root / name / RUN_FILE, record)
+    write_json(root / name / RUN_FILE, {**record, **more})
     for number in range(1, rounds + 1):
         metrics = [
             Score(name="acc", value=number / 10, n=5, low=0.0, high=1.0),
@@ -40,16 +41,95 @@ def test_a_run_is_found_by_folder_and_by_the_beginning_of_its_name_or_id(tmp_pat
     assert find_run(tmp_path, "abc").folder == folder
 
 
+def test_a_run_is_found_by_its_study_and_by_its_mlflow_id(tmp_path):
+    folder = _write(tmp_path, "tiny-full-s0", study="demo", mlflow={"run_id": "f00d"})
+    _write(tmp_path, "tiny-static-s0", study="demo")
+    for what in ("demo/tiny-f", "f00", "f00d"):
+        assert find_run(tmp_path, what).folder == folder
+
+
+def test_a_whole_name_wins_over_the_beginning_of_another(tmp_path):
+    folder = _write(tmp_path, "tiny")
+    _write(tmp_path, "tiny-wide")
+    assert find_run(tmp_path, "tiny").folder == folder
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["variant=full,seed=1", "seed=1,kind=loop,variant=full", "name=b", "student=tiny,variant=full,seed=1,status=DONE"],
+)
+def test_a_run_is_found_by_its_fields(what, tmp_path):
+    _write(tmp_path, "a", seed=0, status="DONE")
+    folder = _write(tmp_path, "b", seed=1, status="DONE")
+    _write(tmp_path, "c", seed=1, variant="static", status="DONE")
+    assert find_run(tmp_path, what).folder == folder
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("variant", "full"),
+        ("student", "tiny"),
+        ("benchmark", "bench"),
+        ("seed", "0"),
+        ("loop.rounds", "3"),
+        ("preflight", "true"),
+        ("loop", None),
+        ("loop.rounds.more", None),
+        ("nothing", None),
+    ],
+)
+def test_fields_are_those_of_the_record_and_keys_of_the_configuration(field, value, tmp_path):
+    assert find_run(tmp_path, str(_write(tmp_path, "a"))).field(field) == value
+
+
+def test_a_search_that_several_runs_meet_is_refused(tmp_path):
+    for seed in (0, 1):
+        _write(tmp_path, f"a{seed}", seed=seed)
+    with pytest.raises(UserError, match=r"several runs match 'variant=full' .* Name one of: s/a0, s/a1\."):
+        find_run(tmp_path, "variant=full")
+    with pytest.raises(UserError, match="no run matches 'variant=other'"):
+        find_run(tmp_path, "variant=other")
+
+
+@pytest.mark.parametrize("what", ["variety=full", "seed=0,full"])
+def test_a_search_by_what_is_no_field_names_the_fields(what, tmp_path):
+    _write(tmp_path, "a")
+    with pytest.raises(UserError, match=r"is no field=value .* Fields: variant, student, seed, study"):
+        find_run(tmp_path, what)
+
+
+@pytest.mark.parametrize("what", ["a@2", "s/a@2", "variant=full@2"])
+def test_a_round_is_named_after_an_at(what, tmp_path):
+    folder = _write(tmp_path, "a", rounds=2)
+    run, number = find_round(tmp_path, what)
+    assert (run.folder, number) == (folder, 2)
+    assert find_round(tmp_path, "a")[1] is None
+
+
+def test_a_folder_with_an_at_in_its_name_is_a_folder(tmp_path):
+    assert find_round(tmp_path, str(_write(tmp_path, "a@2", rounds=3)))[1] is None
+
+
+def test_a_round_that_is_not_there_is_refused(tmp_path):
+    _write(tmp_path, "a", rounds=2)
+    _write(tmp_path, "eval-b", kind="eval")
+    with pytest.raises(UserError, match=r"run a has no complete round 3; it has: \[1, 2\]"):
+        find_round(tmp_path, "a@3")
+    with pytest.raises(UserError, match=r"run eval-b is no loop and has no rounds: leave @1 out"):
+        find_round(tmp_path, "eval-b@1")
+
+
 def test_a_name_of_several_runs_is_refused_with_their_names(tmp_path):
     for name in ("tiny-a", "tiny-b", "wide"):
         _write(tmp_path, name)
-    with pytest.raises(UserError, match=r"several runs match 'tiny' .* Name one of: tiny-a, tiny-b\."):
+    with pytest.raises(UserError, match=r"several runs match 'tiny' .* Name one of: s/tiny-a, s/tiny-b\."):
         find_run(tmp_path, "tiny")
 
 
 def test_an_unknown_run_is_refused_with_the_names_of_all(tmp_path):
     _write(tmp_path, "tiny-a")
-    with pytest.raises(UserError, match=r"no run matches 'x' .* Name one of: tiny-a\."):
+    with pytest.raises(UserError, match=r"no run matches 'x' .* Name one of: s/tiny-a\."):
         find_run(tmp_path, "x")
 
 

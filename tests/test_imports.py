@@ -23,7 +23,8 @@ LAYERS = (
     {"optimize", "probe"},
     {"evaluate"},
     {"loop"},
-    {"config", "history"},
+    {"config", "figures", "history"},
+    {"pages"},
     {"console", "run", "serve", "track"},
     {"reports"},
     {"commands"},
@@ -39,6 +40,7 @@ ONE_ROOM = {
     "hydra": {"cli.py"},
     "omegaconf": {"cli.py"},
     "openai": {"models/"},
+    "plotly": {"figures.py", "pages.py"},
     "aiohttp": {"models/"},
     "fastapi": {"serve/"},
     "uvicorn": {"serve/"},
@@ -55,12 +57,22 @@ HEAVY = {
     "datasets",
     "mlflow",
     "pandas",
+    "plotly",
     "hydra",
     "scipy",
     "statsmodels",
     "uvicorn",
 }
-LIGHT = ["sloop", "sloop.types", "sloop.store", "sloop.gen", "sloop.optimize.stage", "sloop.loop", "sloop.run"]
+LIGHT = [
+    "sloop",
+    "sloop.types",
+    "sloop.store",
+    "sloop.gen",
+    "sloop.optimize.stage",
+    "sloop.loop",
+    "sloop.run",
+    "sloop.commands",
+]
 
 
 def _room(relative):

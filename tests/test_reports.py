@@ -9,12 +9,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from running import ALONE, acme, cells, graded, rounds, sloop
+from running import ALONE, acme, cells, fresh_database, graded, rounds, sloop
 
 from sloop.evaluate.metrics import Grade
 from sloop.reports import as_csv, as_latex, as_markdown, outcome
 from sloop.store import Dataset, read_json, read_rows, write_json
+from sloop.track import connect
 from sloop.types import Ruling
+
+
+def _full(outputs: Path, number: int) -> dict[str, bool | None]:
+    return graded(outputs / "acme" / "full0", number)
+
 
 HEAD, LINES = ["what", "A - B"], [["seen_values", "+1.5"], ["50% & a|b", "-1.0 to +2.0"]]
 
@@ -48,6 +54,57 @@ def test_compare_takes_a_round(outputs: Path, wide: None, capsys: pytest.Capture
     row = cells(capsys.readouterr().out, "samples")
     share = [sum(map(bool, part.values())) / len(part) * 100 for part in (graded(Path(f), 1) for f in folders)]
     assert row[1:4] == ["1", f"{share[0]:.1f}", f"{share[1]:.1f}"]
+
+
+def test_compare_takes_two_rounds_of_one_run(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--format", "csv")
+    assert sloop("compare", "variant=full,seed=0@2", "acme/acme-full-s0@1", *words) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    share = [sum(map(bool, part.values())) / len(part) * 100 for part in (_full(outputs, 2), _full(outputs, 1))]
+    assert (row["round"], row["A"], row["B"]) == ("2, 1", f"{share[0]:.1f}", f"{share[1]:.1f}")
+
+
+def test_a_round_that_is_not_named_is_the_last_that_both_have(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--format", "csv")
+    assert sloop("compare", "variant=full,seed=0@1", "variant=static,seed=0", *words) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["round"] == "1, 2"
+
+
+def test_compare_takes_searches_over_the_seeds_of_a_study(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--study", "acme", "--benchmark", "dev", "--outputs", str(outputs), "--format", "csv")
+    told = []
+    for a, b in (("full", "static"), ("variant=full,student.skill=0.4", "variant=static"), ("full@2", "full@1")):
+        assert sloop("compare", a, b, *words) == 0
+        told.append(next(csv.DictReader(io.StringIO(capsys.readouterr().out))))
+    assert told[0] == told[1]
+    assert (told[2]["what"], told[2]["round"]) == ("acme, 2 seeds", "2, 1")
+
+
+def test_a_comparison_is_drawn_and_logged_where_tracking_is_on(
+    tmp_path: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / "outputs" / name) for name in ("full0", "static0")]
+    fresh_database(tmp_path / "mlruns")
+    for folder, enabled in zip(folders, (True, False), strict=True):
+        record = read_json(folder / "run.json")
+        record["config"]["tracking"]["enabled"] = enabled
+        record["config"]["paths"]["mlruns"] = str(tmp_path / "mlruns")
+        write_json(folder / "run.json", record)
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    ids = [tracker.project(folder) for folder in folders]
+    path = tmp_path / "drawn" / "rounds.html"
+    capsys.readouterr()
+    assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--format", "csv", "--figure", str(path)) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2, "the figure is told of beside the table, not in it"
+    assert err.count("logged to MLflow") == 1
+    assert str(path) in err
+    artifacts = [[item.path for item in tracker.client.list_artifacts(run_id, "compare")] for run_id in ids]
+    assert artifacts == [["compare/rounds.html"], []]
+    assert f"A = {folders[0]}" in path.read_text()
 
 
 def test_compare_variants_over_seeds(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,6 +243,14 @@ def test_show_tells_what_became_of_a_label(outputs: Path, capsys: pytest.Capture
     ruling = next(iter(read_rows(folder / "round_1" / "optimize" / "rulings.jsonl", Ruling)))
     assert sloop("show", str(folder), ruling.sample_id) == 0
     assert f"round_1/optimize: ruling: {ruling.outcome}; label was " in capsys.readouterr().out
+
+
+def test_show_keeps_to_the_round_that_is_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample_id = next(iter(_full(outputs, 1)))
+    assert sloop("show", "variant=full,seed=0@2", sample_id, "--outputs", str(outputs)) == 0
+    out = capsys.readouterr().out
+    assert "round_2/evaluate/dev: grade: " in out
+    assert "round_1/" not in out
 
 
 @pytest.mark.parametrize(("beginning", "words"), [("", "samples have ids that begin"), ("zz", "no sample has an id")])

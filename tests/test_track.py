@@ -11,10 +11,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
 
+from sloop import pages
 from sloop.cite import sweep_record
+from sloop.history import find_run
 from sloop.store import Dataset, read_json
 from sloop.track import Tracker, connect
 from sloop.types import UserError
+
+ASKED, PER_SAMPLE = "evaluate/dev", {"grades.jsonl", "predictions.jsonl", "scores.jsonl"}
 
 
 def client_of(mlruns: Path) -> MlflowClient:
@@ -42,6 +46,14 @@ def points(mlruns: Path, runs: Sequence[Run]) -> dict[tuple[str, str], list[tupl
         for run in runs
         for name in run.data.metrics
     }
+
+
+def figures_logged(mlruns: Path, run: Run) -> bytes | None:
+    """The page of figures among a run's artifacts; None where there is none."""
+    client = client_of(mlruns)
+    if "figures.html" not in [item.path for item in client.list_artifacts(run.info.run_id)]:
+        return None
+    return Path(client.download_artifacts(run.info.run_id, "figures.html")).read_bytes()
 
 
 def projected(mlruns: Path, folder: Path) -> Tracker:
@@ -133,14 +145,28 @@ def test_records_by_sample_are_artifacts_and_weights_are_not(finished: Path) -> 
     first = next(run for run in kind(runs_of(finished / "mlruns"), "round") if run.data.tags["sloop.round"] == "1")
     places = [item.path for item in client.list_artifacts(first.info.run_id, "optimize")]
     assert "optimize/rulings.jsonl" in places
+    assert {item.path.rpartition("/")[2] for item in client.list_artifacts(first.info.run_id, ASKED)} >= PER_SAMPLE
+    logged = client.download_artifacts(first.info.run_id, f"{ASKED}/grades.jsonl")
+    assert Path(logged).read_bytes() == (finished / "outputs" / "run" / "round_1" / ASKED / "grades.jsonl").read_bytes()
     names = {path.name for path in (finished / "mlruns").rglob("*")}
     assert "weights.json" not in names
+
+
+def test_figures_are_an_artifact_of_the_loop(finished: Path) -> None:
+    found = runs_of(finished / "mlruns")
+    (loop,) = kind(found, "loop")
+    page = figures_logged(finished / "mlruns", loop)
+    assert page is not None
+    run = find_run(finished, str(finished / "outputs" / "run"))
+    assert page == pages.page(run.name, pages.figures_of(run)).encode()
+    assert [figures_logged(finished / "mlruns", run) for run in kind(found, "round")] == [None, None]
 
 
 def test_projecting_again_changes_nothing(finished: Path) -> None:
     mlruns, folder = finished / "mlruns", finished / "outputs" / "run"
     before = runs_of(mlruns)
     measured = points(mlruns, before)
+    drawn = [figures_logged(mlruns, run) for run in kind(before, "loop")]
     projected(mlruns, folder)
     record = read_json(folder / "run.json")
     del record["mlflow"]  # as after a copy to another machine: everything is logged anew into the same run
@@ -149,6 +175,7 @@ def test_projecting_again_changes_nothing(finished: Path) -> None:
     after = runs_of(mlruns)
     assert {run.info.run_id for run in after} == {run.info.run_id for run in before}
     assert points(mlruns, after) == measured
+    assert [figures_logged(mlruns, run) for run in kind(after, "loop")] == drawn
     assert [len(run.inputs.dataset_inputs) for run in after] == [len(run.inputs.dataset_inputs) for run in before]
 
 
@@ -232,6 +259,9 @@ def test_a_stage_alone_is_a_run_with_its_datasets(tmp_path: Path) -> None:
         assert run.info.status == "FINISHED"
     assert found["eval"].data.metrics["eval/dev/call_accuracy"] > 0
     assert found["train"].data.metrics["train/curve/loss"] > 0
+    logged = client_of(tmp_path / "mlruns").list_artifacts(found["eval"].info.run_id, "eval")
+    assert {f"eval/{name}" for name in PER_SAMPLE} <= {item.path for item in logged}
+    assert [name for name in found if figures_logged(tmp_path / "mlruns", found[name])] == ["eval"]
 
 
 def test_reap_marks_what_was_abandoned_here_and_nothing_else(

@@ -12,6 +12,7 @@ from sloop.store.files import (
     read_json,
     read_rows,
     row_of,
+    write_bytes,
     write_json,
     write_rows,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "row_of",
     "stage_key",
     "to_datasets",
+    "write_bytes",
     "write_json",
     "write_rows",
 ]

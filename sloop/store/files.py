@@ -20,7 +20,19 @@ from sloop.types import Checkpoint, Record, Sample, UserError, digest, from_json
 
 R = TypeVar("R", bound=Record)
 
-NOT_RESULTS = frozenset({"cli.py", "commands.py", "console.py", "history.py", "track.py", "__main__.py"})
+NOT_RESULTS = frozenset(
+    {
+        "cli.py",
+        "commands.py",
+        "console.py",
+        "figures.py",
+        "history.py",
+        "pages.py",
+        "reports.py",
+        "track.py",
+        "__main__.py",
+    }
+)
 """Modules that show results and cannot change them: an edit of theirs leaves finished stages valid."""
 
 BLANK = " \t\r\n"
@@ -39,13 +51,18 @@ def open_text(path: Path, mode: Literal["r", "w"] = "r") -> IO[str]:
     return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Hidden, so that what a killed write leaves behind enters no digest of a folder
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_bytes(content)
     partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
