@@ -63,6 +63,8 @@ AGGREGATES: Aggregates = {
 """The official table's means, in which every category weighs the same; that of a dialogue's steps is its end accuracy.
 """
 
+DATA = "data_normal_*.json and possible_answer/, as data_all/data_en of github.com/chenchen0103/ACEBench does"
+
 TYPES = {
     "integer": "integer", "int": "integer", "number": "number", "float": "number", "boolean": "boolean",
     "array": "array", "list": "array", "tuple": "array", "list(string)": "array", "list(enum)": "array",
@@ -93,7 +95,7 @@ class AceBenchmark:
         self,
         *,
         name: str,
-        path: str | None,
+        path: str,
         categories: list[str],
         ask_for_brackets: bool,
         digests: dict[str, str] | None,
@@ -135,12 +137,7 @@ class AceBenchmark:
     @cached_property
     def _entries(self) -> tuple[dict[str, list[Entry]], dict[str, str]]:
         """Entries, and the digest of what the files say, by category."""
-        if self.path is None:
-            raise UserError(
-                "benchmark=acebench: no data, as they do not come with sloop. Clone the official repository "
-                "(github.com/chenchen0103/ACEBench) and name its folder: benchmark.path=ACEBench/data_all/data_en"
-            )
-        folder = named_folder(self.path, "data_normal_*.json and possible_answer/")
+        folder = named_folder(self.path, DATA)
         entries, digests = {}, {}
         for category in self.categories:
             files: dict[str, str] = {}
