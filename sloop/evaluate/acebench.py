@@ -14,6 +14,7 @@ METHOD's metrics, is our strict comparison with the same answers.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -38,7 +39,7 @@ from sloop.evaluate.official import (
     read_entries,
     without,
 )
-from sloop.evaluate.stats import mean_score
+from sloop.evaluate.stats import wilson
 from sloop.store import Dataset, write_rows
 from sloop.types import EnvSpec, Label, Lineage, Message, Prediction, Sample, Score, Tool, ToolCall, UserError, digest
 
@@ -186,8 +187,8 @@ class AceBenchmark:
         digests = self._read.digests
         told = [f"ACEBench data of {len(digests)} categories, digest {digest(digests)[:16]}"]
         if self.pinned is None:
-            pins = ",".join(f"{category}:'{value}'" for category, value in digests.items())
-            told.append(f'these data are not pinned; to hold later runs to them: "benchmark.digests={{{pins}}}"')
+            told.append("these data are not pinned; to hold later runs to them, give as benchmark.digests:")
+            told += [f"  {category}: '{value}'" for category, value in digests.items()]
         if self.known_bad:
             why = "listed as bad" if self.listed_bad is not None else "no answer is right by the official rules"
             left = "left out" if self.skip_known_bad else "scores are given with and without them"
@@ -339,12 +340,15 @@ def _dialogues(graded: Iterable[Grade]) -> list[Grade]:
 
 
 def _process_accuracy(graded: Iterable[Grade], category: str) -> Score:
-    """Mean over dialogues of the share of steps that are right, of those with an answer."""
+    """Mean over dialogues of the share of steps that are right, of those with an answer.
+
+    The interval is Wilson's, as if dialogues were right or wrong as a whole: shares vary at most as much as that.
+    """
     steps: dict[str, list[bool]] = {}
     for g in graded:
         if g.slice == category and g.official is not None:
             steps.setdefault(g.cluster, []).append(g.official)
-    mean = mean_score("official_process_accuracy", [sum(right) / len(right) for right in steps.values()], category)
-    if mean.low is None or mean.high is None:
-        return mean
-    return mean.model_copy(update={"low": max(0.0, mean.low), "high": min(1.0, mean.high)})
+    shares = [sum(right) / len(right) for right in steps.values()]
+    mean, n = (math.fsum(shares) / len(shares) if shares else None), len(shares)
+    low, high = wilson((mean or 0.0) * n, n)
+    return Score(name="official_process_accuracy", value=mean, n=n, low=low, high=high, slice=category)
