@@ -5,7 +5,7 @@ The rules are those of its ``model_inference/utils.py`` and ``eval_main.py`` (ch
 56dd66cf): words around the first outermost ``[...]`` do not matter; in a step of a dialogue all white space is removed
 instead, that in strings too, and words around the list are an error. Positional arguments are dropped, a bare name is a
 string, a call as an argument is an object, and a sign of any kind negates. Where the official evaluator executes
-arithmetic with Python's ``eval``, ``+ - * /`` of numbers are computed here and anything else cannot be read.
+arithmetic with Python's ``eval``, ``+ - * / // %`` of numbers are computed here and anything else cannot be read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
 }
 STARRED = "**"
 """Name of what ``**arguments`` gives, which no function has."""
@@ -89,7 +91,7 @@ def _value(node: ast.expr | None) -> Any:
 
     Raises:
         ArithmeticError: a quotient by 0, or one that is too large.
-        KeyError: arithmetic other than the four kinds.
+        KeyError: arithmetic of another kind than those that are computed.
         TypeError: a sign before something that has none, or a key that can be none.
         ValueError: an expression of another kind.
     """
@@ -111,12 +113,20 @@ def _value(node: ast.expr | None) -> Any:
         case ast.Subscript():
             return f"{ast.unparse(node.value)}[{ast.unparse(node.slice)}]"
         case ast.BinOp():
-            return ARITHMETIC[type(node.op)](_number(node.left), _number(node.right))
+            return _computed(node)
     raise ValueError("no value")
 
 
-def _number(node: ast.expr) -> Any:
-    value = _value(node)
-    if type(value) not in (int, float):
-        raise ValueError("no number")
-    return value
+def _computed(node: ast.expr) -> int | float:
+    """Arithmetic, in which signs are Python's."""
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.UnaryOp(op=ast.USub()):
+            return -_computed(node.operand)
+        case ast.UnaryOp(op=ast.UAdd()):
+            return _computed(node.operand)
+        case ast.BinOp():
+            found: int | float = ARITHMETIC[type(node.op)](_computed(node.left), _computed(node.right))
+            return found
+    raise ValueError("no arithmetic of numbers")

@@ -8,7 +8,7 @@ Official prompts put tools and dialogue into one text and ask for ``[f(x='a')]``
 own format offers them, the dialogue stands in messages, and a system message says in substance what the official one
 says. A student may answer in its own format, or with bracketed calls, which are read as leniently as officially.
 
-The official verdict compares numbers by their type alone, and strings by a substring. ``correct``, and with it
+The official verdict compares a number or boolean by its type alone, and a string by a substring. ``correct``, and with it
 METHOD's metrics, is our strict comparison with the same answers.
 """
 

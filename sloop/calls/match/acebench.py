@@ -16,8 +16,9 @@ kept:
 - What is required must be there; what the answer has beside it may be missing; what the answer lacks may not be there.
 - A call without arguments, or a function whose ``parameters`` is empty, is right only where both are. An answer that is
   the function's ``properties`` itself (both are empty) takes any arguments.
-- ``number`` is an integer. Where the answer is of another type than the declared one the parameter is a *variable*: of
-  it, as of integers, numbers and booleans, only the type is compared. A number never is by its value.
+- An argument that is an integer, number or boolean is compared by its type alone, never by its value; ``number`` is an
+  integer. Where the answer is of another type than the declared one the argument is a *variable*: of it, too, only the
+  type is compared, and both types are right.
 - An empty array or object as an answer is met by nothing; so is the string ``true`` or ``false``, which is taken for a
   boolean.
 - A string is right where it contains the answer, both standardised. The strings of an array are standardised one level
