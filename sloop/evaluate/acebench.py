@@ -8,8 +8,8 @@ Official prompts put tools and dialogue into one text and ask for ``[f(x='a')]``
 own format offers them, the dialogue stands in messages, and a system message says in substance what the official one
 says. A student may answer in its own format, or with bracketed calls, which are read as leniently as officially.
 
-The official verdict compares a number or boolean by its type alone, and a string by a substring. ``correct``, and with it
-METHOD's metrics, is our strict comparison with the same answers.
+The official verdict compares a number or boolean by its type alone, and a string by a substring. ``correct``, and with
+it METHOD's metrics, is our strict comparison with the same answers.
 """
 
 from __future__ import annotations
