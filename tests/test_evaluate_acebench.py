@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sloop.build import build
+from sloop.calls.schema import validator
 from sloop.cli import conf_folder
 from sloop.evaluate.acebench import CATEGORIES, AceBenchmark, dialogue, shown
 from sloop.types import Prediction, Sample, Score, ToolCall, UserError
@@ -64,6 +67,8 @@ ROWS: dict[str, list[tuple[str, dict[str, Any], Any]]] = {
         ),
     ],
 }
+JSON = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["object", "string", "x"])
+KEYWORDS = st.sampled_from(["type", "properties", "items", "required", "enum", "minimum", "description", "anyOf", "x"])
 BAD = f"{SINGLE}_1"
 
 
@@ -171,6 +176,15 @@ def test_parameters_that_are_no_json_schema_are_shown_by_type() -> None:
     assert tool.properties["x"] == {"type": "string", "description": "The x."}
     assert tool.properties["y"]["type"] == "integer"
     assert list(tool.properties) == ["x", "y", "z"]
+
+
+@given(st.recursive(JSON, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYWORDS, inner), max_leaves=8))
+@settings(max_examples=120, deadline=None)
+def test_whatever_the_parameters_what_is_shown_is_a_json_schema(parameters: Any) -> None:
+    declared = {"properties": {"x": parameters, "y": {"type": "int"}}, "required": ["x"]}
+    tool = shown({"name": "f", "parameters": declared})
+    assert validator(tool)
+    assert list(tool.properties) == ["x", "y"]
 
 
 def test_the_steps_of_a_dialogue_are_a_group(folder: Path) -> None:

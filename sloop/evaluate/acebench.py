@@ -73,6 +73,12 @@ TYPES = {
 }  # fmt: skip
 """JSON Schema's type for each of ACEBench's; every other one is a string."""
 
+SHAPES: dict[str, tuple[type, ...]] = {
+    "type": (str,), "description": (str,), "format": (str,), "enum": (list,), "required": (list,),
+    "properties": (dict,), "items": (dict,), "minimum": (int, float), "maximum": (int, float),
+}  # fmt: skip
+"""What the commonest keywords of a JSON Schema hold."""
+
 TASK = (
     "You are the assistant. From the tools on offer and the conversation so far, decide which calls come next, make "
     "all of them, and add no explanation. Unless a tool says otherwise a parameter is optional: give it where {source} "
@@ -267,10 +273,27 @@ def shown(function: Mapping[str, Any]) -> Tool:
     schema = {"properties": {}, **_schema(declared), "type": "object"}
     tool = Tool(name=_underscored(function["name"]), description=function.get("description", ""), parameters=schema)
     try:
-        validator(tool)
+        if not _plainly_sound(schema):
+            validator(tool)
     except UserError:
         return tool.model_copy(update={"parameters": _types_alone(schema)})
     return tool
+
+
+def _plainly_sound(schema: Any) -> bool:
+    """Whether a schema has no keyword but the commonest, each with a value of its kind. To say of any other whether it
+    is one costs more than all the rest of reading a row.
+    """
+    if not isinstance(schema, dict):
+        return False
+    required = schema.get("required", [])
+    return (
+        all(type(value) in SHAPES.get(keyword, ()) or keyword == "default" for keyword, value in schema.items())
+        and all(isinstance(name, str) for name in required)
+        and len(set(required)) == len(required)
+        and all(map(_plainly_sound, schema.get("properties", {}).values()))
+        and ("items" not in schema or _plainly_sound(schema["items"]))
+    )
 
 
 def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
