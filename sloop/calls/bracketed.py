@@ -1,11 +1,16 @@
 """Calls in a text as ACEBench's evaluator takes them: ``[f(x='a'), g()]``. Nothing is evaluated.
 
-It is more lenient than `sloop.calls.formats.parse_pythonic`, and its readings are for that benchmark's verdict alone.
-The rules are those of its ``model_inference/utils.py`` and ``eval_main.py`` (chenchen0103/ACEBench, as at commit
-56dd66cf): words around the first outermost ``[...]`` do not matter; in a step of a dialogue all white space is removed
-instead, that in strings too, and words around the list are an error. Positional arguments are dropped, a bare name is a
-string, a call as an argument is an object, and a sign of any kind negates. Where the official evaluator executes
-arithmetic with Python's ``eval``, ``+ - * / // %`` of numbers are computed here and anything else cannot be read.
+It is more lenient than `sloop.calls.formats.parse_pythonic`, and its readings are for that benchmark's verdict alone:
+
+- Words around the first outermost ``[...]`` of a single turn do not matter.
+- In a step of a dialogue all white space is removed instead, that in strings too, and words around are an error.
+- Positional arguments are dropped, a bare name is a string, a call as an argument is an object, any sign negates.
+- Where the official evaluator executes arithmetic with Python's ``eval``, ``+ - * / // %`` of numbers are computed
+  here and anything else cannot be read.
+
+The rules are those of the official ``model_inference/utils.py`` and ``eval_main.py`` (chenchen0103/ACEBench, read in
+the fork zeppombal/ACEBench at c9391d09). The first is younger than that, and stands here as modelscope/evalscope's
+pull request 1544 took it over.
 """
 
 from __future__ import annotations

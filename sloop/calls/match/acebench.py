@@ -1,7 +1,7 @@
 """The comparator of ACEBench, for its ``normal_*`` rows.
 
-Verdict and error type are those of ``normal_checker`` in ``model_eval/checker.py`` of the official repository
-(chenchen0103/ACEBench; rules as at commit 56dd66cf, MIT), its oddities included: a figure is only comparable with the
+Verdict and error type are those of ``normal_checker`` in the official ``model_eval/checker.py`` (chenchen0103/ACEBench,
+MIT; read in the fork zeppombal/ACEBench at c9391d09), its oddities included: a figure is only comparable with the
 published ones where every rule is the same. Where that checker raises, and with it the whole official evaluation ends,
 the verdict is ``exception:<Type>``.
 
