@@ -10,19 +10,27 @@ types become those of JSON Schema, and a description says that the syntax is Pyt
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
-import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sloop.calls.match import bfcl
 from sloop.evaluate.metrics import Grade, grade, scores
-from sloop.evaluate.stats import rate
-from sloop.store import Dataset, open_text, write_rows
+from sloop.evaluate.official import (
+    Aggregates,
+    Entry,
+    OfficialData,
+    check_categories,
+    check_version,
+    lacking,
+    named_folder,
+    official_scores,
+    read_entries,
+    without,
+)
+from sloop.store import Dataset, write_rows
 from sloop.types import EnvSpec, Label, Lineage, Message, Prediction, Sample, Score, Tool, ToolCall, UserError, digest
 
 AST = (
@@ -50,18 +58,6 @@ TYPES = {
 """JSON Schema's type for each of BFCL's; every other one is a string there."""
 SYNTAX = " Note that the provided function is in Python 3 syntax."
 
-Entry = dict[str, Any]
-
-
-class _Read(NamedTuple):
-    """What the official files hold."""
-
-    data: Dataset
-    entries: dict[str, Entry]
-    """With their answers, by sample id."""
-    digests: dict[str, str]
-    """By file."""
-
 
 class BfclBenchmark:
     """BFCL's single-turn entries of some categories (`sloop.evaluate.benchmarks.Benchmark`)."""
@@ -85,10 +81,7 @@ class BfclBenchmark:
         Raises:
             UserError: an unknown category, or none.
         """
-        if unknown := [category for category in categories if category not in CATEGORIES]:
-            raise UserError(f"benchmark.categories: no category {unknown[0]!r}; allowed: {', '.join(CATEGORIES)}.")
-        if not categories:
-            raise UserError("benchmark.categories=[]: name at least one, such as [simple_python].")
+        check_categories(categories, CATEGORIES)
         self.name = name
         self.path = path
         self.categories = categories
@@ -107,19 +100,22 @@ class BfclBenchmark:
         return self._read.data
 
     @cached_property
-    def _read(self) -> _Read:
+    def _read(self) -> OfficialData:
         folder = data_folder(self.path)
         digests: dict[str, str] = {}
-        entries = {category: _entries(folder, category, digests) for category in self.categories}
+        entries = {
+            category: read_entries(folder, f"BFCL_v4_{category}", digests, answered=category in AST)
+            for category in self.categories
+        }
         if self.pinned is not None:
-            _check_version(folder, digests, self.pinned)
+            check_version(folder, digests, self.pinned)
         skipped = self.known_bad if self.skip_known_bad else ()
         pairs = [(_sample(name, e), e) for name, given in entries.items() for e in given if e["id"] not in skipped]
         # The name holds the answers, too, as they are no part of a sample.
         known_as = digest([digests, self.categories, self.skip_known_bad, sorted(self.known_bad)])[:32]
         target = Path(self.cache_path) / f"{known_as}.jsonl"
         write_rows(target, (sample for sample, _ in pairs))
-        return _Read(Dataset(target), {sample.id: entry for sample, entry in pairs}, digests)
+        return OfficialData(Dataset(target), {sample.id: entry for sample, entry in pairs}, digests)
 
     def grade(self, sample: Sample, prediction: Prediction) -> Grade:
         """The official verdict, with the facts that METHOD's metrics count.
@@ -149,26 +145,19 @@ class BfclBenchmark:
         official aggregates over the categories that were run.
         """
         graded = list(grades)
-        official = [_official_score("official_accuracy", graded, category) for category in ("", *self.categories)]
-        bad = {sample_id for sample_id, entry in self._read.entries.items() if entry["id"] in self.known_bad}
-        sound = [g for g in graded if g.sample_id not in bad]
-        if len(sound) < len(graded):
-            official.append(_official_score("official_accuracy_without_known_bad", sound, ""))
-        by_category = {score.slice: score for score in official if score.name == "official_accuracy"}
-        return [*official, *_aggregates(by_category), *scores(graded)]
+        sound = without(graded, self._read.entries, self.known_bad)
+        return [*official_scores(graded, sound, self.categories, AGGREGATES), *scores(graded)]
 
     def notes(self) -> list[str]:
         """What a reader of the scores must know."""
         digests = self._read.digests
-        told = [f"BFCL data of {len(digests)} files, digest {digest(digests)[:16]}"]
-        for name, (parts, _) in AGGREGATES.items():
-            missing = [part for part in parts if part not in self.categories]
-            if 0 < len(missing) < len(parts):
-                told.append(f"{name} lacks {', '.join(missing)}; the leaderboard counts what was not run as 0")
-        return told
+        return [
+            f"BFCL data of {len(digests)} files, digest {digest(digests)[:16]}",
+            *lacking(AGGREGATES, self.categories),
+        ]
 
 
-AGGREGATES: dict[str, tuple[tuple[str, ...], bool]] = {
+AGGREGATES: Aggregates = {
     "official_non_live": (
         ("simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple"),
         False,
@@ -186,11 +175,7 @@ def data_folder(path: str | None) -> Path:
         UserError: there is none.
     """
     if path is not None:
-        if not Path(path).is_dir():
-            raise UserError(
-                f"benchmark.path={path}: no such folder. It should hold BFCL_v4_*.json and possible_answer/."
-            )
-        return Path(path)
+        return named_folder(path, "BFCL_v4_*.json and possible_answer/")
     package = importlib.util.find_spec("bfcl_eval")
     if package is None or not package.submodule_search_locations:
         raise UserError(
@@ -198,37 +183,6 @@ def data_folder(path: str | None) -> Path:
             "a folder with its files: benchmark.path=FOLDER"
         )
     return Path(next(iter(package.submodule_search_locations))) / "data"
-
-
-def _entries(folder: Path, category: str, digests: dict[str, str]) -> list[Entry]:
-    """Entries with their answers, which stand in a file of their own, line by line; notes each file's digest."""
-    questions = _lines(folder, f"BFCL_v4_{category}", digests)
-    answers = _lines(folder / "possible_answer", f"BFCL_v4_{category}", digests) if category in AST else None
-    if answers is not None and [q["id"] for q in questions] != [a["id"] for a in answers]:
-        raise UserError(f"{folder}: questions and answers of {category} have other ids. Are they of one version?")
-    return [
-        {**entry, "ground_truth": answers[number]["ground_truth"] if answers else None}
-        for number, entry in enumerate(questions)
-    ]
-
-
-def _lines(folder: Path, name: str, digests: dict[str, str]) -> list[Entry]:
-    for ending in (".json", ".jsonl", ".json.gz", ".jsonl.gz"):
-        if (path := folder / f"{name}{ending}").is_file():
-            with open_text(path) as file:
-                lines = [line.strip() for line in file if line.strip()]
-            known_as = f"{folder.name}/{name}" if folder.name == "possible_answer" else name
-            digests[known_as] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-            return [json.loads(line) for line in lines]
-    raise UserError(f"{folder}: no {name}.json (or .jsonl, .gz). Leave the category out of benchmark.categories.")
-
-
-def _check_version(folder: Path, found: Mapping[str, str], pinned: Mapping[str, str]) -> None:
-    if other := sorted(name for name, value in found.items() if value != pinned.get(name)):
-        raise UserError(
-            f"{folder}: {', '.join(other)} differ from the pinned data, and figures of other data are not comparable. "
-            "Take the official files, or run under another name: benchmark.digests=null benchmark.name=MY_NAME"
-        )
 
 
 def _sample(category: str, entry: Entry) -> Sample:
@@ -333,30 +287,3 @@ def _right_calls(entry: Entry, calls: list[dict[str, Any]]) -> int:
                 right += 1
                 break
     return right
-
-
-def _official_score(name: str, graded: Iterable[Grade], category: str) -> Score:
-    return rate(
-        name,
-        ((g.cluster, int(bool(g.official)), int(g.official is not None)) for g in graded if category in ("", g.slice)),
-        category,
-    )
-
-
-def _aggregates(by_category: Mapping[str, Score]) -> list[Score]:
-    """The leaderboard's means over the categories that were run, with the normal interval of a weighted sum."""
-    found = []
-    for name, (parts, by_entry) in AGGREGATES.items():
-        run = [(part, by_category[part]) for part in parts if part in by_category and by_category[part].n]
-        weights = {part: float(score.n) if by_entry else 1.0 for part, score in run}
-        total = sum(weights.values())
-        if not run:
-            continue
-        value = math.fsum(weights[part] / total * (score.value or 0.0) for part, score in run)
-        spread = math.fsum(
-            (weights[part] / total * ((score.high or 0.0) - (score.low or 0.0)) / 2) ** 2 for part, score in run
-        )
-        half = math.sqrt(spread)
-        n = sum(score.n for _, score in run)
-        found.append(Score(name=name, value=value, n=n, low=max(0.0, value - half), high=min(1.0, value + half)))
-    return found

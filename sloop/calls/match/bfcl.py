@@ -19,8 +19,9 @@ What is odd, and kept:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from sloop.calls.match.official import RAISED, VALID, OfficialMatch, standardise
 
 TYPES: dict[str, type] = {
     "string": str,
@@ -34,22 +35,6 @@ TYPES: dict[str, type] = {
 }
 SCALARS = frozenset({str, int, float, bool})
 LISTS = frozenset({"array", "tuple"})
-_IGNORED = str.maketrans("", "", " ,./-_*^")
-
-RAISED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What the official checker raises on schemas and answers that it does not foresee."""
-
-
-@dataclass(frozen=True, slots=True)
-class BfclMatch:
-    """The official verdict on one output."""
-
-    valid: bool
-    error_type: str | None
-    """The first error found, in the official words, or ``exception:<Type>``; None: there is none."""
-
-
-VALID = BfclMatch(valid=True, error_type=None)
 
 
 def bfcl(
@@ -58,7 +43,7 @@ def bfcl(
     possible_answer: Sequence[Mapping[str, Mapping[str, Sequence[Any]]]],
     category: str,
     underscore_to_dot: bool = False,
-) -> BfclMatch:
+) -> OfficialMatch:
     """Compare calls with an entry's answers.
 
     Args:
@@ -77,7 +62,7 @@ def bfcl(
         error = _error(functions, calls, possible_answer, category, underscore_to_dot)
     except RAISED as raised:
         error = f"exception:{type(raised).__name__}"
-    return BfclMatch(valid=False, error_type=error) if error else VALID
+    return OfficialMatch(valid=False, error_type=error) if error else VALID
 
 
 def _error(functions: Any, calls: Any, answers: Any, category: str, underscore_to_dot: bool) -> str | None:
@@ -188,23 +173,18 @@ def _items_fit(value: Any, inner: type, allowed: Any) -> bool:
     return False
 
 
-def _plain(value: Any) -> Any:
-    """A string in its one spelling; any other value as it is."""
-    return value.translate(_IGNORED).lower().replace("'", '"') if type(value) is str else value
-
-
 def _all_plain(values: Any) -> list[Any]:
     """Values by index, which is how a string is taken letter by letter, and how an object raises KeyError."""
-    return [_plain(values[k]) for k in range(len(values))]
+    return [standardise(values[k]) for k in range(len(values))]
 
 
 def _string_error(value: Any, allowed: Any) -> str | None:
-    plain = _plain(value)
-    return None if any(type(v) is str and _plain(v) == plain for v in allowed) else "value_error:string"
+    plain = standardise(value)
+    return None if any(type(v) is str and standardise(v) == plain for v in allowed) else "value_error:string"
 
 
 def _list_error(value: Any, allowed: Any) -> str | None:
-    given = [_plain(item) for item in value]
+    given = [standardise(item) for item in value]
     return None if given in [_all_plain(option) for option in allowed] else "value_error:list/tuple"
 
 
@@ -227,7 +207,7 @@ def _one_object_error(value: Any, option: Any) -> str | None:
         if key not in option:
             error = "value_error:dict_key"
             break
-        if _plain(item) not in _all_plain(option[key]):
+        if standardise(item) not in _all_plain(option[key]):
             error = "value_error:dict_value"
             break
     for key, values in option.items():
