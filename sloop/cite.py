@@ -29,7 +29,10 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TO
 COMMAND_VARIABLE = "SLOOP_COMMAND"
 """Environment variable that carries the command line as given to whatever process runs it."""
 
-NOT_RESULTS = ("output_dir", "paths", "tracking", "executor", "preview", "cache", "preflight", "spending", "prices")
+NOT_RESULTS = (
+    "output_dir", "paths", "tracking", "executor", "preview", "cache", "preflight", "spending", "prices",
+    "retry_failed",
+)  # fmt: skip
 """Configuration that says where and how a run is kept, not what it computes."""
 HOW_KEPT = {"endpoint": ("limits", "cache", "cache_path"), "benchmark": ("cache_path",)}
 """The same inside a section of that name, wherever it stands."""

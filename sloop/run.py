@@ -104,7 +104,8 @@ def execute(
     with closing(Builder(config, meter)) as parts:
         if config.stage == "loop":
             _check_trainable(parts)
-        if config.preflight and not _is_finished(folder):
+        owed = Run(folder, {}).failed() if config.retry_failed else {}
+        if config.preflight and (any(owed.values()) or not _is_finished(folder)):
             asked = ASKS[config.stage]
             judged = config.stage == "gen" and config.gen.judge
             try:
@@ -114,6 +115,7 @@ def execute(
             if found and checked:
                 checked(found)
         with _recorded(folder, config, plain, overrides, sweep, project) as record:
+            began = now()
             try:
                 if config.stage == "loop":
                     _loop(parts, folder, report, project)
@@ -124,6 +126,9 @@ def execute(
                 meter.check(begins=True)  # says what was spent now that nothing is on its way
                 raise
             meter.flush()
+            if any(owed.values()):
+                retry = {"began": began, "finished": now(), "failed": owed, "failed_again": Run(folder, {}).failed()}
+                record["retried"] = [*record.get("retried", []), retry]
     return folder
 
 
@@ -267,6 +272,7 @@ def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
             batch_size=config.batch_size,
             out=folder,
             report=lambda done, total: report("probe", done, total),
+            retry_failed=config.retry_failed,
         )
 
 
@@ -307,7 +313,10 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
             batch_size=config.batch_size,
             judge=parts.judge(),
             out=folder,
+            trials=config.trials,
+            seed=config.seed,
             report=lambda done, total: report("eval", done, total),
+            retry_failed=config.retry_failed,
         )
     scores = read_rows(stage.folder / SCORES, Score)
     record["metrics"] = [

@@ -6,7 +6,7 @@ import torch
 from models import WEATHER, ask, pool, spec, trainer
 
 from sloop.store import Dataset, write_rows
-from sloop.students.local import LocalStudent, encode, greedy, load_model, render_prompt, stop_ids
+from sloop.students.local import LocalStudent, encode, generate, load_model, render_prompt, stop_ids
 from sloop.types import Checkpoint, Decode, Message, Sample, UserError
 
 
@@ -64,7 +64,7 @@ def test_the_loop_writes_what_transformers_generates_with_its_log_probabilities(
     assert tokenizer is not None
     sample = pool()[3]
     prompt = encode(tokenizer, [render_prompt(tokenizer, sample)])[0]
-    ids, logprobs, ended = greedy(model, [prompt], [40], stop_ids(model, tokenizer))[0]
+    ids, logprobs, ended = generate(model, [prompt], [40], stop_ids(model, tokenizer))[0]
     assert ended
     assert model.generate(torch.tensor([prompt]), max_new_tokens=40)[0, len(prompt) :].tolist() == ids
     logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
