@@ -90,8 +90,8 @@ class Run:
     @property
     def ended(self) -> str | None:
         """When it ended, or its failures were last asked for again."""
-        retried = self.record.get("retried")
-        return str(retried[-1]["finished"]) if retried else self.record["finished"]
+        times = [self.record["finished"], *(retry["finished"] for retry in self.record.get("retried", ()))]
+        return max(filter(None, times), default=None)
 
     def failed(self) -> dict[str, int]:
         """How many answers, and verdicts on them, a finished eval or probe could not have."""

@@ -25,6 +25,7 @@ from sloop.types import (
     decisions,
     digest,
     parse_tools,
+    trial_id,
 )
 
 TIMER = Tool(
@@ -306,3 +307,11 @@ def test_an_unreadable_answer_is_no_decision():
 
 def test_a_rubric_adds_its_parts_up():
     assert Rubric(tool_relevance=0.4, argument_quality=0.3, clarity=0.1).score == pytest.approx(0.8)
+
+
+def test_the_trial_is_written_from_the_second_answer_on() -> None:
+    first, second = (Prediction(sample_id="a", trial=trial) for trial in (0, 1))
+    assert "trial" not in first.model_dump()
+    assert second.model_dump()["trial"] == 1
+    assert [Prediction.model_validate(one.model_dump()) for one in (first, second)] == [first, second]
+    assert [trial_id(one.sample_id, one.trial) for one in (first, second)] == ["a", "a/1"]

@@ -114,7 +114,10 @@ class Stage:
         return not self._reopened and (self.folder / STAGE_FILE).is_file()
 
     def reopen(self, kept: Iterable[tuple[str, Sequence[Record]]]) -> None:
-        """Take a finished stage up again, to do over all units but some. Until `finish`, what it made stays as it is.
+        """Take a finished stage up again, to do over all units but some.
+
+        Until the first of its files is written anew it stays finished, whatever happens; from then on, and until
+        `finish`, it is a stage that was interrupted.
 
         Args:
             kept: units that are not done over, with their records; read once this process alone works in the folder,
@@ -239,6 +242,8 @@ class Stage:
                 counts[name] += 1
 
             yield {name: functools.partial(append, name) for name in names}
+        if self._reopened:
+            (self.folder / STAGE_FILE).unlink(missing_ok=True)
         for name, path in partial.items():
             path.replace(self.folder / name)
             self._files[name] = {"rows": counts[name]}
