@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,13 +14,19 @@ from running import questions
 
 from sloop.evaluate.benchmarks import Benchmark, SampleBenchmark
 from sloop.evaluate.stage import GRADES, SCORES, evaluate, grades_of
-from sloop.store import Stage, predictions_at, read_rows
+from sloop.store import Dataset, Stage, predictions_at, read_rows, write_rows
 from sloop.types import Checkpoint, Decode, Label, Prediction, Rubric, Sample, Score, UserError, Verdict
 
 
 @pytest.fixture
 def benchmark() -> SampleBenchmark:
     return SampleBenchmark(name="dev", path=str(questions()))
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> SampleBenchmark:
+    write_rows(tmp_path / "few.jsonl", islice(Dataset(questions()), 24))
+    return SampleBenchmark(name="few", path=str(tmp_path / "few.jsonl"))
 
 
 class DrawingStudent(LookupStudent):
@@ -148,38 +155,36 @@ def test_the_frozen_sets_share_no_question() -> None:
 # --- trials ---
 
 
-def test_every_question_is_answered_in_every_trial(tmp_path: Path, benchmark: SampleBenchmark) -> None:
-    stage = drawn(tmp_path / "eval", benchmark)
+def test_every_question_is_answered_in_every_trial(tmp_path: Path, few: SampleBenchmark) -> None:
+    stage = drawn(tmp_path / "eval", few)
     grades = list(grades_of(stage))
-    assert [(g.sample_id, g.trial) for g in grades] == [(i, t) for i in benchmark.data.ids() for t in range(3)]
+    assert [(g.sample_id, g.trial) for g in grades] == [(i, t) for i in few.data.ids() for t in range(3)]
     found = scores(stage)
     assert found["call_accuracy"].value == sum(bool(g.correct) for g in grades) / len(grades)
-    assert (found["pass_hat_1"].value, found["pass_hat_1"].n) == (pytest.approx(found["call_accuracy"].value), 120)
+    assert (found["pass_hat_1"].value, found["pass_hat_1"].n) == (pytest.approx(found["call_accuracy"].value), 24)
     all_right = [all(g.correct for g in grades[start : start + 3]) for start in range(0, len(grades), 3)]
     assert found["pass_hat_3"].value == pytest.approx(sum(all_right) / len(all_right))
-    assert found["judge_score"].n == 120
+    assert found["judge_score"].n == 24
     assert stage.summary["trials"] == 3
 
 
-def test_one_trial_leaves_no_word_of_trials_in_the_files(tmp_path: Path, benchmark: SampleBenchmark) -> None:
-    stage = drawn(tmp_path / "eval", benchmark, trials=1)
+def test_one_trial_leaves_no_word_of_trials_in_the_files(tmp_path: Path, few: SampleBenchmark) -> None:
+    stage = drawn(tmp_path / "eval", few, trials=1)
     for path in stage.folder.glob("*.jsonl"):
         assert "trial" not in path.read_text()
         assert "pass_hat" not in path.read_text()
 
 
-def test_trials_do_not_depend_on_the_size_of_a_batch_and_do_on_the_seed(
-    tmp_path: Path, benchmark: SampleBenchmark
-) -> None:
-    first, second = (drawn(tmp_path / f"b{size}", benchmark, batch_size=size) for size in (4, 50))
-    other = drawn(tmp_path / "seed", benchmark, seed=1)
+def test_trials_do_not_depend_on_the_size_of_a_batch_and_do_on_the_seed(tmp_path: Path, few: SampleBenchmark) -> None:
+    first, second = (drawn(tmp_path / f"b{size}", few, batch_size=size) for size in (4, 50))
+    other = drawn(tmp_path / "seed", few, seed=1)
     assert (first.folder / GRADES).read_bytes() == (second.folder / GRADES).read_bytes()
     assert (first.folder / GRADES).read_bytes() != (other.folder / GRADES).read_bytes()
 
 
-def test_trials_of_a_greedy_student_in_this_process_are_refused(tmp_path: Path, benchmark: SampleBenchmark) -> None:
+def test_trials_of_a_greedy_student_in_this_process_are_refused(tmp_path: Path, few: SampleBenchmark) -> None:
     with pytest.raises(UserError, match=r"trials=3 at decode\.temperature=0: .* decode\.temperature=0\.7"):
-        drawn(tmp_path / "eval", benchmark, decode=Decode())
+        drawn(tmp_path / "eval", few, decode=Decode())
     assert not (tmp_path / "eval").exists()
 
 
@@ -206,9 +211,9 @@ def test_what_failed_is_asked_for_again_and_the_result_is_that_of_no_failure(
         assert path.read_bytes() == (tmp_path / "a" / "eval" / path.name).read_bytes(), path.name
 
 
-def test_an_evaluation_without_failures_is_not_taken_up_again(tmp_path: Path, benchmark: SampleBenchmark) -> None:
-    before = (drawn(tmp_path / "eval", benchmark).folder / SCORES).stat().st_mtime_ns
-    assert (drawn(tmp_path / "eval", benchmark, retry_failed=True).folder / SCORES).stat().st_mtime_ns == before
+def test_an_evaluation_without_failures_is_not_taken_up_again(tmp_path: Path, few: SampleBenchmark) -> None:
+    before = (drawn(tmp_path / "eval", few).folder / SCORES).stat().st_mtime_ns
+    assert (drawn(tmp_path / "eval", few, retry_failed=True).folder / SCORES).stat().st_mtime_ns == before
 
 
 def test_a_retry_that_is_cut_short_leaves_the_result_as_it_was_and_is_gone_on_with(
