@@ -285,3 +285,11 @@ def test_a_retry_at_an_endpoint_that_is_down_leaves_the_run_as_it_was(
     assert sloop("probe", *given, f"output_dir={out}", "retry_failed=true") == 0
     assert {answer.error for answer in predictions_at(out / "predictions.jsonl")} == {None}
     assert len(read_json(out / "run.json")["retried"]) == 2
+
+
+def test_a_sample_is_shown_with_the_answers_of_every_trial(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = next(iter(Dataset(questions())))
+    assert sloop("show", str(whole), sample.id) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for beginning in ("answer: ", "grade: right", "judge: ", "trial 1: answer: ", "trial 1: grade: right"):
+        assert [line for line in lines if line.startswith(beginning)], beginning
