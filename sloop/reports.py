@@ -284,33 +284,32 @@ def _history(run: Run, sample_id: str) -> Iterator[str]:
         place = path.parent.relative_to(run.folder)
         prefix = "" if str(place) == "." else f"{place}: "
         if path.name == PREDICTIONS:
-            for answer in _of(path, Prediction, sample_id):
+            for trial, answer in _of(path, Prediction, sample_id):
                 perplexity = "" if answer.perplexity is None else f", perplexity {answer.perplexity:.4g}"
-                yield f"{prefix}{_trial(answer)}answer: {answer.error or _said(answer.answer)}{perplexity}"
-                yield f"{prefix}{_trial(answer)}as written: {answer.text}"
+                yield f"{prefix}{trial}answer: {answer.error or _said(answer.answer)}{perplexity}"
+                yield f"{prefix}{trial}as written: {answer.text}"
         elif path.name == GRADES:
-            for grade in _of(path, Grade, sample_id):
+            for trial, grade in _of(path, Grade, sample_id):
                 official = "" if grade.official is None else f", officially {_word(grade.official)}"
                 reason = f", {grade.reason}" if grade.reason else ""
-                yield f"{prefix}{_trial(grade)}grade: {_word(grade.correct)}{official}{reason}"
+                yield f"{prefix}{trial}grade: {_word(grade.correct)}{official}{reason}"
         elif path.name == JUDGEMENTS:
-            for judgement in _of(path, Judgement, sample_id):
+            for trial, judgement in _of(path, Judgement, sample_id):
                 verdict, rubric = judgement.verdict, judgement.verdict.rubric
                 scored = "" if rubric is None else f", rubric {rubric.score:.2f}"
                 said = f"{_word(verdict.correct)}{scored}; {'; '.join(verdict.evidence)}"
-                yield f"{prefix}{_trial(judgement)}judge: {said}"
+                yield f"{prefix}{trial}judge: {said}"
         elif path.name == RULINGS:
-            for ruling in _of(path, Ruling, sample_id):
+            for _, ruling in _of(path, Ruling, sample_id):
                 new = "leaves the data" if ruling.new is None else _said(ruling.new)
                 yield f"{prefix}ruling: {ruling.outcome}; label was {_said(ruling.old)}, now {new}"
 
 
-def _of(path: Path, kind: type[R], sample_id: str) -> Iterator[R]:
-    return (row for row in read_rows(path, kind) if getattr(row, "sample_id", None) == sample_id)
-
-
-def _trial(row: Prediction | Grade | Judgement) -> str:
-    return f"trial {row.trial}: " if row.trial else ""
+def _of(path: Path, kind: type[R], sample_id: str) -> Iterator[tuple[str, R]]:
+    """The sample's records in a file, each after the words that say of which trial it is, where there are several."""
+    rows = [row for row in read_rows(path, kind) if getattr(row, "sample_id", None) == sample_id]
+    for row in rows:
+        yield f"trial {getattr(row, 'trial', 0)}: " if len(rows) > 1 else "", row
 
 
 def _word(right: bool | None) -> str:
