@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ def answer_batches(
     checkpoint: Checkpoint,
     *,
     decode: Decode,
-    batches: dict[str, Batch],
+    batches: Mapping[str, Batch],
     report: Callable[[int, int], None] | None = None,
 ) -> int:
     """Answer the batches (see `plan_trials`) and write ``predictions.jsonl``, in their order.
@@ -104,7 +104,7 @@ def _answers(batch: Batch, records: Sequence[Record]) -> list[Prediction]:
     return [record for record in records if isinstance(record, Prediction)]
 
 
-def answered_batches(stage: Stage, batches: dict[str, Batch]) -> Iterator[tuple[str, list[Prediction]]]:
+def answered_batches(stage: Stage, batches: Mapping[str, Batch]) -> Iterator[tuple[str, list[Prediction]]]:
     """The batches of a finished stage in which no answer failed, with their answers."""
     answers = predictions_at(stage.folder / PREDICTIONS)
     for key, (trial, ids) in batches.items():
@@ -136,7 +136,7 @@ def probe(
         out: the stage's folder; ``predictions.jsonl`` holds one `Prediction` a sample.
         experiment: where a finished stage with the same key is looked for.
         report: told (batches done, batches in all).
-        retry_failed: of a finished stage, ask again for the answers that failed, and only for those.
+        retry_failed: of a finished stage, ask again for the batches in which an answer failed, and only for those.
 
     Returns:
         The finished stage; its summary's ``failed`` says how many answers could not be had.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -13,11 +12,11 @@ from sloop.evaluate.metrics import Grade, pass_hat_scores
 from sloop.evaluate.stats import mean_score
 from sloop.executor import concurrent
 from sloop.gen import unit_rng
-from sloop.probe import PREDICTIONS, answer_batches, answer_key, answered_batches, plan_trials
+from sloop.probe import PREDICTIONS, Batch, answer_batches, answer_key, answered_batches, plan_trials
 from sloop.store import Stage, predictions_at, read_rows, stage_key
 from sloop.students.base import RemoteStudent, Student
 from sloop.teachers.base import Judge, units_in_flight
-from sloop.types import Checkpoint, Decode, Judgement, Score, UserError, trial_id
+from sloop.types import Checkpoint, Decode, Judgement, Record, Score, UserError, trial_id
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
 
@@ -51,7 +50,8 @@ def evaluate(
         seed: of what is drawn, where the temperature is above 0.
         experiment: where a finished stage with the same key is looked for.
         report: told (batches done, batches in all).
-        retry_failed: of a finished stage, ask again for the answers and verdicts that failed, and only for those.
+        retry_failed: of a finished stage, ask again for the batches in which an answer failed (over a network each
+            sample is one) and for the verdicts that failed, and only for those.
 
     Returns:
         The finished stage; its summary's ``failed`` says how many answers and verdicts could not be had.
@@ -78,7 +78,7 @@ def evaluate(
             return stage
         batches = plan_trials([data], student, batch_size, trials)
         if stage.done:
-            stage.reopen(chain(answered_batches(stage, batches), _judged_answers(stage)))
+            stage.reopen(_kept(stage, batches))
         failed = answer_batches(stage, [data], student, checkpoint, decode=decode, batches=batches, report=report)
         stage.write(GRADES, _grades(stage, benchmark, trials))
         summary = benchmark.score(grades_of(stage))
@@ -146,11 +146,16 @@ def _judge_answers(stage: Stage, benchmark: Benchmark, judge: Judge, trials: int
     return mean_score("judge_score", [mean(scores) for scores in rubrics.values()]), failed
 
 
-def _judged_answers(stage: Stage) -> Iterator[tuple[str, list[Judgement]]]:
-    """The verdicts of a finished evaluation, by their unit; none where no judge was asked."""
+def _kept(stage: Stage, batches: Mapping[str, Batch]) -> Iterator[tuple[str, Sequence[Record]]]:
+    """The units of a finished evaluation that did not fail: batches of answers, and the verdicts on these answers."""
+    kept: set[str] = set()
+    for key, answers in answered_batches(stage, batches):
+        kept.update(trial_id(answer.sample_id, answer.trial) for answer in answers)
+        yield key, answers
     path = stage.folder / JUDGEMENTS
     for judgement in read_rows(path, Judgement) if path.is_file() else ():
-        yield _judge_unit(trial_id(judgement.sample_id, judgement.trial)), [judgement]
+        if (answer_id := trial_id(judgement.sample_id, judgement.trial)) in kept:
+            yield _judge_unit(answer_id), [judgement]
 
 
 def _judge_unit(answer_id: str) -> str:
