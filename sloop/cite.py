@@ -29,22 +29,29 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TO
 COMMAND_VARIABLE = "SLOOP_COMMAND"
 """Environment variable that carries the command line as given to whatever process runs it."""
 
-NOT_RESULTS = ("output_dir", "paths", "tracking", "executor", "preview", "cache", "preflight", "spending", "prices")
+NOT_RESULTS = (
+    "output_dir", "paths", "tracking", "executor", "preview", "cache", "preflight", "spending", "prices",
+    "retry_failed",
+)  # fmt: skip
 """Configuration that says where and how a run is kept, not what it computes."""
 HOW_KEPT = {"endpoint": ("limits", "cache", "cache_path"), "benchmark": ("cache_path",)}
 """The same inside a section of that name, wherever it stands."""
+LATER: dict[str, dict[str, Any]] = {"": {"trials": 1}, "decode": {"temperature": 0.0}}
+"""By section: keys that came after hashes had been published, with the value at which a run computes what it did
+before. At that value they are no part of the hash."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """64 hex digits over what a run computes; `NOT_RESULTS` and `HOW_KEPT` are left out."""
-    return digest(_without(config, NOT_RESULTS))
+    """64 hex digits over what a run computes; `NOT_RESULTS`, `HOW_KEPT` and `LATER` are left out."""
+    return digest(_without(config, "", NOT_RESULTS))
 
 
-def _without(section: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _without(section: Mapping[str, Any], name: str, names: Sequence[str]) -> dict[str, Any]:
+    later = LATER.get(name, {})
     return {
-        key: _without(value, HOW_KEPT.get(key, ())) if isinstance(value, Mapping) else value
+        key: _without(value, key, HOW_KEPT.get(key, ())) if isinstance(value, Mapping) else value
         for key, value in section.items()
-        if key not in names
+        if key not in names and (key not in later or later[key] != value)
     }
 
 

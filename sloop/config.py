@@ -73,10 +73,12 @@ class Config(Record):
     steps: int
     epochs: float | None
     decode: Decode
+    trials: int
     batch_size: int
     optimize: OptimizeSettings
     loop: LoopConfig
     cache: Literal["off", "use", "read_only"]
+    retry_failed: bool
     preflight: bool
     spending: Spending
     prices: dict[str, Price]
@@ -120,6 +122,15 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         raise UserError(
             f"batch_size={config.batch_size}, executor.workers={config.executor.workers}: both must be 1 or more."
         )
+    if config.trials < 1:
+        raise UserError(f"trials={config.trials}: give how often every question is asked, 1 or more.")
+    if config.stage in ("probe", "loop") and (config.trials > 1 or config.decode.temperature):
+        raise UserError(
+            f"trials={config.trials}, decode.temperature={config.decode.temperature:g}: a {config.stage} asks once and "
+            "takes the likeliest answer (trials=1 decode.temperature=0). Evaluate what comes of it with: sloop eval"
+        )
+    if config.retry_failed and config.stage not in ("probe", "eval"):
+        raise UserError(f"retry_failed=true: only eval and probe have answers to ask again for, not {config.stage}.")
     return config
 
 

@@ -175,6 +175,22 @@ def costs_table(run: Run) -> Table | None:
     return table
 
 
+def latency_table(run: Run) -> Table | None:
+    """One row a role and round: how long endpoints took to reply; None where nothing was asked."""
+    rows = run.latency()
+    if not rows:
+        return None
+    table = Table(title="seconds from send to whole reply (in brackets: with failed tries and the waits after them)")
+    table.title_justify = "left"
+    for name in ("role", "round", "requests", "p50", "p90", "p99"):
+        table.add_column(name, justify="left" if name == "role" else "right")
+    for row in rows:
+        pairs = ((row.p50, row.waited_p50), (row.p90, row.waited_p90), (row.p99, row.waited_p99))
+        cells = (f"{latency:.3f} ({waited:.3f})" for latency, waited in pairs)
+        table.add_row(escape(row.role), str(row.round or "-"), f"{row.requests:,}", *cells)
+    return table
+
+
 def _dollars(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4f}"
 
@@ -198,8 +214,10 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
             table.add_row(name, str(entry.get("rows", "")), str(entry["bytes"]), entry["sha256"][:16])
         out.print(table)
         out.print(f"summary: {manifest['summary']}", markup=False)
-    if costs := costs_table(run):
-        out.print(costs)
+    if failed := ", ".join(f"{number} {what}" for what, number in run.failed().items() if number):
+        out.print(f"could not be had: {failed}; the same command with retry_failed=true asks again for these alone")
+    for shown in filter(None, (costs_table(run), latency_table(run))):
+        out.print(shown)
     out.print(f"run folder: {folder}", markup=False, soft_wrap=True)
     if tracking_seconds:
         out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,19 @@ from sloop.cite import is_gone
 from sloop.evaluate.metrics import Grade
 from sloop.evaluate.stage import GRADES
 from sloop.loop import ROUND_FILE
-from sloop.models.usage import COUNTS, USAGE_FILE, Price, Spent, dollars, read_usage, total_dollars
+from sloop.models.usage import (
+    COUNTS,
+    USAGE_FILE,
+    Latency,
+    Price,
+    Spent,
+    dollars,
+    read_latencies,
+    read_usage,
+    total_dollars,
+)
 from sloop.store import STAGE_FILE, now, read_json, read_rows, write_json
-from sloop.types import Score, UserError
+from sloop.types import Score, UserError, trial_id
 
 if TYPE_CHECKING:
     import pandas
@@ -72,7 +83,7 @@ class Run:
             ``stages``: by place in the folder, each finished stage's key, seed and every file's rows, bytes and
             sha256 (of a checkpoint that is weights, tokenizer and chat template). For a loop also ``rounds``: each
             round's training data, and its metrics over all samples with n and interval. Where endpoints were asked
-            also ``cost``: by role, round and model.
+            also ``cost``: by role, round and model, and ``latency``: by role and round.
         """
         manifests = {str(path.parent.relative_to(self.folder)): read_json(path) for path in self._manifests()}
         stages = {
@@ -87,8 +98,20 @@ class Run:
             }
             for content in self.rounds
         ]
-        found = {"stages": stages, "rounds": rounds, "cost": self.spent()}
+        latency = [row.model_dump() for row in self.latency()]
+        found = {"stages": stages, "rounds": rounds, "cost": self.spent(), "latency": latency}
         return {name: part for name, part in found.items() if part or name == "stages"}
+
+    @property
+    def ended(self) -> str | None:
+        """When it ended, or its failures were last asked for again."""
+        times = [self.record["finished"], *(retry["finished"] for retry in self.record.get("retried", ()))]
+        return max(filter(None, times), default=None)
+
+    def failed(self) -> dict[str, int]:
+        """How many answers, and verdicts on them, a finished eval or probe could not have."""
+        path = self.folder / STAGE_FILE
+        return dict(read_json(path)["summary"].get("failed", {})) if path.is_file() else {}
 
     def _manifests(self) -> list[Path]:
         if self.record["kind"] != "loop":
@@ -126,6 +149,19 @@ class Run:
             sums = {name: sum(getattr(row, name) for row in rows) for name in COUNTS if name != "uncounted"}
             for name, value in {**sums, "dollars": total_dollars(rows, prices)}.items():
                 yield number, Score(name=f"cost/{role}/{name}", value=value, n=sums["requests"])
+
+    def latencies(self) -> Iterator[tuple[int, Score]]:
+        """How long endpoints took, as metrics ``latency/<role>/p50`` (p90, p99, and ``waited_`` before each) of rounds.
+
+        In seconds; n is the number of requests. See `sloop.models.usage.Latency`.
+        """
+        for row in self.latency():
+            for name, value in row.model_dump(exclude={"role", "round", "requests"}).items():
+                yield row.round, Score(name=f"latency/{row.role}/{name}", value=value, n=row.requests)
+
+    def latency(self) -> list[Latency]:
+        """The same by role and round."""
+        return read_latencies(self.folder / USAGE_FILE)
 
     def _usage(self) -> list[Spent]:
         return read_usage(self.folder / USAGE_FILE)
@@ -165,7 +201,7 @@ class Run:
             raise UserError(f"run {self.name} has no complete round {number}; it has: {have}.")
 
     def grades(self, benchmark: str, round: int) -> dict[str, Grade]:
-        """Grades by sample id.
+        """Grades by sample id; those of several trials by `sloop.types.trial_id`.
 
         Args:
             benchmark: its name.
@@ -180,7 +216,7 @@ class Run:
         if not path.is_file():
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
             raise UserError(f"run {self.name} has no grades of {benchmark} in round {round}; it has: {have}.")
-        return {grade.sample_id: grade for grade in read_rows(path, Grade)}
+        return {trial_id(grade.sample_id, grade.trial): grade for grade in read_rows(path, Grade)}
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -295,7 +331,7 @@ def runs(root: Path | str = "outputs") -> pandas.DataFrame:
         by_round: dict[int, dict[str, Any]] = {}
         rounds = list(run.scores())
         shown = {number for number, _ in rounds}
-        for number, score in [*rounds, *(cost for cost in run.costs() if cost[0] in shown)]:
+        for number, score in [*rounds, *(row for row in chain(run.costs(), run.latencies()) if row[0] in shown)]:
             row = by_round.setdefault(
                 number,
                 {

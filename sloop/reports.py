@@ -170,11 +170,21 @@ def _parts(pairs: Sequence[tuple[Run, Run]], benchmark: str, number: int) -> lis
 def _outcomes(
     a: Run, b: Run, benchmark: str, numbers: tuple[int, int], metric: str, part: str
 ) -> tuple[Outcomes, Outcomes, dict[str, str]]:
-    """Right or wrong by sample id, in both runs, and each sample's cluster."""
+    """Right or wrong by sample id, or by sample and trial, in both runs, and each one's cluster.
+
+    Raises:
+        UserError: one run asked oftener than the other.
+    """
     graded = [
         {key: grade for key, grade in run.grades(benchmark, number).items() if part in ("", grade.slice)}
         for run, number in zip((a, b), numbers, strict=True)
     ]
+    trials = [1 + max((grade.trial for grade in found.values()), default=0) for found in graded]
+    if trials[0] != trials[1]:
+        raise UserError(
+            f"run {a.name} has {trials[0]} trials of every sample and run {b.name} has {trials[1]}: these cannot be "
+            f"paired. Evaluate one of them again, with trials={max(trials)} and in a folder of its own."
+        )
     first, second = ({key: outcome(metric, grade) for key, grade in found.items()} for found in graded)
     return first, second, {key: grade.cluster for key, grade in graded[0].items()}
 
@@ -318,27 +328,32 @@ def _history(run: Run, sample_id: str, number: int | None) -> Iterator[str]:
         place = path.parent.relative_to(run.folder)
         prefix = "" if str(place) == "." else f"{place}: "
         if path.name == PREDICTIONS:
-            for answer in _of(path, Prediction, sample_id):
+            for trial, answer in _of(path, Prediction, sample_id):
                 perplexity = "" if answer.perplexity is None else f", perplexity {answer.perplexity:.4g}"
-                yield f"{prefix}answer: {answer.error or _said(answer.answer)}{perplexity}"
-                yield f"{prefix}as written: {answer.text}"
+                yield f"{prefix}{trial}answer: {answer.error or _said(answer.answer)}{perplexity}"
+                yield f"{prefix}{trial}as written: {answer.text}"
         elif path.name == GRADES:
-            for grade in _of(path, Grade, sample_id):
+            for trial, grade in _of(path, Grade, sample_id):
                 official = "" if grade.official is None else f", officially {_word(grade.official)}"
-                yield f"{prefix}grade: {_word(grade.correct)}{official}{f', {grade.reason}' if grade.reason else ''}"
+                reason = f", {grade.reason}" if grade.reason else ""
+                yield f"{prefix}{trial}grade: {_word(grade.correct)}{official}{reason}"
         elif path.name == JUDGEMENTS:
-            for judgement in _of(path, Judgement, sample_id):
+            for trial, judgement in _of(path, Judgement, sample_id):
                 verdict, rubric = judgement.verdict, judgement.verdict.rubric
                 scored = "" if rubric is None else f", rubric {rubric.score:.2f}"
-                yield f"{prefix}judge: {_word(verdict.correct)}{scored}; {'; '.join(verdict.evidence)}"
+                said = f"{_word(verdict.correct)}{scored}; {'; '.join(verdict.evidence)}"
+                yield f"{prefix}{trial}judge: {said}"
         elif path.name == RULINGS:
-            for ruling in _of(path, Ruling, sample_id):
+            for _, ruling in _of(path, Ruling, sample_id):
                 new = "leaves the data" if ruling.new is None else _said(ruling.new)
                 yield f"{prefix}ruling: {ruling.outcome}; label was {_said(ruling.old)}, now {new}"
 
 
-def _of(path: Path, kind: type[R], sample_id: str) -> Iterator[R]:
-    return (row for row in read_rows(path, kind) if getattr(row, "sample_id", None) == sample_id)
+def _of(path: Path, kind: type[R], sample_id: str) -> Iterator[tuple[str, R]]:
+    """The sample's records in a file, each after the words that say of which trial it is, where there are several."""
+    rows = [row for row in read_rows(path, kind) if getattr(row, "sample_id", None) == sample_id]
+    for row in rows:
+        yield f"trial {getattr(row, 'trial', 0)}: " if len(rows) > 1 else "", row
 
 
 def _word(right: bool | None) -> str:

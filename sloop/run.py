@@ -20,7 +20,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.optimize.stage import optimize
 from sloop.probe import probe
-from sloop.store import BEGUN_FILE, Dataset, file_digest, now, read_rows, write_json
+from sloop.store import BEGUN_FILE, STAGE_FILE, Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import RemoteStudent
 from sloop.teachers.base import Judge
 from sloop.train.stage import train
@@ -104,7 +104,8 @@ def execute(
     with closing(Builder(config, meter)) as parts:
         if config.stage == "loop":
             _check_trainable(parts)
-        if config.preflight and not _is_finished(folder):
+        owed = Run(folder, {}).failed() if config.retry_failed else {}
+        if config.preflight and (any(owed.values()) or not _is_finished(folder)):
             asked = ASKS[config.stage]
             judged = config.stage == "gen" and config.gen.judge
             try:
@@ -113,7 +114,7 @@ def execute(
                 found = []
             if found and checked:
                 checked(found)
-        with _recorded(folder, config, plain, overrides, sweep, project) as record:
+        with _recorded(folder, config, plain, overrides, sweep, project, owed) as record:
             try:
                 if config.stage == "loop":
                     _loop(parts, folder, report, project)
@@ -124,6 +125,8 @@ def execute(
                 meter.check(begins=True)  # says what was spent now that nothing is on its way
                 raise
             meter.flush()
+            if any(owed.values()):
+                record["retried"][-1] |= {"finished": now(), "failed_again": Run(folder, record).failed()}
     return folder
 
 
@@ -267,6 +270,7 @@ def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
             batch_size=config.batch_size,
             out=folder,
             report=lambda done, total: report("probe", done, total),
+            retry_failed=config.retry_failed,
         )
 
 
@@ -307,7 +311,10 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
             batch_size=config.batch_size,
             judge=parts.judge(),
             out=folder,
+            trials=config.trials,
+            seed=config.seed,
             report=lambda done, total: report("eval", done, total),
+            retry_failed=config.retry_failed,
         )
     scores = read_rows(stage.folder / SCORES, Score)
     record["metrics"] = [
@@ -332,9 +339,10 @@ def _recorded(
     overrides: Sequence[str],
     sweep: str | None,
     project: Callable[[Path], None],
+    owed: Mapping[str, int],
 ) -> Iterator[dict[str, Any]]:
     """Keep ``run.json`` through the run: opened or resumed, then FINISHED, FAILED or KILLED. A mistake of the
-    reader's that shows before anything was made leaves no record behind.
+    reader's that shows before anything was made leaves no record behind. ``owed``: what failed and is asked for again.
     """
     path = folder / RUN_FILE
     made = _make(folder)
@@ -352,15 +360,20 @@ def _recorded(
         record["config"] = {**before["config"], "prices": plain["prices"]}  # they may have been mended
         if not finished:
             record |= {"status": "RUNNING", "finished": None, "machine": machine(), "sweep": sweep or before["sweep"]}
+        if any(owed.values()):
+            record["retried"] = [*record.get("retried", []), {"began": now(), "finished": None, "failed": dict(owed)}]
     write_json(path, record)
-    status = "FINISHED" if finished else "FAILED"  # what was finished stays so, whatever becomes of another look at it
+    status = "FAILED"
     try:
         yield record
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit, OutOfBudget):
-        status = "FINISHED" if finished else "KILLED"
+        status = "KILLED"
         raise
     finally:
+        # What was finished stays so, whatever becomes of another look at it, unless that has begun to write it anew.
+        if finished and (config.stage == "loop" or (folder / STAGE_FILE).is_file()):
+            status = "FINISHED"
         if status == "FAILED" and _is_bare(folder):
             _take_away(folder, made)
         else:

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -109,9 +110,11 @@ class Tracker:
                 if logged.get(str(content["round"])) != state:
                     self._round(run, content, run_id)
                     logged[str(content["round"])] = state
-        elif (folder / STAGE_FILE).is_file() and logged.get("stage") is None:
-            self._stage(run, run_id)
-            logged["stage"] = "done"
+        elif (folder / STAGE_FILE).is_file():
+            state = digest(read_json(folder / STAGE_FILE)["files"])  # another one where failures were retried
+            if logged.get("stage") != state:
+                self._stage(run, run_id)
+                logged["stage"] = state
         self._costs(run, record["mlflow"].setdefault("cost", {}), run_id)
         # A resumed run has another process, and may belong to another sweep.
         now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record["status"]}
@@ -191,15 +194,15 @@ class Tracker:
         self.client.set_terminated(child, "FINISHED", when)
 
     def _costs(self, run: Run, logged: dict[str, str], run_id: str) -> None:
-        """What every round cost at endpoints, once it is complete or the run has ended; what was spent when a run was
-        stopped is told then, and again, larger, when the round is complete.
+        """What every round cost at endpoints, and how long they took, once it is complete or the run has ended; what
+        was spent when a run was stopped is told then, and again, larger, when the round is complete.
         """
         ends = {content["round"]: content["finished"] for content in run.rounds}
         found: dict[int, list[Score]] = {}
-        for number, score in run.costs():
+        for number, score in chain(run.costs(), run.latencies()):
             found.setdefault(number, []).append(score)
         for number, scores in found.items():
-            state, finished = digest([score.model_dump() for score in scores]), ends.get(number, run.record["finished"])
+            state, finished = digest([score.model_dump() for score in scores]), ends.get(number, run.ended)
             if finished is None or logged.get(str(number)) == state:
                 continue
             child = self._run_id(f"{run.record['id']}-{number}")
@@ -209,7 +212,7 @@ class Tracker:
 
     def _stage(self, run: Run, run_id: str) -> None:
         manifest = read_json(run.folder / STAGE_FILE)
-        when = _milliseconds(run.record["finished"] or run.record["began"])
+        when = _milliseconds(run.ended or run.record["began"])
         scores = [Score.model_validate(row) for row in run.record.get("metrics", [])]
         numbers = [*_metrics(scores, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
         self._log_metrics(run_id, [*numbers, *_counts(manifest["summary"], when)])

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 Kind = Literal["single", "parallel", "irrelevant", "incomplete", "chat"]
 """What a request asks for: one call, several calls, a tool that is not offered, a call that lacks a required value,
@@ -352,9 +352,26 @@ def decisions(
 
 
 class Decode(Record):
-    """How a student writes: at most ``max_tokens`` new tokens, greedily."""
+    """How a student writes: the likeliest tokens, or drawn ones."""
 
     max_tokens: int = 128
+    """Longest answer, in tokens."""
+    temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """0: the likeliest token, again and again; above: drawn, the more freely the higher it is."""
+    seed: int = 0
+    """Of the draws."""
+    trial: int = 0
+    """Which of several answers to the same sample this is: each has draws of its own."""
+
+
+def trial_field() -> Any:
+    """The field ``trial`` of a record: left out where it is 0, so that a line of a single trial does not have it."""
+    return Field(0, ge=0, exclude_if=lambda trial: trial == 0)
+
+
+def trial_id(sample_id: str, trial: int) -> str:
+    """What one of several answers to a sample is known by: the sample's id, ``<id>/<trial>`` from the second on."""
+    return f"{sample_id}/{trial}" if trial else sample_id
 
 
 class Prediction(Record):
@@ -370,6 +387,8 @@ class Prediction(Record):
     logprob: float | None = None
     """Sum of the natural-log probabilities of the answer's tokens; None where it was not measured."""
     num_tokens: int = 0
+    trial: int = trial_field()
+    """Which of several answers to the sample, from 0."""
 
     @property
     def perplexity(self) -> float | None:
@@ -436,6 +455,8 @@ class Judgement(Record):
 
     sample_id: str
     verdict: Verdict
+    trial: int = trial_field()
+    """Which of several answers to the sample, from 0."""
 
 
 class Ruling(Record):

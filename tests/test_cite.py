@@ -32,6 +32,14 @@ def test_what_is_computed_changes_the_hash(key: str, value: Any) -> None:
     assert (config_hash(changed) == config_hash(CONFIG)) == same
 
 
+def test_a_key_that_came_later_changes_the_hash_only_where_it_changes_what_is_computed() -> None:
+    config = {**CONFIG, "decode": {"max_tokens": 9}}
+    as_before = {**config, "trials": 1, "decode": {"max_tokens": 9, "temperature": 0.0}}
+    assert config_hash(as_before) == config_hash(config)
+    assert config_hash({**as_before, "trials": 2}) != config_hash(config)
+    assert config_hash({**as_before, "decode": {"max_tokens": 9, "temperature": 0.7}}) != config_hash(config)
+
+
 def test_the_order_of_keys_does_not_matter() -> None:
     assert config_hash(dict(reversed(CONFIG.items()))) == config_hash(CONFIG)
 

@@ -180,3 +180,18 @@ def test_the_noise_of_the_teacher_follows_the_top_level_key():
 def test_no_path_of_one_machine_stands_in_the_tree():
     for path in CONF.rglob("*.yaml"):
         assert not re.search(r"(^|[\s\"'=])/(home|root|work|tmp|Users)/", path.read_text(), re.M), path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("stage=probe", "trials=2"), "trials=2, .*: a probe asks once"),
+        (("stage=loop", "decode.temperature=0.5"), r"decode\.temperature=0\.5: a loop asks once"),
+        (("stage=eval", "trials=0"), "trials=0: give how often"),
+        (("stage=eval", "decode.temperature=-1"), r"decode\.temperature=-1"),
+        (("stage=loop", "retry_failed=true"), "only eval and probe have answers to ask again for, not loop"),
+    ],
+)
+def test_what_does_not_fit_the_stage_is_said(words, message):
+    with pytest.raises(UserError, match=message):
+        parse_config(_compose(*words))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clients import answer_right, everything_under
 from endpoint import Endpoint, serving
-from running import ALONE, fresh_database, questions, sloop
+from fault_proxy import faulty
+from running import ALONE, ended, fresh_database, questions, sloop, start
 
 from sloop.models.environment import VARIABLES
 from sloop.store import Dataset, predictions_at, read_json
@@ -163,3 +167,127 @@ def test_a_loop_of_an_endpoint_is_refused_before_anything_is_made(
     assert sloop("loop", *words(url), "experiment=smoke", f"output_dir={tmp_path / 'run'}", ALONE) == 2
     assert "student=endpoint" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+# --- failures ---
+
+TWICE = ("trials=2", "decode.temperature=0.7")
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """The bytes of what an evaluation wrote, but for its key, which holds the address."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.jsonl") if path.name != "journal.jsonl"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluation in which nothing failed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with serving() as server:
+        answer_right(server, list(Dataset(questions())))
+        assert sloop("eval", *words(server.url, *asked(), *TWICE, ALONE), f"output_dir={folder}") == 0
+    assert set(written(folder)) == {"predictions.jsonl", "grades.jsonl", "scores.jsonl", "judgements.jsonl"}
+    return folder
+
+
+def test_an_evaluation_through_faults_writes_the_bytes_of_one_without(
+    endpoint: Endpoint, whole: Path, tmp_path: Path
+) -> None:
+    with faulty(endpoint.url, 0.2) as proxy:
+        shared = (*asked(), *TWICE, ALONE, "student.endpoint.limits.backoff=0.01")
+        assert sloop("eval", *words(proxy.url, *shared), f"output_dir={tmp_path / 'run'}") == 0
+        assert sum(proxy.faults.values()) > 0.15 * 240
+    assert written(tmp_path / "run") == written(whole)
+
+
+def test_an_evaluation_that_was_killed_asks_again_only_for_what_was_in_flight(
+    endpoint: Endpoint, whole: Path, tmp_path: Path
+) -> None:
+    given = (*asked(), *TWICE, ALONE, "student.endpoint.limits.concurrency=4", "preflight=false")
+    number = 2 * len(Dataset(questions()))
+    endpoint.latency = 0.05
+    process = start("eval", *words(endpoint.url, *given), "output_dir=killed", cwd=tmp_path)
+    while process.poll() is None and len(endpoint.seen) < number / 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    ended(process)
+    endpoint.latency = 0.0
+    assert not (tmp_path / "killed" / "stage.json").exists()
+    assert sloop("eval", *words(endpoint.url, *given), f"output_dir={tmp_path / 'killed'}") == 0
+    times = Counter(json.dumps(body, sort_keys=True) for body in endpoint.seen)
+    assert len(times) == number
+    again = [count for count in times.values() if count > 1]
+    assert set(again) <= {2}
+    assert len(again) <= 4
+    assert written(tmp_path / "killed") == written(whole)
+
+
+def test_what_got_no_answer_is_asked_for_again_alone_and_the_run_says_so(
+    endpoint: Endpoint,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mlflow import MlflowClient
+
+    fresh_database(tmp_path / "mlruns")
+    monkeypatch.chdir(tmp_path)
+    unlucky = next(iter(Dataset(questions()))).request
+    endpoint.fault = lambda body, times: "500" if body["messages"][-1]["content"] == unlucky else None
+    given = words(endpoint.url, *asked(), *TWICE, "student.endpoint.limits.retries=0")
+    assert sloop("eval", *given, "output_dir=run") == 0
+    lost = Path("run/predictions.jsonl").read_text().count('"error": "model"')
+    assert f"could not be had: {lost} answers; the same command with retry_failed=true" in capsys.readouterr().out
+    finished = read_json(Path("run/run.json"))["finished"]
+
+    endpoint.fault = lambda body, times: None
+    before = len(endpoint.seen)
+    assert sloop("eval", *given, "output_dir=run", "retry_failed=true") == 0
+    assert len(endpoint.seen) == before + 1 + lost  # one of the preflight
+    assert written(tmp_path / "run") == written(whole)
+    for part in ("files", "summary"):
+        assert read_json(Path("run/stage.json"))[part] == read_json(whole / "stage.json")[part]
+
+    record = read_json(Path("run/run.json"))
+    (retry,) = record["retried"]
+    assert retry["failed"] == {"answers": lost, "verdicts": 0}
+    assert retry["failed_again"] == {"answers": 0, "verdicts": 0}
+    assert (record["status"], record["finished"]) == ("FINISHED", finished)
+    assert finished < retry["began"] < retry["finished"]
+    (latency,) = record["latency"]
+    assert (latency["role"], latency["requests"]) == ("student", 240)
+    assert f"{latency['p99']:.3f} (" in capsys.readouterr().out
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
+    found = client.get_run(record["mlflow"]["run_id"]).data.metrics
+    assert found["eval/jsonl/model_errors"] == 0.0
+    assert found["eval/jsonl/pass_hat_2"] == 1.0
+    assert found["latency/student/p50"] == latency["p50"]
+
+
+def test_a_retry_that_fails_again_leaves_the_answers_as_they_were(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unlucky = next(iter(Dataset(questions()))).request
+    endpoint.fault = lambda body, times: "500" if body["messages"][-1]["content"] == unlucky else None
+    given = words(endpoint.url, f"data={questions()}", ALONE, "student.endpoint.limits.retries=0")
+    out = tmp_path / "run"
+    assert sloop("probe", *given, f"output_dir={out}") == 0
+    before, status = written(out), read_json(out / "run.json")["status"]
+    endpoint.fault = lambda body, times: "500"
+    assert sloop("probe", *given, f"output_dir={out}", "retry_failed=true") == 2
+    assert sloop("probe", *given, f"output_dir={out}", "retry_failed=true", "preflight=false") == 0
+    assert written(out) == before
+    record = read_json(out / "run.json")
+    assert record["status"] == status == "FINISHED"
+    (retry,) = record["retried"]
+    assert retry["failed_again"] == retry["failed"] == {"answers": before["predictions.jsonl"].count(b'"model"')}
+
+
+def test_a_sample_is_shown_with_the_answers_of_every_trial(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = next(iter(Dataset(questions())))
+    assert sloop("show", str(whole), sample.id) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for trial in (0, 1):
+        for what in ("answer: ", "grade: right", "judge: "):
+            assert [line for line in lines if line.startswith(f"trial {trial}: {what}")]

@@ -248,6 +248,25 @@ def test_a_dialogue_is_right_where_all_its_steps_are(folder: Path) -> None:
         assert found["official_multi_turn", ""].value == end.value
 
 
+def test_trials_of_a_dialogue_are_dialogues_of_their_own(folder: Path) -> None:
+    def half(sample: Sample) -> Prediction:
+        return silent(sample) if sample.messages[-1].content == "5" else gold(sample)
+
+    benchmark = bench(folder)
+    trials: list[Answer] = [gold, silent, half]
+    grades = [
+        benchmark.grade(sample, answer(sample)).model_copy(update={"trial": number})
+        for sample in benchmark.data
+        for number, answer in enumerate(trials)
+    ]
+    found = {(score.name, score.slice): score for score in benchmark.score(grades)}
+    each = [scores_of(benchmark, answer) for answer in trials]
+    for key, score in found.items():
+        if key[0].startswith("official"):
+            values = [one[key].value for one in each]
+            assert score.value == pytest.approx(sum(value or 0.0 for value in values) / len(trials)), key
+
+
 def test_a_step_without_an_answer_leaves_its_dialogue_unmeasured_unless_another_is_wrong(folder: Path) -> None:
     def failing(sample: Sample) -> Prediction:
         broken = sample.messages[-1].content == "5"

@@ -183,6 +183,23 @@ def test_what_cannot_be_run_is_said(folder: Path, changes: dict[str, Any], words
         len(bench(folder, **changes).data)
 
 
+def test_official_accuracy_over_trials_is_the_mean_of_the_trials(folder: Path) -> None:
+    benchmark = bench(folder)
+    trials: list[Answer] = [gold, silent, broken]
+    grades = [
+        benchmark.grade(sample, answer(sample)).model_copy(update={"trial": number})
+        for sample in benchmark.data
+        for number, answer in enumerate(trials)
+    ]
+    found = {(score.name, score.slice): score for score in benchmark.score(grades)}
+    each = [scores_of(benchmark, answer) for answer in trials]
+    for key, score in found.items():
+        if key[0].startswith("official"):
+            values = [one[key].value for one in each]
+            assert score.value == pytest.approx(sum(value or 0.0 for value in values) / len(trials)), key
+            assert score.n == 3 * each[0][key].n
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("bfcl_eval"), reason="bfcl-eval, installed --no-deps, is not there")
 def test_the_official_data_are_the_pinned_ones_and_their_gold_scores_as_officially(tmp_path: Path) -> None:
     benchmark = bench(None, cache_path=str(tmp_path))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
-from sloop.evaluate.metrics import METRICS, Grade, grade, scores
+from sloop.evaluate.metrics import METRICS, Grade, grade, pass_hat_scores, scores
 from sloop.types import Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
 
 WEATHER = Tool(
@@ -24,6 +24,7 @@ def call(name: str = "weather", **arguments: Any) -> ToolCall:
 
 
 ROME = call(city="Rome")
+CLOCK_CALL = call("clock")
 
 
 def sample(*calls: ToolCall, text: str = "?", group: str = "", slice: str = "") -> Sample:
@@ -251,3 +252,34 @@ def test_right_is_tools_and_arguments_right_or_no_call_attempted(one: Grade) -> 
         assert one.argument_pairs[0] == one.argument_pairs[1] > 0
     if one.correct and not one.calls_expected:
         assert not one.attempted
+
+
+# --- several answers to a sample ---
+
+
+def test_pass_hat_is_told_for_every_k_and_slice_and_leaves_out_what_was_not_answered() -> None:
+    easy, hard = sample(ROME, text="easy", slice="a"), sample(ROME, text="hard", slice="b")
+    grades = [
+        *(graded(easy, ROME) for _ in range(3)),
+        graded(hard, ROME),
+        graded(hard, call(city="Oslo")),
+        graded(hard, error="model"),
+    ]
+    found = {(score.name, score.slice): score for score in pass_hat_scores(grades, 3)}
+    assert {name for name, _ in found} == {"pass_hat_1", "pass_hat_2", "pass_hat_3"}
+    assert [found["pass_hat_1", part].value for part in ("", "a", "b")] == [0.75, 1.0, 0.5]
+    assert [found["pass_hat_2", part].value for part in ("", "a", "b")] == [0.5, 1.0, 0.0]
+    assert [(found["pass_hat_3", part].value, found["pass_hat_3", part].n) for part in ("", "b")] == [
+        (1.0, 1),
+        (None, 0),
+    ]
+
+
+def test_the_answers_to_one_sample_are_one_cluster_in_every_metric() -> None:
+    samples = [sample(ROME, text=str(number)) for number in range(20)]
+    grades = [graded(one, ROME if number < 12 else CLOCK_CALL) for number, one in enumerate(samples)]
+    once, thrice = (by_name(grades * times)["call_accuracy"] for times in (1, 3))
+    assert (once.value, once.n, thrice.n) == (thrice.value, 20, 60)
+    assert once.low is not None
+    assert thrice.low is not None
+    assert thrice.low <= once.low

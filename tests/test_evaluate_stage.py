@@ -2,21 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
-from acme_tools import LookupStudent, StrictJudge
+from acme_tools import LookupStudent, StrictJudge, share_of
 from running import questions
 
 from sloop.evaluate.benchmarks import Benchmark, SampleBenchmark
 from sloop.evaluate.stage import GRADES, SCORES, evaluate, grades_of
-from sloop.store import Stage, predictions_at, read_rows
-from sloop.types import Checkpoint, Decode, Score, UserError
+from sloop.store import Dataset, Stage, predictions_at, read_rows, write_rows
+from sloop.types import Checkpoint, Decode, Label, Prediction, Rubric, Sample, Score, UserError, Verdict
 
 
 @pytest.fixture
 def benchmark() -> SampleBenchmark:
     return SampleBenchmark(name="dev", path=str(questions()))
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> SampleBenchmark:
+    write_rows(tmp_path / "few.jsonl", islice(Dataset(questions()), 24))
+    return SampleBenchmark(name="few", path=str(tmp_path / "few.jsonl"))
+
+
+class DrawingStudent(LookupStudent):
+    """Right in a share of the trials that is its skill; fails a batch that holds an unlucky sample."""
+
+    unlucky: frozenset[str] = frozenset()
+    asked = 0
+
+    def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        self.asked += len(samples)
+        if self.unlucky & {sample.id for sample in samples}:
+            raise RuntimeError("no memory")
+        lucky = (share_of(s.id, str(decode.trial), str(decode.seed)) < self.skill for s in samples)
+        return [
+            Prediction(sample_id=s.id, calls=s.label.calls if right and s.label else (), content="no", logprob=-1 / 3)
+            for s, right in zip(samples, lucky, strict=True)
+        ]
+
+
+class FailingJudge(StrictJudge):
+    """Fails at one sample as long as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(abstain=0.0)
+        self._fails: set[str] = set()
+
+    async def judge(self, sample: Sample, answers: Sequence[Label | None], rng: Random) -> list[Verdict]:
+        if sample.id in self._fails:
+            raise RuntimeError("no answer")
+        return [
+            Verdict(correct=True, rubric=Rubric(tool_relevance=0.4, argument_quality=share_of(sample.id), clarity=0))
+        ]
+
+
+def drawn(out: Path, benchmark: SampleBenchmark, student: LookupStudent | None = None, **changes: Any) -> Stage:
+    student = student or DrawingStudent(name="drawing", skill=0.7)
+    settings: dict[str, Any] = {
+        "benchmark": benchmark,
+        "student": student,
+        "checkpoint": student.start(benchmark.data, seed=0, out=out.parent / "start"),
+        "decode": Decode(temperature=0.7),
+        "batch_size": 4,
+        "judge": FailingJudge(),
+        "trials": 3,
+    }
+    return evaluate(**{**settings, **changes}, out=out)
 
 
 def evaluated(out: Path, benchmark: SampleBenchmark, *, skill: float = 0.5, batch_size: int = 16) -> Stage:
@@ -94,3 +150,89 @@ def test_the_frozen_sets_share_no_question() -> None:
         for name in ("v1", "dev")
     )
     assert not frozen & development
+
+
+# --- trials ---
+
+
+def test_every_question_is_answered_in_every_trial(tmp_path: Path, few: SampleBenchmark) -> None:
+    stage = drawn(tmp_path / "eval", few)
+    grades = list(grades_of(stage))
+    assert [(g.sample_id, g.trial) for g in grades] == [(i, t) for i in few.data.ids() for t in range(3)]
+    found = scores(stage)
+    assert found["call_accuracy"].value == sum(bool(g.correct) for g in grades) / len(grades)
+    assert (found["pass_hat_1"].value, found["pass_hat_1"].n) == (pytest.approx(found["call_accuracy"].value), 24)
+    all_right = [all(g.correct for g in grades[start : start + 3]) for start in range(0, len(grades), 3)]
+    assert found["pass_hat_3"].value == pytest.approx(sum(all_right) / len(all_right))
+    assert found["judge_score"].n == 24
+    assert stage.summary["trials"] == 3
+
+
+def test_one_trial_leaves_no_word_of_trials_in_the_files(tmp_path: Path, few: SampleBenchmark) -> None:
+    stage = drawn(tmp_path / "eval", few, trials=1)
+    for path in stage.folder.glob("*.jsonl"):
+        assert "trial" not in path.read_text()
+        assert "pass_hat" not in path.read_text()
+
+
+def test_trials_do_not_depend_on_the_size_of_a_batch_and_do_on_the_seed(tmp_path: Path, few: SampleBenchmark) -> None:
+    first, second = (drawn(tmp_path / f"b{size}", few, batch_size=size) for size in (4, 50))
+    other = drawn(tmp_path / "seed", few, seed=1)
+    assert (first.folder / GRADES).read_bytes() == (second.folder / GRADES).read_bytes()
+    assert (first.folder / GRADES).read_bytes() != (other.folder / GRADES).read_bytes()
+
+
+def test_trials_of_a_greedy_student_in_this_process_are_refused(tmp_path: Path, few: SampleBenchmark) -> None:
+    with pytest.raises(UserError, match=r"trials=3 at decode\.temperature=0: .* decode\.temperature=0\.7"):
+        drawn(tmp_path / "eval", few, decode=Decode())
+    assert not (tmp_path / "eval").exists()
+
+
+# --- failures, asked for again ---
+
+
+def test_what_failed_is_asked_for_again_and_the_result_is_that_of_no_failure(
+    tmp_path: Path, benchmark: SampleBenchmark
+) -> None:
+    student, judge = DrawingStudent(name="drawing", skill=0.7), FailingJudge()
+    ids = benchmark.data.ids()
+    student.unlucky, judge._fails = frozenset(ids[:1]), {ids[-1]}
+    given = {"student": student, "judge": judge}
+    failed = drawn(tmp_path / "a" / "eval", benchmark, **given).summary["failed"]
+    assert failed == {"answers": 12, "verdicts": 3}
+    student.unlucky, judge._fails = frozenset(), set()
+    before, asked = (tmp_path / "a" / "eval" / SCORES).read_bytes(), student.asked
+    drawn(tmp_path / "a" / "eval", benchmark, **given)
+    assert (student.asked, (tmp_path / "a" / "eval" / SCORES).read_bytes()) == (asked, before)
+    drawn(tmp_path / "a" / "eval", benchmark, **given, retry_failed=True)
+    assert student.asked == asked + 12
+    whole = drawn(tmp_path / "b" / "eval", benchmark)
+    for path in whole.folder.glob("*.json*"):
+        assert path.read_bytes() == (tmp_path / "a" / "eval" / path.name).read_bytes(), path.name
+
+
+def test_an_evaluation_without_failures_is_not_taken_up_again(tmp_path: Path, few: SampleBenchmark) -> None:
+    before = (drawn(tmp_path / "eval", few).folder / SCORES).stat().st_mtime_ns
+    assert (drawn(tmp_path / "eval", few, retry_failed=True).folder / SCORES).stat().st_mtime_ns == before
+
+
+def test_a_retry_that_is_cut_short_leaves_the_result_as_it_was_and_is_gone_on_with(
+    tmp_path: Path, benchmark: SampleBenchmark
+) -> None:
+    student = DrawingStudent(name="drawing", skill=0.7)
+    student.unlucky = frozenset(benchmark.data.ids()[:1])
+    drawn(tmp_path / "eval", benchmark, student)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "eval").glob("*.json*")}
+    student.unlucky = frozenset()
+
+    def stop(done: int, total: int) -> None:
+        if total == 90 and done == 88:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drawn(tmp_path / "eval", benchmark, student, retry_failed=True, report=stop)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "eval").glob("*.json*") if path.name in before}
+    assert after == before
+    asked = student.asked
+    again = drawn(tmp_path / "eval", benchmark, student, retry_failed=True)
+    assert (student.asked - asked, again.summary["failed"]["answers"]) == (8, 0)

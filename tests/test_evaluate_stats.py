@@ -1,11 +1,12 @@
 import random
 from collections.abc import Mapping
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.evaluate.stats import compare_paired, compare_runs, holm, mean_score, rate, wilson
+from sloop.evaluate.stats import compare_paired, compare_runs, holm, mean_score, pass_hat, rate, wilson
 from sloop.types import UserError
 
 OUTCOMES = st.dictionaries(st.text("abcdef", min_size=1, max_size=2), st.booleans(), min_size=1, max_size=20)
@@ -250,3 +251,55 @@ def test_no_seeds_is_the_users_to_correct() -> None:
 def test_holm_keeps_names_and_order() -> None:
     assert holm({"b": 0.01, "a": 0.04, "c": 0.03}) == pytest.approx({"b": 0.03, "a": 0.06, "c": 0.06})
     assert holm({}) == {}
+
+
+# --- several answers to a sample ---
+
+
+def test_pass_hat_is_the_share_of_all_choices_of_k_answers_that_are_all_right() -> None:
+    trials = {"a": [True, True, False, True], "b": [False] * 4, "c": [True] * 4, "d": [True, False, False, False]}
+    for k in range(1, 5):
+        shares = [sum(map(all, chosen)) / len(chosen) for t in trials.values() if (chosen := [*combinations(t, k)])]
+        found = pass_hat("pass_hat", ((name, sum(t), len(t)) for name, t in trials.items()), k)
+        assert found.value == pytest.approx(sum(shares) / len(shares))
+        assert found.n == len(trials)
+
+
+def test_pass_hat_of_one_has_the_value_and_interval_of_the_rate_over_all_answers() -> None:
+    rng = random.Random(3)
+    counts = [(str(n // 2), rng.randint(0, 5), 5) for n in range(60)]
+    one, all_answers = pass_hat("x", counts, 1), rate("x", counts)
+    assert one.value == pytest.approx(all_answers.value)
+    assert (one.low, one.high) == pytest.approx((all_answers.low, all_answers.high))
+    assert (one.n, all_answers.n) == (60, 300)
+
+
+def test_a_sample_with_fewer_than_k_answers_is_left_out_of_pass_hat() -> None:
+    counts = [("a", 2, 2), ("b", 1, 1), ("c", 0, 0)]
+    assert [pass_hat("x", counts, k).n for k in (1, 2, 3)] == [2, 1, 0]
+    assert pass_hat("x", counts, 3).value is None
+
+
+def test_answers_that_are_all_the_same_count_once_a_sample() -> None:
+    once = rate("x", alone(right=7, n=10))
+    for k in (1, 4):
+        found = pass_hat("x", [(str(n), 4 if n < 7 else 0, 4) for n in range(10)], k)
+        assert found.value == pytest.approx(0.7)
+        assert found.low is not None
+        assert once.low is not None
+        assert found.low <= once.low + 1e-9
+
+
+def test_the_interval_of_pass_hat_covers_the_truth() -> None:
+    rng, k, trials = random.Random(5), 3, 4
+    skills = [rng.betavariate(2, 1) for _ in range(20_000)]
+    truth = sum(skill**k for skill in skills) / len(skills)
+    held = 0
+    for _ in range(200):
+        drawn = [(str(n // 2), sum(rng.random() < skill for _ in range(trials)), trials)
+                 for n, skill in enumerate(rng.choices(skills, k=80))]  # fmt: skip
+        found = pass_hat("x", drawn, k)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= truth <= found.high
+    assert held >= 182

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pytest
 from clients import GREEDY, endpoint_at
 from endpoint import Endpoint, serving
@@ -14,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sloop.models.base import ModelError, Reply, Usage
-from sloop.models.usage import Meter, Price, Spending, Spent, dollars, price_of, read_usage, total_dollars
+from sloop.models.usage import (
+    Meter,
+    Price,
+    Spending,
+    Spent,
+    dollars,
+    price_of,
+    read_latencies,
+    read_usage,
+    total_dollars,
+)
 from sloop.types import Message, OutOfBudget, UserError
 
 PRICES = {
@@ -176,9 +187,40 @@ def test_the_file_holds_no_key_and_no_text(endpoint: Endpoint, tmp_path: Path, m
     monkeypatch.setenv("SLOOP_WEAK_API_KEY", "sk-planted")
     asked(endpoint.url, meter(tmp_path / "u.jsonl"), ["a secret question"])
     (line,) = (tmp_path / "u.jsonl").read_text().splitlines()
-    assert set(json.loads(line)) <= set(Spent.model_fields)
+    assert set(json.loads(line)) <= {*Spent.model_fields, "latency", "waited"}
     assert "secret" not in line
     assert "sk-planted" not in line
+
+
+# --- how long replies took ---
+
+
+def test_percentiles_are_those_of_the_tries_that_were_answered(endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.latency = 0.05
+    endpoint.fault = lambda body, times: "500" if "late" in str(body["messages"]) and not times else None
+    counted = meter(tmp_path / "u.jsonl")
+    asked(endpoint.url, counted, ["a", "b", "c", "late", "later"], backoff=0.1)
+    (found,) = read_latencies(tmp_path / "u.jsonl")
+    assert (found.role, found.round, found.requests) == ("student", 0, 5)
+    assert 0.05 <= found.p50 <= found.p90 <= found.p99
+    lines = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().splitlines()]
+    assert [line["waited"] >= line["latency"] + 0.15 for line in lines if line["tries"] > 1] == [True, True]
+    assert not [line for line in lines if line["tries"] == 1 and "waited" in line]
+    assert found.waited_p99 > found.p99
+    assert found.p90 == pytest.approx(float(numpy.percentile([line["latency"] for line in lines], 90)))
+
+
+def test_what_was_never_answered_and_what_was_asked_beforehand_have_no_latency(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    counted = meter(tmp_path / "u.jsonl")
+    counted.holding = True
+    asked(endpoint.url, counted, ["beforehand"])
+    counted.holding = False
+    endpoint.fault = lambda body, times: "500"
+    asked(endpoint.url, counted, ["a"], retries=0)
+    assert sum(row.requests for row in read_usage(tmp_path / "u.jsonl")) == 2
+    assert read_latencies(tmp_path / "u.jsonl") == read_latencies(tmp_path / "none.jsonl") == []
 
 
 # --- the budget ---

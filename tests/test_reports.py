@@ -13,7 +13,7 @@ from running import ALONE, acme, cells, fresh_database, graded, rounds, sloop
 
 from sloop.evaluate.metrics import Grade
 from sloop.reports import as_csv, as_latex, as_markdown, outcome
-from sloop.store import Dataset, read_json, read_rows, write_json
+from sloop.store import Dataset, read_json, read_rows, write_json, write_rows
 from sloop.track import connect
 from sloop.types import Ruling
 
@@ -196,6 +196,38 @@ def test_compare_takes_evaluations_alone(tmp_path: Path, wide: None, capsys: pyt
     row = cells(capsys.readouterr().out, "samples")
     assert row[1] == "-"
     assert float(row[2]) > float(row[3])
+
+
+def drawn(folder: Path, trials: int, right: float) -> Path:
+    """A run folder with the grades of some trials, each right with a chance that falls from sample to sample."""
+    grades = [
+        Grade(
+            sample_id=f"s{n}", cluster=f"s{n}", slice="", calls_expected=True, attempted=True, parsed=True,
+            schema_valid=True, tool_correct=True, argument_pairs=(0, 0), error=None, reason=None, trial=trial,
+            correct=(n * 7 + trial * 3) % 10 < 10 * right,
+        )
+        for n in range(40)
+        for trial in range(trials)
+    ]  # fmt: skip
+    write_rows(folder / "grades.jsonl", grades)
+    record = {"kind": "eval", "name": folder.name, "id": folder.name, "config": {"benchmark": {"name": "bench"}}}
+    write_json(folder / "run.json", record)
+    return folder
+
+
+def test_trials_are_compared_as_shares_of_each_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(drawn(tmp_path / name, 4, right)) for name, right in (("a", 0.8), ("b", 0.4))]
+    assert sloop("compare", *runs, "--format", "csv") == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["A"], row["B"], row["n"]) == ("80.0", "40.0", "160")
+    gains = {grade.sample_id for grade in read_rows(tmp_path / "a" / "grades.jsonl", Grade) if grade.correct}
+    assert float(row["p"]) == pytest.approx(2 * 0.5 ** len(gains), rel=0.05)  # a sample counts once in the test
+
+
+def test_runs_with_other_numbers_of_trials_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(drawn(tmp_path / name, trials, 0.5)) for name, trials in (("a", 1), ("b", 3))]
+    assert sloop("compare", *runs) == 2
+    assert "run a has 1 trials of every sample and run b has 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

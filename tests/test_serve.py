@@ -353,7 +353,7 @@ def test_probe_and_eval_through_faults_write_what_they_write_in_process(url: str
     write_rows(samples, taught())
     here = ("student=checkpoint", f"student.path={trained().path}", "student.threads=1")
     for stage, source in (("probe", [f"data={samples}"]), ("eval", ["benchmark=jsonl", f"benchmark.path={samples}"])):
-        with faulty(url, 0.15) as proxy:
+        with faulty(url, 0.2) as proxy:
             there = (
                 "student=endpoint",
                 f"student.endpoint.base_url={proxy.url}",
@@ -375,6 +375,9 @@ def test_probe_and_eval_through_faults_write_what_they_write_in_process(url: str
             assert other.perplexity == pytest.approx(one.perplexity, rel=1e-4)
     records = [read_json(tmp_path / "eval" / name / "run.json")["metrics"] for name in ("here", "there")]
     assert records[0] == records[1]
+    for name in ("grades.jsonl", "scores.jsonl", "judgements.jsonl"):
+        here_and_there = [(tmp_path / "eval" / folder / name).read_bytes() for folder in ("here", "there")]
+        assert here_and_there[0] == here_and_there[1], name
 
 
 # --- batches ------------------------------------------------------------------------------------------------------

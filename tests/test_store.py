@@ -601,3 +601,48 @@ def test_a_blank_line_counts_as_a_line_in_messages(tmp_path):
     (tmp_path / "x.jsonl").write_text("\n\n{\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"x\.jsonl, line 3, is not a Sample"):
         list(read_rows(tmp_path / "x.jsonl", Sample))
+
+
+# --- a finished stage taken up again ---
+
+
+def _lengths(folder, words, work, kept=None, killed_at=None):
+    """A stage that writes the length of every word; ``kept`` of it is not done over."""
+    with Stage(folder, stage_key("lengths")) as stage:
+        if stage.done and kept is not None:
+            rows = list(read_rows(folder / "n.jsonl", Score))
+            stage.reopen((row.name, [row]) for row in rows if row.name in kept)
+        if not stage.done:
+            results = stage.map({word: word for word in words}, work, concurrent(), (Score,))
+            stage.write("n.jsonl", (record for _, records in results for record in records))
+            if killed_at == "file":
+                raise KeyboardInterrupt
+            stage.finish({})
+    return stage
+
+
+@pytest.mark.parametrize("killed_at", [None, "unit", "file"])
+def test_a_stage_that_was_taken_up_again_does_over_all_but_what_is_kept(tmp_path, killed_at):
+    asked, die = [], []
+
+    async def work(word):
+        if word in die:
+            raise KeyboardInterrupt
+        asked.append(word)
+        return [Score(name=word, value=float(len(word)), n=1)]
+
+    words = ["one", "three", "seven", "eleven"]
+    _lengths(tmp_path, words, work)
+    before = (tmp_path / "stage.json").read_bytes()
+    asked.clear()
+    if killed_at:
+        die += ["eleven"] if killed_at == "unit" else []
+        with pytest.raises(KeyboardInterrupt):
+            _lengths(tmp_path, words, work, {"one", "three"}, killed_at)
+        assert (tmp_path / "stage.json").is_file() == (killed_at == "unit")
+        die.clear()
+    stage = _lengths(tmp_path, words, work, {"one", "three"})
+    assert asked == ["seven", "eleven"]
+    assert stage.done
+    assert (tmp_path / "stage.json").read_bytes() == before
+    assert not (tmp_path / "journal.jsonl").exists()

@@ -6,7 +6,7 @@ import torch
 from models import WEATHER, ask, pool, spec, trainer
 
 from sloop.store import Dataset, write_rows
-from sloop.students.local import LocalStudent, encode, greedy, load_model, render_prompt, stop_ids
+from sloop.students.local import Draws, LocalStudent, encode, generate, load_model, render_prompt, stop_ids
 from sloop.types import Checkpoint, Decode, Message, Sample, UserError
 
 
@@ -64,7 +64,7 @@ def test_the_loop_writes_what_transformers_generates_with_its_log_probabilities(
     assert tokenizer is not None
     sample = pool()[3]
     prompt = encode(tokenizer, [render_prompt(tokenizer, sample)])[0]
-    ids, logprobs, ended = greedy(model, [prompt], [40], stop_ids(model, tokenizer))[0]
+    ids, logprobs, ended = generate(model, [prompt], [40], stop_ids(model, tokenizer))[0]
     assert ended
     assert model.generate(torch.tensor([prompt]), max_new_tokens=40)[0, len(prompt) :].tolist() == ids
     logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
@@ -149,3 +149,41 @@ def test_answers_of_one_batch_have_their_own_length_and_may_be_broken_off(traine
     assert broken == (whole[1].tokens[:5], broken.logprobs, False)
     assert (left.tokens, left.ended) == (whole[2].tokens, True)
     assert [token for row, token in seen if row == 2] == left.tokens
+
+
+# --- drawn answers ---
+
+WARM = Decode(max_tokens=24, temperature=1.5)
+
+
+def test_a_drawn_answer_is_the_same_in_any_batch_and_another_for_another_seed_or_trial(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    samples = pool()
+
+    def texts(decode: Decode, size: int) -> list[str]:
+        starts = range(0, len(samples), size)
+        return [a.text for start in starts for a in one.predict(samples[start : start + size], decode)]
+
+    together = texts(WARM, len(samples))
+    assert texts(WARM, 1) == texts(WARM, 4) == together
+    for change in ({"seed": 1}, {"trial": 1}, {"temperature": 0.0}):
+        assert texts(WARM.model_copy(update=change), len(samples)) != together
+
+
+def test_the_probability_of_a_drawn_answer_is_the_models_own(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    prompt = one.prompt(pool()[0])
+    (written,) = one.write([prompt], [16], draws=Draws(2.0, [3]))
+    model = one._model
+    assert model is not None
+    logits = model(torch.tensor([prompt + written.tokens])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    assert written.logprobs == pytest.approx(logits[range(len(written.tokens)), written.tokens].tolist(), abs=1e-4)
+
+
+def test_tokens_are_drawn_as_often_as_the_temperature_says() -> None:
+    logs, count, temperature = torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 4000, 0.7
+    drawn = Draws(temperature, range(count)).pick(logs.expand(count, -1), range(count))
+    shares = drawn.bincount(minlength=4) / count
+    assert shares.tolist() == pytest.approx((logs / temperature).softmax(-1).tolist(), abs=0.03)

@@ -90,6 +90,28 @@ def test_it_is_asked_greedily_with_the_tools_on_offer(endpoint: Endpoint) -> Non
     assert body["tool_choice"] == "auto"
 
 
+def test_a_drawn_answer_is_asked_for_with_a_temperature_and_a_seed_of_its_own(endpoint: Endpoint) -> None:
+    one = student(endpoint.url)
+    warm = Decode(temperature=0.7)
+    for change in ({}, {"trial": 1}, {"trial": 2}, {"seed": 1}, {"trial": 1}):
+        one.predict([ASKED], warm.model_copy(update=change))
+    one.close()
+    assert {body["temperature"] for body in endpoint.seen} == {0.7}
+    seeds = [body["seed"] for body in endpoint.seen]
+    assert seeds[0] == 0
+    assert len(set(seeds[:4])) == 4
+    assert seeds[4] == seeds[1]
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_kept_reply_is_not_the_answer_of_every_trial(endpoint: Endpoint, tmp_path: Path, seed: int | None) -> None:
+    one = student(endpoint.url, seed=seed, cache="use", cache_path=str(tmp_path / "replies.jsonl"))
+    for trial in (0, 1, 2, 1, 0):
+        one.predict([ASKED], Decode(temperature=0.7, trial=trial))
+    one.close()
+    assert len(endpoint.seen) == 3
+
+
 def test_calls_are_read_from_the_text_where_a_format_is_given(endpoint: Endpoint) -> None:
     endpoint.text = TEXT_CALL
     (found,) = answers(endpoint.url, [ASKED], answer_format="hermes")

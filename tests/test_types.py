@@ -26,6 +26,7 @@ from sloop.types import (
     digest,
     from_json,
     parse_tools,
+    trial_id,
 )
 
 TIMER = Tool(
@@ -319,3 +320,11 @@ def test_a_number_that_json_lacks_is_refused_in_arguments(number: str) -> None:
 @given(VALUES)
 def test_reading_json_undoes_writing_it(value: object) -> None:
     assert from_json(canonical_json(value)) == value
+
+
+def test_the_trial_is_written_from_the_second_answer_on() -> None:
+    first, second = (Prediction(sample_id="a", trial=trial) for trial in (0, 1))
+    assert "trial" not in first.model_dump()
+    assert second.model_dump()["trial"] == 1
+    assert [Prediction.model_validate(one.model_dump()) for one in (first, second)] == [first, second]
+    assert [trial_id(one.sample_id, one.trial) for one in (first, second)] == ["a", "a/1"]

@@ -352,10 +352,12 @@ def _official_calls(entry: Entry, prediction: Prediction, category: str) -> list
 
 
 def _dialogues(graded: Iterable[Grade]) -> list[Grade]:
-    """One grade a single turn and one a dialogue: wrong by any wrong step, and unknown by one without an answer."""
-    found: dict[str, Grade] = {}
+    """One grade a single turn and one a dialogue, in each trial: wrong by any wrong step, and unknown by one without an
+    answer.
+    """
+    found: dict[tuple[str, int], Grade] = {}
     for g in graded:
-        key = g.cluster if g.slice in MULTI_TURN else g.sample_id
+        key = g.cluster if g.slice in MULTI_TURN else g.sample_id, g.trial
         verdicts = (found[key].official if key in found else True, g.official)
         official = False if False in verdicts else None if None in verdicts else True
         found[key] = g.model_copy(update={"official": official})
@@ -363,15 +365,15 @@ def _dialogues(graded: Iterable[Grade]) -> list[Grade]:
 
 
 def _process_accuracy(graded: Iterable[Grade], category: str) -> Score:
-    """Mean over dialogues of the share of steps that are right, of those with an answer.
+    """Mean over dialogues of the share of steps that are right, of those with an answer; of trials, their mean.
 
     The interval is Wilson's, as if dialogues were right or wrong as a whole: shares vary at most as much as that.
     """
-    steps: dict[str, list[bool]] = {}
+    steps: dict[str, dict[int, list[bool]]] = {}
     for g in graded:
         if g.slice == category and g.official is not None:
-            steps.setdefault(g.cluster, []).append(g.official)
-    shares = [sum(right) / len(right) for right in steps.values()]
+            steps.setdefault(g.cluster, {}).setdefault(g.trial, []).append(g.official)
+    shares = [math.fsum(sum(right) / len(right) for right in of.values()) / len(of) for of in steps.values()]
     mean, n = (math.fsum(shares) / len(shares) if shares else None), len(shares)
     low, high = wilson((mean or 0.0) * n, n)
     return Score(name="official_process_accuracy", value=mean, n=n, low=low, high=high, slice=category)

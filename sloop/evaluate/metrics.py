@@ -9,6 +9,10 @@
 | no_call_accuracy | samples whose label does not call | the answer ends and calls nothing |
 | false_refusal_rate | samples whose label calls | (lower is better) no call is attempted |
 | model_errors | all samples | (lower is better) the student gave no answer; such samples are in no other metric |
+| pass_hat_k | samples with k trials or more | k answers to it, drawn from its trials, are all right |
+
+Where a sample was asked several times, every answer counts in the metrics above ``pass_hat_k``, and those of one sample
+are in one cluster.
 
 A call that cannot be parsed is an attempt. An answer cut off at the longest length is an attempt if it opened a call;
 if it did not, it is a refusal where a call is wanted and no abstention where none is: it earns nothing either way.
@@ -22,8 +26,8 @@ from typing import Literal
 from sloop.calls.formats import opens_call
 from sloop.calls.match import strict
 from sloop.calls.schema import call_errors
-from sloop.evaluate.stats import mean_score, rate
-from sloop.types import Prediction, Record, Sample, Score, UserError
+from sloop.evaluate.stats import mean_score, pass_hat, rate
+from sloop.types import Prediction, Record, Sample, Score, UserError, trial_field
 
 
 class Grade(Record):
@@ -51,6 +55,8 @@ class Grade(Record):
     """The first difference from the label (`sloop.calls.match.Match.reason`, or the official error)."""
     official: bool | None = None
     """The verdict of the benchmark's own rules, where it has its own."""
+    trial: int = trial_field()
+    """Which of several answers to the sample, from 0."""
 
 
 def grade(sample: Sample, prediction: Prediction) -> Grade:
@@ -92,6 +98,27 @@ def scores(grades: Iterable[Grade]) -> list[Score]:
         rate(name, ((g.cluster, *count(g)) for g in graded if part in ("", g.slice)), part)
         for part in ("", *slices)
         for name, count in METRICS.items()
+    ]
+
+
+def pass_hat_scores(grades: Iterable[Grade], trials: int) -> list[Score]:
+    """How reliable a student is that is asked the same again: ``pass_hat_<k>`` (written pass^k), k = 1 .. trials.
+
+    The chance that k answers to a sample are all right (tau-bench, arXiv:2406.12045), overall and for each slice; see
+    `stats.pass_hat`. An answer that could not be had is no trial, and a sample with fewer than k trials is left out
+    of n.
+    """
+    by_slice: dict[str, dict[str, tuple[str, int, int]]] = {"": {}}
+    for g in grades:
+        for part in {"", g.slice}:
+            samples = by_slice.setdefault(part, {})
+            _, right, answers = samples.get(g.sample_id, ("", 0, 0))
+            answered = int(g.error != "model")
+            samples[g.sample_id] = g.cluster, right + answered * bool(g.correct), answers + answered
+    return [
+        pass_hat(f"pass_hat_{k}", samples.values(), k, part)
+        for part, samples in sorted(by_slice.items())
+        for k in range(1, trials + 1)
     ]
 
 

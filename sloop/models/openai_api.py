@@ -171,7 +171,7 @@ class OpenAIChat:
                 try:
                     async with self._throttle.slot(estimate):
                         self._account.check()
-                        counted.tries += 1
+                        counted.sent()
                         async with aclosing(self._pieces(body)) as pieces:
                             async for chunk in pieces:
                                 begun = True
@@ -291,13 +291,13 @@ class OpenAIChat:
                 try:
                     async with self._throttle.slot(estimate):
                         self._account.check()
-                        counted.tries += 1
+                        counted.sent()
                         reply = await self._once(content)
+                        counted.replied(reply.usage)
                 except ModelError as error:
                     await self._before_next(error, counted.tries)
                 else:
                     break
-            counted.usage = reply.usage
         self._throttle.answered()
         if reply.usage:
             self._throttle.used(estimate, reply.usage.prompt_tokens + reply.usage.completion_tokens)

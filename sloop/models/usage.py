@@ -10,11 +10,14 @@ from __future__ import annotations
 import functools
 import re
 import threading
+import time
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import Field
 
@@ -50,7 +53,7 @@ UNLIMITED = Spending(dollars=None, tokens=None, requests=None)
 
 
 class Spent(Record):
-    """What some requests cost: a line of the usage file, or a sum of lines."""
+    """What some requests cost: a sum of lines of the usage file, or one line without its times (`Request.times`)."""
 
     role: str
     round: int = 0
@@ -71,6 +74,24 @@ class Spent(Record):
         return self.model_copy(update={name: getattr(self, name) + getattr(other, name) for name in COUNTS})
 
 
+class Latency(Record):
+    """How long replies took, in seconds: percentiles over the requests of one role in one round."""
+
+    role: str
+    round: int
+    requests: int
+    """That were answered and measured; the preflight's are not."""
+    p50: float
+    """From send to whole reply, of the try that had one."""
+    p90: float
+    p99: float
+    waited_p50: float
+    """From the first send to the whole reply: failed tries, and the waits after them, included."""
+    waited_p90: float
+    waited_p99: float
+
+
+PERCENTILES = (50, 90, 99)
 Key = tuple[str, int, str]
 """Role, round, model."""
 COUNTS = ("requests", "tries", "prompt_tokens", "completion_tokens", "cached_tokens", "uncounted", "cache_hits")
@@ -102,28 +123,59 @@ def total_dollars(rows: Sequence[Spent], prices: Mapping[str, Price]) -> float |
 
 def read_usage(path: Path) -> list[Spent]:
     """The sums of a usage file by role, round and model, in this order; none where there is no file."""
+    return list(_read(path)[0])
+
+
+def read_latencies(path: Path) -> list[Latency]:
+    """The percentiles of a usage file by role and round, in this order; none where there is no file."""
+    return list(_read(path)[1])
+
+
+def _read(path: Path) -> tuple[tuple[Spent, ...], tuple[Latency, ...]]:
     if not path.is_file():
-        return []
+        return (), ()
     found = path.stat()
-    return list(_sums(path, found.st_size, found.st_mtime_ns))
+    return _sums(path, found.st_size, found.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=8)
-def _sums(path: Path, size: int, changed: int) -> tuple[Spent, ...]:
-    """The same of a file as it was when it had this size and time; plain numbers, as there may be a million lines."""
+def _sums(path: Path, size: int, changed: int) -> tuple[tuple[Spent, ...], tuple[Latency, ...]]:
+    """Both of a file as it was when it had this size and time; plain numbers, as there may be a million lines."""
     totals: dict[Key, dict[str, int]] = {}
+    times: dict[tuple[str, int], tuple[array[float], array[float]]] = {}
     for _, row in Lines(path).read():
-        sums = totals.setdefault((row["role"], row.get("round", 0), row["model"]), dict.fromkeys(COUNTS, 0))
+        role, number = row["role"], row.get("round", 0)
+        sums = totals.setdefault((role, number, row["model"]), dict.fromkeys(COUNTS, 0))
         for name, value in row.items():
             if name in sums:
                 sums[name] += value
+        if (latency := row.get("latency")) is not None:
+            answered, waited = times.setdefault((role, number), (array("d"), array("d")))
+            answered.append(latency)
+            waited.append(row.get("waited", latency))
     rows = ((*key, totals[key]) for key in sorted(totals))
-    return tuple(Spent(role=role, round=number, model=model, **sums) for role, number, model, sums in rows)
+    spent = tuple(Spent(role=role, round=number, model=model, **sums) for role, number, model, sums in rows)
+    return spent, tuple(_percentiles(*key, *times[key]) for key in sorted(times))
+
+
+def _percentiles(role: str, number: int, answered: array[float], waited: array[float]) -> Latency:
+    import numpy
+
+    found = {
+        f"{prefix}p{percent}": float(value)
+        for prefix, seconds in (("", answered), ("waited_", waited))
+        for percent, value in zip(PERCENTILES, numpy.percentile(seconds, PERCENTILES), strict=True)
+    }
+    return Latency(role=role, round=number, requests=len(answered), **found)
 
 
 def _add(totals: dict[Key, Spent], row: Spent) -> None:
     key = row.role, row.round, row.model
     totals[key] = totals[key] + row if key in totals else row
+
+
+def _line(row: Spent) -> dict[str, Any]:
+    return row.model_dump(exclude_defaults=True)
 
 
 @dataclass
@@ -132,6 +184,35 @@ class Request:
 
     tries: int = 0
     usage: Usage | None = None
+    first: float = 0.0
+    """When it was first sent, by the monotonic clock in seconds."""
+    last: float = 0.0
+    """When it was last sent."""
+    answered: float | None = None
+    """When its whole reply was there."""
+
+    def sent(self) -> None:
+        """Count a try that begins now."""
+        self.tries += 1
+        self.last = time.monotonic()
+        if self.tries == 1:
+            self.first = self.last
+
+    def replied(self, usage: Usage | None) -> None:
+        """Note that the whole reply is there."""
+        self.usage = usage
+        self.answered = time.monotonic()
+
+    def times(self) -> dict[str, float]:
+        """What the request's line says of time, in seconds to the microsecond; nothing where there was no reply.
+
+        ``latency``: from send to whole reply, of the try that had one. ``waited``, where there were several tries: from
+        the first send to the whole reply.
+        """
+        if self.answered is None:
+            return {}
+        latency = {"latency": round(self.answered - self.last, 6)}
+        return latency if self.tries == 1 else {**latency, "waited": round(self.answered - self.first, 6)}
 
 
 class Meter:
@@ -161,7 +242,7 @@ class Meter:
         """Whether lines wait in memory: what was asked before the run had a folder."""
         self._lines = Lines(path) if path else None
         self._totals: dict[Key, Spent] = {}
-        self._waiting: list[Spent] = []
+        self._waiting: list[dict[str, Any]] = []
         self._hits: dict[Key, Spent] = {}
         self._flying = 0
         self._lock = threading.RLock()
@@ -253,7 +334,8 @@ class Meter:
             if request.tries:
                 usage = request.usage
                 counted = usage.model_dump() if usage else {"uncounted": 0 if failed else 1}
-                self._count(Spent(role=role, round=self.round, model=model, requests=1, tries=request.tries, **counted))
+                row = Spent(role=role, round=self.round, model=model, requests=1, tries=request.tries, **counted)
+                self._count(row, {} if self.holding else request.times())
 
     def hit(self, role: str, model: str) -> None:
         """Count a reply that was kept from before; on disk with the next request, or with `flush`."""
@@ -272,19 +354,19 @@ class Meter:
         if self._lines:
             self._lines.close()
 
-    def _count(self, row: Spent) -> None:
+    def _count(self, row: Spent, times: dict[str, float]) -> None:
         with self._lock:
             _add(self._totals, row)
-            self._waiting.append(row)
+            self._waiting.append(_line(row) | times)
             if not self.holding:
                 self._write()
 
     def _write(self) -> None:
-        rows = [*self._hits.values(), *self._waiting]
+        lines = [*map(_line, self._hits.values()), *self._waiting]
         self._hits, self._waiting = {}, []
-        for row in rows if self._lines else ():
+        for line in lines if self._lines else ():
             assert self._lines is not None
-            self._lines.append(row.model_dump(exclude_defaults=True))
+            self._lines.append(line)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from sloop.store.files import BLANK, file_digest, read_rows, row_of
-from sloop.types import Prediction, Record, Sample, UserError
+from sloop.types import Prediction, Record, Sample, UserError, trial_id
 
 R = TypeVar("R", bound=Record)
 
@@ -115,8 +115,8 @@ class Dataset(Rows[Sample]):
 
 
 def predictions_at(path: Path) -> Rows[Prediction]:
-    """A student's answers, by sample id."""
-    return Rows(path, Prediction, lambda prediction: prediction.sample_id)
+    """A student's answers, by sample id; several to a sample by `sloop.types.trial_id`."""
+    return Rows(path, Prediction, lambda prediction: trial_id(prediction.sample_id, prediction.trial))
 
 
 JSON_COLUMNS = ("tools", "messages", "label", "lineage", "env")

@@ -1,7 +1,8 @@
 """Stage folders under a key.
 
 A stage folder holds, while it is being made, ``begun.json`` (the key) and ``journal.jsonl`` (finished units in the
-order in which they finished); once it is done, its data files and ``stage.json``, written last. ``stage.json`` covers
+order in which they finished); once it is done, its data files and ``stage.json``, written last. A finished stage may
+be taken up again (`Stage.reopen`), to do over what failed. ``stage.json`` covers
 what the stage wrote and nothing else: neither a file that somebody else left in the folder, nor what stands under
 ``sidecar/`` (clock times, usage, partial state, the lock).
 """
@@ -81,6 +82,7 @@ class Stage:
         self._files: dict[str, dict[str, Any]] = {}
         self._journal = folder / "journal.jsonl"
         self._offsets: dict[str, int] = {}
+        self._reopened = False
 
     def __enter__(self) -> Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +111,28 @@ class Stage:
 
     @property
     def done(self) -> bool:
-        """True once the stage has been finished under this key."""
-        return (self.folder / STAGE_FILE).is_file()
+        """True once the stage has been finished under this key, unless it was taken up again since."""
+        return not self._reopened and (self.folder / STAGE_FILE).is_file()
+
+    def reopen(self, kept: Iterable[tuple[str, Sequence[Record]]]) -> None:
+        """Take a finished stage up again, to do over all units but some.
+
+        Until the first of its files is written anew it stays finished, whatever happens; from then on, and until
+        `finish`, it is a stage that was interrupted.
+
+        Args:
+            kept: units that are not done over, with their records; read once this process alone works in the folder,
+                and not at all where an earlier attempt at the same was cut short: it is gone on with.
+        """
+        self._locks.enter_context(FileLock(self.sidecar / "lock"))
+        if not self._journal.is_file():
+            partial = self.sidecar / "partial-journal.jsonl"
+            with open_text(partial, "w") as file:
+                for key, records in kept:
+                    file.write(_journal_line({"unit": key}, records))
+            partial.replace(self._journal)
+        self._repair_journal()
+        self._reopened = True
 
     @property
     def sidecar(self) -> Path:
@@ -183,9 +205,8 @@ class Stage:
                         )
                         stops[-1].__cause__ = result
                     result = [Rejected(key=key, reason=reason, detail=str(result))]
-                entry["records"] = [{"type": type(record).__name__, "row": row_of(record)} for record in result]
                 self._offsets[key] = journal.tell()
-                journal.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+                journal.write(_journal_line(entry, result).encode())
                 journal.flush()
                 done += 1
                 if progress:
@@ -222,6 +243,8 @@ class Stage:
                 counts[name] += 1
 
             yield {name: functools.partial(append, name) for name in names}
+        if self._reopened:
+            (self.folder / STAGE_FILE).unlink(missing_ok=True)
         for name, path in partial.items():
             path.replace(self.folder / name)
             self._files[name] = {"rows": counts[name]}
@@ -255,6 +278,7 @@ class Stage:
         manifest = {"key": self.key, "parts": self.key_parts, "files": dict(sorted(self._files.items()))}
         write_json(self.folder / STAGE_FILE, {**manifest, "summary": json.loads(canonical_json(summary))})
         self._journal.unlink(missing_ok=True)
+        self._reopened = False
         if self._experiment is not None:
             source = os.path.relpath(self.folder, self._experiment)
             write_json(self._experiment / ".stages" / self.key[:32], source)
@@ -335,6 +359,11 @@ class Stage:
                 shutil.copy2(source / name, target)
         self._journal.unlink(missing_ok=True)  # of this folder's own attempt, if it was killed
         write_json(self.sidecar / "linked.json", {"from": str(source)})
+
+
+def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> str:
+    rows = [{"type": type(record).__name__, "row": row_of(record)} for record in records]
+    return json.dumps({**entry, "records": rows}, ensure_ascii=False) + "\n"
 
 
 def _is_whole(folder: Path) -> bool:

@@ -23,7 +23,11 @@ class Student(Protocol):
         ...
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
-        """Greedy answers to one batch, in input order; the caller fixes the batches."""
+        """Answers to one batch, in input order; the caller fixes the batches.
+
+        Greedy ones at temperature 0. Above it they are drawn, and which are drawn depends on the sample, on
+        ``decode.seed`` and ``decode.trial`` alone.
+        """
         ...
 
     def close(self) -> None:
@@ -41,7 +45,7 @@ class RemoteStudent(Student, Protocol):
         ...
 
     async def answer(self, sample: Sample, decode: Decode) -> Prediction:
-        """The greedy answer to one sample.
+        """The answer to one sample; see `Student.predict`.
 
         Raises:
             Exception: there is none, and another time there may be.

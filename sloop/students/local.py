@@ -1,4 +1,4 @@
-"""A checkpoint that answers on this machine: batched greedy decoding with log-probabilities."""
+"""A checkpoint that answers on this machine: batched decoding, greedy or drawn, with log-probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from sloop.calls.formats import parse
 from sloop.store import Dataset, checkpoint_at, read_json, write_json
 from sloop.students.tiny import RECORD_FILE, TinySpec
-from sloop.types import Checkpoint, Decode, Message, Prediction, Sample, UserError
+from sloop.types import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
 
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -31,6 +31,33 @@ class Written(NamedTuple):
     """Natural-log probability of each token."""
     ended: bool
     """Whether it ended of itself."""
+
+
+class Draws:
+    """Next tokens drawn at a temperature: every prompt has draws of its own, whatever else is in its batch.
+
+    The largest of the log-probabilities with Gumbel noise on them is a draw from the distribution (the Gumbel-max
+    trick); unlike inverting the cumulative one, it lets the last bits of a logit change next to nothing.
+    """
+
+    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
+        """Take the temperature, above 0, and a seed for each prompt."""
+        self._temperature = temperature
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def pick(self, logs: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """The next token of some prompts.
+
+        Args:
+            logs: (prompts, vocabulary) natural-log probabilities.
+            rows: which prompts these are.
+
+        Returns:
+            (prompts,) token ids.
+        """
+        size = logs.shape[-1]  # in double precision: 24 random bits never draw a token of a chance below 6e-8
+        noise = torch.stack([torch.rand(size, generator=self._generators[row], dtype=torch.float64) for row in rows])
+        return (logs.cpu().double() / self._temperature - noise.log().neg().log()).argmax(-1).to(logs.device)
 
 
 class LocalStudent:
@@ -109,16 +136,21 @@ class LocalStudent:
         self._model = load_model(folder, self.dtype).to(self.device).eval()
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
-        """Greedy answers to one batch, in input order; the caller fixes the batches.
+        """Answers to one batch, in input order; the caller fixes the batches.
 
-        What is written does not depend on the rest of the batch; ``logprob`` does in its last bits, as padding
-        changes the order of sums. A prompt that leaves no room for ``max_tokens`` in the model's context is not
-        asked (error ``truncated``, no text): cutting it would cut tools.
+        What is written does not depend on the rest of the batch, nor does what is drawn at a temperature; ``logprob``
+        does in its last bits, as padding changes the order of sums, and is the model's own at any temperature. A prompt
+        that leaves no room for ``max_tokens`` in the model's context is not asked (error ``truncated``, no text):
+        cutting it would cut tools.
         """
         prompts = [self.prompt(sample) for sample in samples]
         room = self.context - decode.max_tokens
         asked = [index for index, prompt in enumerate(prompts) if len(prompt) <= room]
-        answers = self.write([prompts[index] for index in asked], [decode.max_tokens] * len(asked))
+        draws = None
+        if decode.temperature:
+            drawn = ([decode.seed, samples[index].id, decode.trial] for index in asked)
+            draws = Draws(decode.temperature, [int(digest(parts)[:8], 16) for parts in drawn])
+        answers = self.write([prompts[index] for index in asked], [decode.max_tokens] * len(asked), draws=draws)
         predictions = {
             index: self._prediction(samples[index], answer) for index, answer in zip(asked, answers, strict=True)
         }
@@ -148,10 +180,14 @@ class LocalStudent:
         return encode(tokenizer, [render_prompt(tokenizer, sample)])[0]
 
     def write(
-        self, prompts: Sequence[list[int]], max_tokens: Sequence[int], watch: Watch | None = None
+        self,
+        prompts: Sequence[list[int]],
+        max_tokens: Sequence[int],
+        watch: Watch | None = None,
+        draws: Draws | None = None,
     ) -> list[Written]:
-        """What follows each prompt, greedily; see `greedy`."""
-        return greedy(self._loaded()[0], prompts, max_tokens, self.stops, watch)
+        """What follows each prompt; see `generate`."""
+        return generate(self._loaded()[0], prompts, max_tokens, self.stops, watch, draws)
 
     def text(self, tokens: Sequence[int], *, with_special: bool = False) -> str:
         """The text of tokens, with or without the special ones."""
@@ -229,14 +265,15 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 
 
 @torch.inference_mode()
-def greedy(
+def generate(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
     max_tokens: Sequence[int],
     stops: frozenset[int],
     watch: Watch | None = None,
+    draws: Draws | None = None,
 ) -> list[Written]:
-    """The likeliest next token again and again, for all prompts at once.
+    """The likeliest next token again and again, or a drawn one, for all prompts at once.
 
     Written out rather than left to ``generate``: log-probabilities come without keeping the logits of every step
     (batch x tokens x vocabulary), and rows that have ended leave the batch.
@@ -247,6 +284,7 @@ def greedy(
         max_tokens: longest answer to each prompt, at least 1.
         stops: tokens that end an answer.
         watch: see `Watch`.
+        draws: choose the tokens; None: the likeliest ones.
 
     Returns:
         What follows each prompt, in their order.
@@ -273,8 +311,13 @@ def greedy(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        best, token = logits.float().log_softmax(-1).max(-1)
-        for row, index, logprob in zip(rows, token.tolist(), best.tolist(), strict=True):
+        logs = logits.float().log_softmax(-1)
+        if draws is None:
+            chosen, token = logs.max(-1)
+        else:
+            token = draws.pick(logs, rows)
+            chosen = logs.gather(-1, token[:, None])[:, 0]
+        for row, index, logprob in zip(rows, token.tolist(), chosen.tolist(), strict=True):
             if not over[row]:
                 tokens[row].append(index)
                 logprobs[row].append(logprob)

@@ -1,9 +1,9 @@
-"""A student behind an OpenAI-compatible endpoint: it is asked over HTTP, greedily, many samples at a time.
+"""A student behind an OpenAI-compatible endpoint: it is asked over HTTP, many samples at a time.
 
 What an endpoint fails to answer is never taken for the student's answer: such a sample is a failed unit of the stage,
 tried again when the stage is resumed, and in the end gets the error ``model``, which no metric counts as right, wrong
-or silent. What every request would meet (nobody listens, a wrong key, an unknown model) stops the stage at once; what
-was answered before is kept.
+or silent, and which `retry_failed` asks again for. What every request would meet (nobody listens, a wrong key, an
+unknown model) stops the stage at once; what was answered before is kept.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ServedStudent:
         return self.endpoint.in_flight
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
-        """Greedy answers, in input order, asked for all at once as far as `Limits` allows.
+        """Answers in input order, asked for all at once as far as `Limits` allows.
 
         ``logprob`` is None where the server gave none for the answer's tokens. A prompt that does not fit the model is
         an answer cut off (``truncated``, no text), as in `sloop.students.local`.
@@ -74,21 +74,23 @@ class ServedStudent:
         return self.endpoint.run(self._answer_all(samples, decode))
 
     async def answer(self, sample: Sample, decode: Decode) -> Prediction:
-        """The greedy answer to one sample, whichever event loop asks.
+        """The answer to one sample, whichever event loop asks.
 
         Raises:
             ModelError: the endpoint failed in all its tries.
             UserError: as in `predict`.
         """
         sampling = Sampling(
-            temperature=0.0,
+            temperature=decode.temperature,
             max_tokens=decode.max_tokens,
-            seed=self.seed,
+            seed=self._seed(decode),
             logprobs=self.logprobs,
             tool_choice="auto" if self.answer_format is None else "none",
         )
+        # Without it a kept reply would be the answer in every trial where the endpoint is sent no seed.
+        salt = f"seed {decode.seed} trial {decode.trial}" if decode.seed or decode.trial else ""
         try:
-            reply = await self.endpoint.complete(sample.messages, tools=sample.tools, sampling=sampling)
+            reply = await self.endpoint.complete(sample.messages, tools=sample.tools, sampling=sampling, salt=salt)
         except ModelError as error:
             if error.kind == "too_long":
                 return Prediction(sample_id=sample.id, error="truncated")
@@ -98,6 +100,12 @@ class ServedStudent:
     def close(self) -> None:
         """Close connections and the cache."""
         self.endpoint.close()
+
+    def _seed(self, decode: Decode) -> int | None:
+        """What is sent for the endpoint's draws: another number for each seed of the run and each trial."""
+        if self.seed is None or not (decode.seed or decode.trial):
+            return self.seed
+        return int(digest([self.seed, decode.seed, decode.trial])[:8], 16) >> 1  # some servers take 31 bits
 
     async def _answer_all(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
         async def ask(sample: Sample) -> Prediction:
