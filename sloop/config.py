@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sloop.build import build
 from sloop.evaluate.benchmarks import Benchmark
+from sloop.evaluate.overlap import OverlapSettings
 from sloop.gen import GenSettings, Sampler
 from sloop.loop import Variant
 from sloop.models.preflight import Checkable
@@ -75,6 +76,7 @@ class Config(Record):
     decode: Decode
     batch_size: int
     optimize: OptimizeSettings
+    overlap: OverlapSettings
     loop: LoopConfig
     cache: Literal["off", "use", "read_only"]
     preflight: bool

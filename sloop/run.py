@@ -190,6 +190,7 @@ def _loop(parts: Builder, folder: Path, report: Report, project: Callable[[Path]
         steps=config.steps,
         gen=config.gen,
         optimize=config.optimize,
+        overlap=config.overlap,
         decode=config.decode,
         batch_size=config.batch_size,
         workers=config.executor.workers,
