@@ -19,7 +19,14 @@ from typing import Any, Literal
 from sloop.evaluate.audit import audit_dataset, audit_rulings
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import probe_scores
-from sloop.evaluate.overlap import Contaminated, Contamination, Overlap, OverlapSettings, forbidden_requests
+from sloop.evaluate.overlap import (
+    CONTAMINATION,
+    Contaminated,
+    Contamination,
+    Overlap,
+    OverlapSettings,
+    forbidden_requests,
+)
 from sloop.evaluate.stage import SCORES, evaluate, grades_of
 from sloop.gen import GenSettings, Sampler, gen, pool_of
 from sloop.optimize.compose import unseen_quota
@@ -33,8 +40,6 @@ from sloop.train.stage import checkpoint_of, start, train
 from sloop.types import Checkpoint, Decode, Record, Ruling, Score, Source, Tool, UserError
 
 ROUND_FILE = "round.json"
-CONTAMINATION = "contamination.jsonl"
-"""Beside it: every sample of a benchmark that stands in training, wholly or nearly."""
 
 Report = Callable[[str, int, int], None]
 """Told (what, done, in all)."""

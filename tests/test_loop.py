@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from running import ALONE, QUESTIONS, acme, acme_loop, ended, fresh_database, manifests, questions, rounds, sloop, start
 
 from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.evaluate.overlap import Contaminated, Overlap, OverlapSettings
+from sloop.evaluate.overlap import CONTAMINATION, Contaminated, Overlap, OverlapSettings
 from sloop.gen import RandomSampler
-from sloop.loop import CONTAMINATION, Parts, Settings, _Loop, _write_round, loop
+from sloop.loop import Parts, Settings, _Loop, _write_round, loop
 from sloop.store import Dataset, read_json, read_rows, write_rows
 from sloop.tools.sources import load_tools
 from sloop.types import Dialogue, Order, Rejected, UserError

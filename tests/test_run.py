@@ -6,13 +6,15 @@ import json
 import signal
 import subprocess
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from running import ALONE, QUESTIONS, acme, acme_loop, ended, manifests, questions, rounds, sloop, start
 
+from sloop.evaluate.overlap import CONTAMINATION, Contaminated
 from sloop.history import find_run
-from sloop.store import Dataset, predictions_at, read_json, read_rows
+from sloop.store import Dataset, predictions_at, read_json, read_rows, write_rows
 from sloop.types import Score, UserError
 
 SECRET = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout
@@ -182,6 +184,30 @@ def generated(folder: Path) -> Path:
 def checkpoint(folder: Path, data: Path) -> Path:
     assert sloop("train", *acme(), f"data={data}", "steps=3", f"output_dir={folder / 'model'}", ALONE) == 0
     return folder / "model" / "checkpoint"
+
+
+def test_an_evaluation_says_what_its_benchmark_shares_with_training_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = generated(tmp_path)
+    path = f"student.path={checkpoint(tmp_path, data)}"
+    bench = [*islice(Dataset(data), 3), *islice(Dataset(questions()), 5)]
+    write_rows(tmp_path / "bench.jsonl", bench)
+    words = (f"benchmark.path={tmp_path / 'bench.jsonl'}", path, f"output_dir={tmp_path / 'eval'}", ALONE)
+    capsys.readouterr()
+    assert sloop("eval", *acme(), *words, f"data={data}") == 0
+    out = capsys.readouterr().out
+    evidence = list(read_rows(tmp_path / "eval" / CONTAMINATION, Contaminated))
+    assert [(match.sample_id, match.how, match.train_id) for match in evidence[:3]] == [
+        (sample.id, "sample", sample.id) for sample in bench[:3]
+    ]
+    assert f"in training: {bench[0].id} {bench[0].request!r}" in out
+    record = read_json(tmp_path / "eval" / "run.json")
+    assert [entry["name"] for entry in record["inputs"]] == ["dev", "data"]
+    measured = {row["name"]: row for row in record["metrics"] if not row["slice"]}
+    assert measured["contamination/dev/same_samples"]["value"] == 3 / 8
+    assert measured["eval/dev/call_accuracy_contaminated"]["n"] == len(evidence)
+    assert measured["eval/dev/call_accuracy_clean"]["n"] == 8 - len(evidence)
 
 
 def test_stages_chain_by_their_files(tmp_path: Path) -> None:

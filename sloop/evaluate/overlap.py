@@ -31,6 +31,9 @@ from sloop.evaluate.metrics import METRICS, Grade
 from sloop.evaluate.stats import rate
 from sloop.types import Record, Sample, Score, Tool, UserError, canonical_json
 
+CONTAMINATION = "contamination.jsonl"
+"""File of the evidence (`Contaminated`), beside a round's record or an evaluation's scores."""
+
 How = Literal["sample", "request", "near"]
 HOWS: tuple[How, ...] = ("sample", "request", "near")
 """The strongest first: a sample is counted under one."""
