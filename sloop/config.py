@@ -16,7 +16,7 @@ from sloop.loop import Variant
 from sloop.models.preflight import Checkable
 from sloop.models.usage import Meter, Price, Spending
 from sloop.optimize.stage import OptimizeSettings
-from sloop.store import Dataset
+from sloop.store import Dataset, open_dataset
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher
 from sloop.tools.sources import load_tools
@@ -169,8 +169,9 @@ class Builder:
         return self._build("benchmark", Benchmark)
 
     def dataset(self, key: str) -> Dataset:
-        """The dataset that a top-level key names."""
-        return Dataset(self.path(key))
+        """The dataset that a top-level key names, in sloop's form or in OpenAI's."""
+        cache = Path(self.config.paths.outputs) / ".cache" / "datasets"
+        return open_dataset(self.path(key), form="auto", chosen="all", cache=cache)
 
     def path(self, key: str) -> Path:
         """The file that a top-level key names."""

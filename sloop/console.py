@@ -17,7 +17,7 @@ from rich.table import Table
 from sloop.evaluate.overlap import CONTAMINATION, HOWS, Overlap
 from sloop.history import RUN_FILE, Run, find_runs, metric_name
 from sloop.models.preflight import Finding
-from sloop.store import STAGE_FILE, read_json
+from sloop.store import STAGE_FILE, Intake, read_json
 from sloop.types import Rejected, Sample, Score
 
 QUIET_SECONDS = 10.0
@@ -229,8 +229,7 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     elif run.record.get("metrics"):
         scores = [Score.model_validate(row) for row in run.record["metrics"]]
         out.print(scores_table([s for s in scores if not s.name.startswith("contamination/")], run.name))
-        for note in read_json(folder / STAGE_FILE)["summary"].get("notes", []):
-            out.print(f"note: {note}", markup=False)
+        _print_notes(run, read_json(folder / STAGE_FILE)["summary"].get("notes", []))
         for row in run.record.get("contamination", []):
             print_contamination(Overlap.model_validate(row))
     else:
@@ -242,11 +241,19 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
             table.add_row(name, str(entry.get("rows", "")), str(entry["bytes"]), entry["sha256"][:16])
         out.print(table)
         out.print(f"summary: {manifest['summary']}", markup=False)
+        _print_notes(run, [])
     if costs := costs_table(run):
         out.print(costs)
     out.print(f"run folder: {folder}", markup=False, soft_wrap=True)
     if tracking_seconds:
         out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui", markup=False)
+
+
+def _print_notes(run: Run, notes: Sequence[str]) -> None:
+    """What a reader must know, and how files in another form were read."""
+    sources = [entry["source"] for entry in run.record.get("inputs", []) if "source" in entry]
+    for note in dict.fromkeys([*notes, *(Intake.model_validate(source).note() for source in sources)]):
+        console().print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def print_sweep(study: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,13 +151,27 @@ class Run:
         Raises:
             UserError: the run has no such round or benchmark.
         """
+        path = self._evaluation(benchmark, round) / GRADES
+        return {grade.sample_id: grade for grade in read_rows(path, Grade)}
+
+    def asked(self, benchmark: str, round: int) -> str:
+        """SHA-256 of the benchmark's data that the run was asked; arguments and errors as of `grades`."""
+        (sha256,) = read_json(self._evaluation(benchmark, round) / STAGE_FILE)["parts"]["data"]
+        return str(sha256)
+
+    def _evaluation(self, benchmark: str, round: int) -> Path:
+        """Folder of an evaluation.
+
+        Raises:
+            UserError: there is none.
+        """
         path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
         if self.record["kind"] == "eval" and self.benchmark() == benchmark:
             path = self.folder / GRADES
         if not path.is_file():
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
             raise UserError(f"run {self.name} has no grades of {benchmark} in round {round}; it has: {have}.")
-        return {grade.sample_id: grade for grade in read_rows(path, Grade)}
+        return path.parent
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -194,6 +208,19 @@ def find_run(root: Path, what: str) -> Run:
     names = ", ".join(sorted(run.name for run in (found or find_runs(root)))) or "none"
     problem = "several runs match" if found else "no run matches"
     raise UserError(f"{problem} {what!r} under {root}. Name one of: {names}.")
+
+
+def check_same_data(runs: Iterable[Run], benchmark: str, round: int) -> None:
+    """Raises UserError where runs were asked different data under one benchmark's name: such scores are never mixed."""
+    asked: dict[str, Run] = {}
+    for run in runs:
+        asked.setdefault(run.asked(benchmark, round), run)
+    if len(asked) > 1:
+        told = "; ".join(f"{run.name}: sha256 {sha256[:16]}" for sha256, run in asked.items())
+        raise UserError(
+            f"the runs were asked different data under the name {benchmark} ({told}), and scores on different data are "
+            "not compared. Evaluate both on the same version, or give versions names of their own: benchmark.name=NAME"
+        )
 
 
 def runs(root: Path | str = "outputs") -> pandas.DataFrame:

@@ -18,7 +18,7 @@ from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import METRICS, Grade
 from sloop.evaluate.stage import GRADES, JUDGEMENTS
 from sloop.evaluate.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
-from sloop.history import Run, find_run, find_runs
+from sloop.history import Run, check_same_data, find_run, find_runs
 from sloop.optimize.stage import RULINGS
 from sloop.probe import PREDICTIONS
 from sloop.store import Dataset, read_rows
@@ -69,6 +69,7 @@ def compare(arguments: Sequence[str]) -> None:
     benchmark = ""
     for other in options.others:
         for what, number, benchmark, pairs in _matches(options, other):
+            check_same_data((run for pair in pairs for run in pair), benchmark, number)
             prefix = f"{options.a} - {other}: " if len(options.others) > 1 else ""
             for part in _parts(pairs, benchmark, number) if options.slices else [""]:
                 outcomes = [_outcomes(a, b, benchmark, number, options.metric, part) for a, b in pairs]

@@ -21,7 +21,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.optimize.stage import optimize
 from sloop.probe import probe
-from sloop.store import BEGUN_FILE, Dataset, file_digest, now, read_rows, write_json, write_rows
+from sloop.store import BEGUN_FILE, Converted, Dataset, file_digest, now, read_rows, write_json, write_rows
 from sloop.students.base import RemoteStudent
 from sloop.teachers.base import Judge
 from sloop.train.stage import train
@@ -423,4 +423,5 @@ def _take_away(folder: Path, made: Sequence[Path]) -> None:
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:
-    return {"name": name, "path": str(data.path), "sha256": data.sha256}
+    found = {"name": name, "path": str(data.path), "sha256": data.sha256}
+    return {**found, "source": data.intake.model_dump()} if isinstance(data, Converted) else found
