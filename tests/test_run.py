@@ -186,6 +186,22 @@ def checkpoint(folder: Path, data: Path) -> Path:
     return folder / "model" / "checkpoint"
 
 
+def test_a_stage_reads_dialogues_and_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) for line in generated(tmp_path).read_text().splitlines()[:20]]
+    given = tmp_path / "dialogues.jsonl"
+    with given.open("w") as file:
+        for row in rows:
+            said = {"role": "assistant", "tool_calls": row["label"]["calls"], "content": row["label"]["content"]}
+            file.write(json.dumps({"tools": row["tools"], "messages": [*row["messages"], said]}) + "\n")
+        file.write(json.dumps({"messages": rows[0]["messages"]}) + "\n")
+    words = (f"data={given}", f"paths.outputs={tmp_path}", "steps=3", f"output_dir={tmp_path / 'model'}", ALONE)
+    assert sloop("train", *acme(), *words) == 0
+    assert "20 samples of 21 lines, 1 of which made none; left out: 1 lines without" in capsys.readouterr().out
+    (entry,) = read_json(tmp_path / "model" / "run.json")["inputs"]
+    assert (entry["source"]["path"], entry["source"]["samples"]) == (str(given), 20)
+    assert Dataset(Path(entry["path"])).ids() == [row["id"] for row in rows]
+
+
 def test_an_evaluation_says_what_its_benchmark_shares_with_training_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
