@@ -19,20 +19,13 @@ from typing import Any, Literal
 from sloop.evaluate.audit import audit_dataset, audit_rulings
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import probe_scores
-from sloop.evaluate.overlap import (
-    CONTAMINATION,
-    Contaminated,
-    Contamination,
-    Overlap,
-    OverlapSettings,
-    forbidden_requests,
-)
+from sloop.evaluate.overlap import Contamination, Overlap, OverlapSettings, forbidden_requests, write_evidence
 from sloop.evaluate.stage import SCORES, evaluate, grades_of
 from sloop.gen import GenSettings, Sampler, gen, pool_of
 from sloop.optimize.compose import unseen_quota
 from sloop.optimize.stage import DATASET, RULINGS, TRUTH, OptimizeSettings, optimize
 from sloop.probe import PREDICTIONS, probe
-from sloop.store import Dataset, Stage, now, predictions_at, read_json, read_rows, stage_key, write_json, write_rows
+from sloop.store import Dataset, Stage, now, predictions_at, read_json, read_rows, stage_key, write_json
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher
 from sloop.train.base import Trainer
@@ -144,7 +137,7 @@ def loop(
                 data, short = stages["optimize"].dataset(DATASET), stages["optimize"].summary["shortfall"]
         truths += [path for stage in stages.values() if (path := stage.folder / TRUTH).is_file()]
         metrics = _metrics(run.held, stages, trained_on, truths)
-        overlaps = run.write_contamination(folder)
+        overlaps = write_evidence(folder, run.held.values())
         rounds.append(
             _write_round(folder, number, began, settings, trained_on, trained_short, stages, metrics, overlaps)
         )
@@ -172,10 +165,8 @@ class _Loop:
     @cached_property
     def held(self) -> dict[str, Contamination]:
         """By benchmark: what it shares with the training sets so far, all of which the weights have seen."""
-        return {
-            benchmark.name: Contamination(benchmark.name, benchmark.data.sha256, benchmark.data, self.settings.overlap)
-            for benchmark in self.parts.benchmarks
-        }
+        settings = self.settings.overlap
+        return {benchmark.name: Contamination.of(benchmark, settings) for benchmark in self.parts.benchmarks}
 
     @cached_property
     def unseen(self) -> dict[int, int]:
@@ -258,14 +249,6 @@ class _Loop:
                     f"{data.path} repeats the benchmark {name}: sample {repeats[0].id} asks {repeats[0].request!r}. "
                     "Take such samples out of the data, or evaluate on another benchmark."
                 )
-
-    def write_contamination(self, folder: Path) -> list[Overlap]:
-        """The evidence beside a round's record, written where it differs; returns the counts."""
-        found = [match for held in self.held.values() for match in held.contaminated()]
-        path = folder / CONTAMINATION
-        if not path.is_file() or list(read_rows(path, Contaminated)) != found:
-            write_rows(path, found)
-        return [held.overlap() for held in self.held.values()]
 
     def train(self, number: int, checkpoint: Checkpoint, data: Dataset) -> Stage:
         return train(

@@ -12,7 +12,7 @@ from typing import Any
 
 from sloop.cite import config_hash, machine, run_record
 from sloop.config import Builder, Config
-from sloop.evaluate.overlap import CONTAMINATION, Contamination
+from sloop.evaluate.overlap import Contamination, write_evidence
 from sloop.evaluate.stage import SCORES, evaluate, grades_of
 from sloop.gen import gen, preview
 from sloop.history import RUN_FILE, Run, read_record
@@ -21,7 +21,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.optimize.stage import optimize
 from sloop.probe import probe
-from sloop.store import BEGUN_FILE, Converted, Dataset, file_digest, now, read_rows, write_json, write_rows
+from sloop.store import BEGUN_FILE, Converted, Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import RemoteStudent
 from sloop.teachers.base import Judge
 from sloop.train.stage import train
@@ -304,7 +304,7 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
     if config.data is not None:
         data = parts.dataset("data")
         record["inputs"].append(_input("data", data))
-        held = Contamination(benchmark.name, benchmark.data.sha256, benchmark.data, config.overlap)
+        held = Contamination.of(benchmark, config.overlap)
         held.add(data)
     with closing(parts.student()) as student:
         stage = evaluate(
@@ -320,8 +320,7 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
     scores = [*read_rows(stage.folder / SCORES, Score), *(held.split(grades_of(stage)) if held else ())]
     scores = [score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}) for score in scores]
     if held:
-        overlap = held.overlap()
-        write_rows(folder / CONTAMINATION, held.contaminated())
+        (overlap,) = write_evidence(folder, [held])
         record["contamination"] = [overlap.model_dump(mode="json")]
         scores += overlap.scores()
     record["metrics"] = [score.model_dump() for score in scores]

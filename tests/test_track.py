@@ -133,6 +133,8 @@ def test_records_by_sample_are_artifacts_and_weights_are_not(finished: Path) -> 
     first = next(run for run in kind(runs_of(finished / "mlruns"), "round") if run.data.tags["sloop.round"] == "1")
     places = [item.path for item in client.list_artifacts(first.info.run_id, "optimize")]
     assert "optimize/rulings.jsonl" in places
+    assert [item.path for item in client.list_artifacts(first.info.run_id, "round")] == ["round/contamination.jsonl"]
+    assert first.data.metrics["contamination/dev/same_requests"] == 0
     names = {path.name for path in (finished / "mlruns").rglob("*")}
     assert "weights.json" not in names
 

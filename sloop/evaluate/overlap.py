@@ -23,12 +23,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from sloop.accept import request_key, request_tokens
 from sloop.calls.schema import DATA, MAPS
+from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import METRICS, Grade
 from sloop.evaluate.stats import rate
+from sloop.store import read_rows, write_rows
 from sloop.types import Record, Sample, Score, Tool, UserError, canonical_json
 
 CONTAMINATION = "contamination.jsonl"
@@ -189,6 +192,11 @@ class Contamination:
         self._schemas = {schema for _, schema in self._offered}
         self._seen = _Seen()
 
+    @classmethod
+    def of(cls, benchmark: Benchmark, settings: OverlapSettings) -> Self:
+        """Read a benchmark; errors as of the constructor."""
+        return cls(benchmark.name, benchmark.data.sha256, benchmark.data, settings)
+
     def _ask(self, sample: Sample) -> _Asked:
         tokens = request_tokens(sample.request)
         words = _words(tokens)
@@ -328,6 +336,16 @@ class Contamination:
             shared_tools=tuple(shared[: self.settings.examples]),
             worst=tuple(worst[: self.settings.examples]),
         )
+
+
+def write_evidence(folder: Path, held: Iterable[Contamination]) -> list[Overlap]:
+    """Write `CONTAMINATION` into a folder, where it differs from what is there; returns what was found, in counts."""
+    held = list(held)
+    found = [match for one in held for match in one.contaminated()]
+    path = folder / CONTAMINATION
+    if not path.is_file() or list(read_rows(path, Contaminated)) != found:
+        write_rows(path, found)
+    return [one.overlap() for one in held]
 
 
 def schema_key(tool: Tool) -> str:
