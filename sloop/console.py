@@ -226,6 +226,8 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
         out.print(rounds_table([run]))
         for row in run.rounds[-1].get("contamination", []):
             out.print(_contamination_note(Overlap.model_validate(row)), markup=False, soft_wrap=True)
+        evaluations = sorted((folder / f"round_{run.last_round()}" / "evaluate").glob(f"*/{STAGE_FILE}"))
+        _print_notes(run, [note for path in evaluations for note in read_json(path)["summary"].get("notes", [])])
     elif run.record.get("metrics"):
         scores = [Score.model_validate(row) for row in run.record["metrics"]]
         out.print(scores_table([s for s in scores if not s.name.startswith("contamination/")], run.name))

@@ -154,7 +154,7 @@ class Run:
         path = self._evaluation(benchmark, round) / GRADES
         return {grade.sample_id: grade for grade in read_rows(path, Grade)}
 
-    def asked(self, benchmark: str, round: int) -> str:
+    def data_sha256(self, benchmark: str, round: int) -> str:
         """SHA-256 of the benchmark's data that the run was asked; arguments and errors as of `grades`."""
         (sha256,) = read_json(self._evaluation(benchmark, round) / STAGE_FILE)["parts"]["data"]
         return str(sha256)
@@ -214,7 +214,7 @@ def check_same_data(runs: Iterable[Run], benchmark: str, round: int) -> None:
     """Raises UserError where runs were asked different data under one benchmark's name: such scores are never mixed."""
     asked: dict[str, Run] = {}
     for run in runs:
-        asked.setdefault(run.asked(benchmark, round), run)
+        asked.setdefault(run.data_sha256(benchmark, round), run)
     if len(asked) > 1:
         told = "; ".join(f"{run.name}: sha256 {sha256[:16]}" for sha256, run in asked.items())
         raise UserError(

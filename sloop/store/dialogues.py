@@ -202,7 +202,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             try:
                 row = _json(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"{path}, line {number}: not JSON ({error}); allowed: one JSON object a line."
                 ) from error
@@ -294,7 +294,7 @@ def _call(given: Any, where: str) -> dict[str, Any]:
     if isinstance(arguments, str):
         try:
             arguments = _json(arguments) if arguments.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments = None
     if not isinstance(arguments, dict):
         raise _wrong(f"{where}.arguments", function.get("arguments"), "a JSON object, as text or as it is")
