@@ -16,6 +16,7 @@ from sloop.build import build
 from sloop.console import console
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import METRICS, Grade
+from sloop.evaluate.overlap import CONTAMINATION, Contaminated
 from sloop.evaluate.stage import GRADES, JUDGEMENTS
 from sloop.evaluate.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
 from sloop.history import Run, check_same_data, find_run, find_runs
@@ -288,6 +289,10 @@ def _history(run: Run, sample_id: str) -> Iterator[str]:
                 verdict, rubric = judgement.verdict, judgement.verdict.rubric
                 scored = "" if rubric is None else f", rubric {rubric.score:.2f}"
                 yield f"{prefix}judge: {_word(verdict.correct)}{scored}; {'; '.join(verdict.evidence)}"
+        elif path.name == CONTAMINATION:
+            for match in _of(path, Contaminated, sample_id):
+                where = f"{match.train_id} {match.train_request!r}"
+                yield f"{prefix}in training ({match.how}, {match.share:.0%} of the request): {where}"
         elif path.name == RULINGS:
             for ruling in _of(path, Ruling, sample_id):
                 new = "leaves the data" if ruling.new is None else _said(ruling.new)

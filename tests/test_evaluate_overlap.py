@@ -202,6 +202,14 @@ def test_words_about_a_schema_are_no_part_of_it_and_constraints_are() -> None:
     assert schema_key(tool("weather", "city", "description")) != plain
 
 
+def test_what_closes_an_object_that_is_closed_is_no_difference() -> None:
+    properties = {"city": {"type": "string"}, "day": {"type": "string", "format": "date"}}
+    plain = Tool(name="a", parameters={"type": "object", "properties": properties, "required": []})
+    closed = Tool(name="b", parameters={"type": "object", "properties": properties, "additionalProperties": False})
+    opened = Tool(name="c", parameters={"type": "object", "properties": properties, "additionalProperties": True})
+    assert schema_key(plain) == schema_key(closed) != schema_key(opened)
+
+
 def test_a_schema_of_one_parameter_says_too_little_without_its_name() -> None:
     bench = [ask("Rain?", tool("find_song", "query"), CLOCK)]
     assert tools_of(bench, tool("find_book", "query"), tool("ping")) == (0, 0, 0, 0)

@@ -36,6 +36,15 @@ def test_the_record_says_what_ran(tmp_path: Path) -> None:
     assert record["code"]["digest"]
 
 
+def test_the_end_of_a_loop_says_which_data_it_was_asked_and_what_of_it_was_in_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    acme_loop(tmp_path / "run", "loop.rounds=1")
+    out = capsys.readouterr().out
+    assert f"stand in training, of {QUESTIONS} samples of dev: 0 as samples, 0 as requests, " in out
+    assert f"note: dev: {QUESTIONS} samples of {questions()}, sha256 {Dataset(questions()).sha256}" in out
+
+
 def test_the_record_of_a_checkout_says_commit_and_changes(tmp_path: Path) -> None:
     code = read_json(acme_loop(tmp_path / "run", "loop.rounds=1") / "run.json")["code"]
     here = {"capture_output": True, "text": True, "cwd": Path(__file__).parent}
@@ -218,6 +227,8 @@ def test_an_evaluation_says_what_its_benchmark_shares_with_training_data(
         (sample.id, "sample", sample.id) for sample in bench[:3]
     ]
     assert f"in training: {bench[0].id} {bench[0].request!r}" in out
+    assert sloop("show", str(tmp_path / "eval"), bench[0].id) == 0
+    assert f"in training (sample, 100% of the request): {bench[0].id}" in capsys.readouterr().out
     record = read_json(tmp_path / "eval" / "run.json")
     assert [entry["name"] for entry in record["inputs"]] == ["dev", "data"]
     measured = {row["name"]: row for row in record["metrics"] if not row["slice"]}

@@ -7,9 +7,9 @@ Three things are looked for, of which no kind of request is exempt (small talk c
 - Requests that stand in training nearly: the share of a request's words that lie in runs of ``words`` words which
   occur in training requests, in one or in several; symbols are no words here. From ``share`` on it counts. A request of
   fewer words has no such run: it is compared whole, and counted as short.
-- Tools: names in common, and tools of one schema. A schema is what calls are checked by: its parameters without titles,
-  descriptions, examples and comments. It may go by another name, unless it has fewer than two parameters, for which
-  any search and its query would be the same tool.
+- Tools: names in common, and tools of one schema. A schema is what calls are checked by (`sloop.calls.schema`): its
+  parameters without titles, descriptions, examples, comments and formats. It may go by another name, unless it has
+  fewer than two parameters, for which any search and its query would be the same tool.
 
 How long a run is and what share counts differ from study to study: any run of 13 words (GPT-3), four fifths of the
 tokens in runs of 10 (Llama 2), 70% of all runs of 8 (PaLM), half of the words in runs of 8 (Tulu 3).
@@ -40,7 +40,7 @@ CONTAMINATION = "contamination.jsonl"
 How = Literal["sample", "request", "near"]
 HOWS: tuple[How, ...] = ("sample", "request", "near")
 """The strongest first: a sample is counted under one."""
-ANNOTATIONS = frozenset({"title", "description", "examples", "$comment"})
+ANNOTATIONS = frozenset({"title", "description", "examples", "$comment", "format"})
 """Keys of a schema that decide about no call."""
 
 
@@ -361,7 +361,8 @@ def _bare(schema: Any) -> Any:
         return schema
     bare: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in ANNOTATIONS:
+        says_nothing = value is False if key == "additionalProperties" else key == "required" and not value
+        if key in ANNOTATIONS or says_nothing:  # an object whose properties are declared is closed as it is
             continue
         if key in MAPS and isinstance(value, dict):
             bare[key] = {name: _bare(part) for name, part in value.items()}
