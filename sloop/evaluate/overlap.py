@@ -12,8 +12,8 @@ Three things are looked for, of which no kind of request is exempt (small talk c
   fewer than two parameters, for which any search and its query would be the same tool.
 
 How long a run is and what share counts differ from study to study: any run of 13 words (GPT-3), four fifths of the
-tokens in runs of more than 10 (Llama 2), 70% of all runs of 8 (PaLM), more than half of the tokens in runs of 8 that one
-training text holds (Tulu 3).
+tokens in runs of more than 10 (Llama 2), 70% of all runs of 8 (PaLM), more than half of the tokens in runs of 8 that
+one training text holds (Tulu 3).
 
 The training set is read once, in time and memory that do not depend on how much the two share.
 """
