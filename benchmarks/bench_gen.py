@@ -12,13 +12,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sloop.store import Stage
 
 SIZES = (1_000, 10_000, 100_000)
 GOAL = "peak memory of the largest at most 1.2x that of the smallest"
 
 
-def one(size: int) -> None:
-    """Generate in this process and print the figures as JSON."""
+def demo_pool(size: int, folder: Path) -> Stage:
+    """Generate samples as the demo does, all of them in ``train.jsonl``."""
     from sloop.gen import GenSettings, RandomSampler, gen
     from sloop.teachers.noisy import NoisyTeacher
     from sloop.teachers.template import TemplateTeacher
@@ -33,14 +37,18 @@ def one(size: int) -> None:
         spurious_call=0.5, refusal="None of my tools can do that.",
     )  # fmt: skip
     kinds = {"single": 0.66, "parallel": 0.16, "irrelevant": 0.18}
+    return gen(
+        tools=load_tools("everyday", "train"), teacher=noisy, sampler=RandomSampler(),
+        settings=GenSettings(kinds=kinds, offered=(3, 5), contrast=0.7), num_samples=size, seed=0,
+        train_split=1.0, out=folder,
+    )  # fmt: skip
+
+
+def one(size: int) -> None:
+    """Generate in this process and print the figures as JSON."""
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        stage = gen(
-            tools=load_tools("everyday", "train"), teacher=noisy, sampler=RandomSampler(),
-            settings=GenSettings(kinds=kinds, offered=(3, 5), contrast=0.7), num_samples=size, seed=0,
-            train_split=0.9, out=Path(folder) / "gen",
-        )  # fmt: skip
-        made = stage.summary["samples"]
+        made = demo_pool(size, Path(folder) / "gen").summary["samples"]
     cpu = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"samples": made, "ms_per_sample": cpu / made * 1000, "peak_mib": peak}))

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from sloop.build import build
 from sloop.evaluate.benchmarks import Benchmark
+from sloop.evaluate.overlap import OverlapSettings
 from sloop.gen import GenSettings, Sampler
 from sloop.loop import Variant
 from sloop.models.preflight import Checkable
 from sloop.models.usage import Meter, Price, Spending
 from sloop.optimize.stage import OptimizeSettings
-from sloop.store import Dataset
+from sloop.store import Dataset, open_dataset
 from sloop.students.base import Student
 from sloop.teachers.base import Judge, Teacher
 from sloop.tools.sources import load_tools
@@ -76,6 +77,7 @@ class Config(Record):
     trials: int
     batch_size: int
     optimize: OptimizeSettings
+    overlap: OverlapSettings
     loop: LoopConfig
     cache: Literal["off", "use", "read_only"]
     retry_failed: bool
@@ -178,8 +180,9 @@ class Builder:
         return self._build("benchmark", Benchmark)
 
     def dataset(self, key: str) -> Dataset:
-        """The dataset that a top-level key names."""
-        return Dataset(self.path(key))
+        """The dataset that a top-level key names, in sloop's form or in OpenAI's."""
+        cache = Path(self.config.paths.outputs) / ".cache" / "datasets"
+        return open_dataset(self.path(key), form="auto", chosen="all", cache=cache)
 
     def path(self, key: str) -> Path:
         """The file that a top-level key names."""

@@ -14,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from sloop.evaluate.overlap import CONTAMINATION, HOWS, Overlap
 from sloop.history import RUN_FILE, Run, find_runs, metric_name
 from sloop.models.preflight import Finding
-from sloop.store import STAGE_FILE, read_json
+from sloop.store import STAGE_FILE, Intake, read_json
 from sloop.types import Rejected, Sample, Score
 
 QUIET_SECONDS = 10.0
@@ -127,6 +128,44 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
     return table
 
 
+def contamination_table(found: Overlap) -> Table:
+    """What a benchmark shares with training data, by slice; below, what the tools share."""
+    title = f"{found.benchmark} in {found.train} training samples: how many of its samples stand there"
+    table = Table(title=title, title_justify="left")
+    table.add_column("slice")
+    for name in ("samples", "same sample", "same request", "near request", "in all"):
+        table.add_column(name, justify="right")
+    for slice, counts in found.counts.items():
+        parts = [counts[how] for how in HOWS]
+        share = f"{sum(parts)} ({sum(parts) / counts['samples'] * 100:.1f}%)" if counts["samples"] else "0"
+        table.add_row(escape(slice) or "all", *map(str, (counts["samples"], *parts)), share)
+    table.caption = (
+        f"near: {found.share:.0%} of a request's words or more in runs of {found.words} that training requests hold; "
+        f"{found.short} requests are shorter than a run\n"
+        f"tools: of {found.tools}, {found.tool_names} are there by name and {found.tool_schemas} by schema; they are "
+        f"wanted in {found.samples_by_tool_name} and {found.samples_by_tool_schema} samples"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _contamination_note(found: Overlap) -> str:
+    said = zip(HOWS, ("as samples", "as requests", "nearly"), strict=True)
+    parts = ", ".join(f"{found.counts[''][how]} {word}" for how, word in said)
+    return (
+        f"stand in training, of {found.samples} samples of {found.benchmark}: {parts}; see {CONTAMINATION} of a round"
+    )
+
+
+def print_contamination(found: Overlap) -> None:
+    """The table, and the worst examples in pairs."""
+    out = console()
+    out.print(contamination_table(found))
+    for match in found.worst:
+        out.print(f"{match.how}, {match.share:.0%}: {match.sample_id} {match.request!r}", markup=False, soft_wrap=True)
+        out.print(f"  in training: {match.train_id} {match.train_request!r}", markup=False, soft_wrap=True)
+
+
 def findings_table(found: Sequence[Finding]) -> Table:
     """One row an endpoint: what a preflight found."""
     table = Table(title="endpoints", title_justify="left")
@@ -201,10 +240,16 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     run = Run(folder, read_json(folder / RUN_FILE))
     if run.record["kind"] == "loop":
         out.print(rounds_table([run]))
+        for row in run.rounds[-1].get("contamination", []):
+            out.print(_contamination_note(Overlap.model_validate(row)), markup=False, soft_wrap=True)
+        evaluations = sorted((folder / f"round_{run.last_round()}" / "evaluate").glob(f"*/{STAGE_FILE}"))
+        _print_notes(run, [note for path in evaluations for note in read_json(path)["summary"].get("notes", [])])
     elif run.record.get("metrics"):
-        out.print(scores_table([Score.model_validate(row) for row in run.record["metrics"]], run.name))
-        for note in read_json(folder / STAGE_FILE)["summary"].get("notes", []):
-            out.print(f"note: {note}", markup=False)
+        scores = [Score.model_validate(row) for row in run.record["metrics"]]
+        out.print(scores_table([s for s in scores if not s.name.startswith("contamination/")], run.name))
+        _print_notes(run, read_json(folder / STAGE_FILE)["summary"].get("notes", []))
+        for row in run.record.get("contamination", []):
+            print_contamination(Overlap.model_validate(row))
     else:
         manifest = read_json(folder / STAGE_FILE)
         table = Table(title=run.name, title_justify="left")
@@ -214,6 +259,7 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
             table.add_row(name, str(entry.get("rows", "")), str(entry["bytes"]), entry["sha256"][:16])
         out.print(table)
         out.print(f"summary: {manifest['summary']}", markup=False)
+        _print_notes(run, [])
     if failed := ", ".join(f"{number} {what}" for what, number in run.failed().items() if number):
         out.print(f"could not be had: {failed}; the same command with retry_failed=true asks again for these alone")
     for shown in filter(None, (costs_table(run), latency_table(run))):
@@ -221,6 +267,13 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     out.print(f"run folder: {folder}", markup=False, soft_wrap=True)
     if tracking_seconds:
         out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui", markup=False)
+
+
+def _print_notes(run: Run, notes: Sequence[str]) -> None:
+    """What a reader must know, and how files in another form were read."""
+    sources = [entry["source"] for entry in run.record.get("inputs", []) if "source" in entry]
+    for note in dict.fromkeys([*notes, *(Intake.model_validate(source).note() for source in sources)]):
+        console().print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def print_sweep(study: Path) -> None:

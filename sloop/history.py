@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -210,13 +210,27 @@ class Run:
         Raises:
             UserError: the run has no such round or benchmark.
         """
+        path = self._evaluation(benchmark, round) / GRADES
+        return {trial_id(grade.sample_id, grade.trial): grade for grade in read_rows(path, Grade)}
+
+    def data_sha256(self, benchmark: str, round: int) -> str:
+        """SHA-256 of the benchmark's data that the run was asked; arguments and errors as of `grades`."""
+        (sha256,) = read_json(self._evaluation(benchmark, round) / STAGE_FILE)["parts"]["data"]
+        return str(sha256)
+
+    def _evaluation(self, benchmark: str, round: int) -> Path:
+        """Folder of an evaluation.
+
+        Raises:
+            UserError: there is none.
+        """
         path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
         if self.record["kind"] == "eval" and self.benchmark() == benchmark:
             path = self.folder / GRADES
         if not path.is_file():
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
             raise UserError(f"run {self.name} has no grades of {benchmark} in round {round}; it has: {have}.")
-        return {trial_id(grade.sample_id, grade.trial): grade for grade in read_rows(path, Grade)}
+        return path.parent
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -315,6 +329,23 @@ def find_round(root: Path, what: str) -> tuple[Run, int | None]:
     if number is not None:
         run.check_round(number)
     return run, number
+
+
+def check_same_data(asked: Iterable[tuple[Run, int]], benchmark: str) -> None:
+    """Refuse runs, each with its round, that were asked different data under one name: such scores are never mixed.
+
+    Raises:
+        UserError: as said.
+    """
+    known: dict[str, Run] = {}
+    for run, number in asked:
+        known.setdefault(run.data_sha256(benchmark, number), run)
+    if len(known) > 1:
+        told = "; ".join(f"{run.name}: sha256 {sha256[:16]}" for sha256, run in known.items())
+        raise UserError(
+            f"the runs were asked different data under the name {benchmark} ({told}), and scores on different data are "
+            "not compared. Evaluate both on the same version, or give versions names of their own: benchmark.name=NAME"
+        )
 
 
 def runs(root: Path | str = "outputs") -> pandas.DataFrame:

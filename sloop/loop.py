@@ -19,8 +19,8 @@ from typing import Any, Literal
 from sloop.evaluate.audit import audit_dataset, audit_rulings
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import probe_scores
-from sloop.evaluate.overlap import forbidden_requests, overlaps
-from sloop.evaluate.stage import SCORES, evaluate
+from sloop.evaluate.overlap import Contamination, Overlap, OverlapSettings, forbidden_requests, write_evidence
+from sloop.evaluate.stage import SCORES, evaluate, grades_of
 from sloop.gen import GenSettings, Sampler, gen, pool_of
 from sloop.optimize.compose import unseen_quota
 from sloop.optimize.stage import DATASET, RULINGS, TRUTH, OptimizeSettings, optimize
@@ -59,6 +59,7 @@ class Settings(Record):
     steps: int
     gen: GenSettings
     optimize: OptimizeSettings
+    overlap: OverlapSettings
     decode: Decode
     batch_size: int
     workers: int
@@ -118,6 +119,7 @@ def loop(
         if began_round:
             began_round(number)
         run.say_short(f"round {number}: training set", settings.budget, short)
+        run.hold(data)
         trained = run.train(number, checkpoint, data)
         checkpoint = checkpoint_of(trained)
         stages = {"train": trained, **run.evaluate(number, checkpoint)}
@@ -134,8 +136,11 @@ def loop(
                 stages["optimize"] = run.optimize(number, data, unseen, stages["probe"])
                 data, short = stages["optimize"].dataset(DATASET), stages["optimize"].summary["shortfall"]
         truths += [path for stage in stages.values() if (path := stage.folder / TRUTH).is_file()]
-        metrics = _metrics(parts.benchmarks, stages, trained_on, truths)
-        rounds.append(_write_round(folder, number, began, settings, trained_on, trained_short, stages, metrics))
+        metrics = _metrics(run.held, stages, trained_on, truths)
+        overlaps = write_evidence(folder, run.held.values())
+        rounds.append(
+            _write_round(folder, number, began, settings, trained_on, trained_short, stages, metrics, overlaps)
+        )
         if finished_round:
             finished_round(folder)
     parts.student.close()
@@ -156,6 +161,12 @@ class _Loop:
     def forbidden(self) -> frozenset[str]:
         """Requests of the benchmarks: no sample may repeat one."""
         return frozenset().union(*(forbidden_requests(benchmark.data) for benchmark in self.parts.benchmarks))
+
+    @cached_property
+    def held(self) -> dict[str, Contamination]:
+        """By benchmark: what it shares with the training sets so far, all of which the weights have seen."""
+        settings = self.settings.overlap
+        return {benchmark.name: Contamination.of(benchmark, settings) for benchmark in self.parts.benchmarks}
 
     @cached_property
     def unseen(self) -> dict[int, int]:
@@ -230,6 +241,15 @@ class _Loop:
             )
         )
 
+    def hold(self, data: Dataset) -> None:
+        """Hold a training set against the benchmarks; nothing is trained on what stands in one."""
+        for name, held in self.held.items():
+            if repeats := held.add(data):
+                raise UserError(
+                    f"{data.path} repeats the benchmark {name}: sample {repeats[0].id} asks {repeats[0].request!r}. "
+                    "Take such samples out of the data, or evaluate on another benchmark."
+                )
+
     def train(self, number: int, checkpoint: Checkpoint, data: Dataset) -> Stage:
         return train(
             trainer=self.parts.trainer,
@@ -296,7 +316,7 @@ def _steps(settings: Settings, number: int) -> int:
 
 
 def _metrics(
-    benchmarks: Sequence[Benchmark], stages: Mapping[str, Stage], data: Dataset, truths: Sequence[Path]
+    held: Mapping[str, Contamination], stages: Mapping[str, Stage], data: Dataset, truths: Sequence[Path]
 ) -> list[Score]:
     """Every number of a round. Truths are read here for metrics alone, after all decisions have been taken."""
     metrics = [Score(name="data/size", value=len(data), n=len(data)), *audit_dataset(data, truths)]
@@ -304,12 +324,11 @@ def _metrics(
         metrics.append(Score(name=f"data/share/{source}", value=count / len(data), n=len(data)))
     loss = stages["train"].summary["loss"]
     metrics.append(Score(name="train/loss", value=loss, n=1))
-    for benchmark in benchmarks:
-        scores = read_rows(stages[f"evaluate/{benchmark.name}"].folder / SCORES, Score)
-        metrics += [score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}) for score in scores]
-        shared = overlaps(data, benchmark.data)
-        if shared.num_shared:
-            raise UserError(f"{data.path} shares {shared.num_shared} requests with the benchmark {benchmark.name}.")
+    for name, contamination in held.items():
+        stage = stages[f"evaluate/{name}"]
+        scores = [*read_rows(stage.folder / SCORES, Score), *contamination.split(grades_of(stage))]
+        metrics += [score.model_copy(update={"name": f"eval/{name}/{score.name}"}) for score in scores]
+        metrics += contamination.overlap().scores()
     if "optimize" in stages:
         folder = stages["optimize"].folder
         rulings = list(read_rows(folder / RULINGS, Ruling))
@@ -332,6 +351,7 @@ def _write_round(
     short: int,
     stages: Mapping[str, Stage],
     metrics: Sequence[Score],
+    overlaps: Sequence[Overlap],
 ) -> dict[str, Any]:
     """``round.json``: times are kept from the first time that the round was complete.
 
@@ -352,6 +372,7 @@ def _write_round(
         },
         "stages": {name: {"key": stage.key, "files": stage.manifest["files"]} for name, stage in stages.items()},
         "metrics": [metric.model_dump() for metric in metrics],
+        "contamination": [overlap.model_dump(mode="json") for overlap in overlaps],
     }
     if content["steps"] != _steps(settings, number) or len(data) + short != settings.budget:
         raise AssertionError(

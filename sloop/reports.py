@@ -17,10 +17,11 @@ from sloop.build import build
 from sloop.console import console
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import METRICS, Grade
+from sloop.evaluate.overlap import CONTAMINATION, Contaminated
 from sloop.evaluate.stage import GRADES, JUDGEMENTS
 from sloop.evaluate.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
 from sloop.figures import forest
-from sloop.history import Run, find_round, find_runs, search, split_round
+from sloop.history import Run, check_same_data, find_round, find_runs, search, split_round
 from sloop.optimize.stage import RULINGS
 from sloop.probe import PREDICTIONS
 from sloop.store import Dataset, read_rows, write_bytes
@@ -83,6 +84,7 @@ def compare(arguments: Sequence[str]) -> None:
     for other in options.others:
         for what, numbers, benchmark, pairs in _matches(options, other):
             compared |= {run.folder: run for pair in pairs for run in pair}
+            check_same_data((asked for pair in pairs for asked in zip(pair, numbers, strict=True)), benchmark)
             prefix = f"{options.a} - {other}: " if len(options.others) > 1 else ""
             for part in _parts(pairs, benchmark, numbers[0]) if options.slices else [""]:
                 outcomes = [_outcomes(a, b, benchmark, numbers, options.metric, part) for a, b in pairs]
@@ -343,6 +345,10 @@ def _history(run: Run, sample_id: str, number: int | None) -> Iterator[str]:
                 scored = "" if rubric is None else f", rubric {rubric.score:.2f}"
                 said = f"{_word(verdict.correct)}{scored}; {'; '.join(verdict.evidence)}"
                 yield f"{prefix}{trial}judge: {said}"
+        elif path.name == CONTAMINATION:
+            for _, match in _of(path, Contaminated, sample_id):
+                where = f"{match.train_id} {match.train_request!r}"
+                yield f"{prefix}in training ({match.how}, {match.share:.0%} of the request): {where}"
         elif path.name == RULINGS:
             for _, ruling in _of(path, Ruling, sample_id):
                 new = "leaves the data" if ruling.new is None else _said(ruling.new)

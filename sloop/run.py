@@ -12,7 +12,8 @@ from typing import Any
 
 from sloop.cite import config_hash, machine, run_record
 from sloop.config import Builder, Config
-from sloop.evaluate.stage import SCORES, evaluate
+from sloop.evaluate.overlap import Contamination, write_evidence
+from sloop.evaluate.stage import SCORES, evaluate, grades_of
 from sloop.gen import gen, preview
 from sloop.history import RUN_FILE, Run, read_record
 from sloop.loop import Parts, Settings, loop
@@ -20,7 +21,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.optimize.stage import optimize
 from sloop.probe import probe
-from sloop.store import BEGUN_FILE, STAGE_FILE, Dataset, file_digest, now, read_rows, write_json
+from sloop.store import BEGUN_FILE, STAGE_FILE, Converted, Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import RemoteStudent
 from sloop.teachers.base import Judge
 from sloop.train.stage import train
@@ -193,6 +194,7 @@ def _loop(parts: Builder, folder: Path, report: Report, project: Callable[[Path]
         steps=config.steps,
         gen=config.gen,
         optimize=config.optimize,
+        overlap=config.overlap,
         decode=config.decode,
         batch_size=config.batch_size,
         workers=config.executor.workers,
@@ -302,6 +304,12 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
     config = parts.config
     benchmark = parts.benchmark()
     record["inputs"] = [_input(benchmark.name, benchmark.data)]
+    held = None
+    if config.data is not None:
+        data = parts.dataset("data")
+        record["inputs"].append(_input("data", data))
+        held = Contamination.of(benchmark, config.overlap)
+        held.add(data)
     with closing(parts.student()) as student:
         stage = evaluate(
             benchmark=benchmark,
@@ -316,10 +324,13 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
             report=lambda done, total: report("eval", done, total),
             retry_failed=config.retry_failed,
         )
-    scores = read_rows(stage.folder / SCORES, Score)
-    record["metrics"] = [
-        score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}).model_dump() for score in scores
-    ]
+    scores = [*read_rows(stage.folder / SCORES, Score), *(held.split(grades_of(stage)) if held else ())]
+    scores = [score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}) for score in scores]
+    if held:
+        (overlap,) = write_evidence(folder, [held])
+        record["contamination"] = [overlap.model_dump(mode="json")]
+        scores += overlap.scores()
+    record["metrics"] = [score.model_dump() for score in scores]
 
 
 _ONE_STAGE: dict[str, Callable[[Builder, Path, dict[str, Any], Report], None]] = {
@@ -424,4 +435,5 @@ def _take_away(folder: Path, made: Sequence[Path]) -> None:
 
 
 def _input(name: str, data: Dataset) -> dict[str, Any]:
-    return {"name": name, "path": str(data.path), "sha256": data.sha256}
+    found = {"name": name, "path": str(data.path), "sha256": data.sha256}
+    return {**found, "source": data.intake.model_dump()} if isinstance(data, Converted) else found

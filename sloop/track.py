@@ -191,6 +191,7 @@ class Tracker:
             self.client.log_inputs(target, datasets=data)
         for stage in content["stages"]:
             self._upload(child, folder / stage, stage)
+        self._upload(child, folder, "round")
         self.client.set_terminated(child, "FINISHED", when)
 
     def _costs(self, run: Run, logged: dict[str, str], run_id: str) -> None:

@@ -12,13 +12,15 @@ from types import SimpleNamespace
 import acme_tools
 import pytest
 from mlflow import MlflowClient
-from running import ALONE, acme, acme_loop, ended, fresh_database, manifests, rounds, sloop, start
+from running import ALONE, QUESTIONS, acme, acme_loop, ended, fresh_database, manifests, questions, rounds, sloop, start
 
+from sloop.evaluate.benchmarks import SampleBenchmark
+from sloop.evaluate.overlap import CONTAMINATION, Contaminated, Overlap, OverlapSettings
 from sloop.gen import RandomSampler
-from sloop.loop import Parts, Settings, _write_round, loop
-from sloop.store import Dataset, read_json
+from sloop.loop import Parts, Settings, _Loop, _write_round, loop
+from sloop.store import Dataset, read_json, read_rows, write_rows
 from sloop.tools.sources import load_tools
-from sloop.types import Dialogue, Order, Rejected
+from sloop.types import Dialogue, Order, Rejected, UserError
 
 BUDGET, FIRST_STEPS, STEPS = 60, 8, 4
 SHARED = ("seed/pool", "seed/portions", "seed/start", "round_1/train", "round_1/evaluate/dev")
@@ -116,7 +118,7 @@ def test_unequal_terms_are_refused(full: Path, tmp_path: Path) -> None:
         settings = Settings.model_construct(first_steps=FIRST_STEPS, steps=STEPS, budget=budget)
         trained = SimpleNamespace(summary={"steps": steps}, key="", manifest={"files": {}})
         with pytest.raises(AssertionError, match="equal terms"):
-            _write_round(tmp_path, 1, "", settings, data, short, {"train": trained}, [])  # type: ignore[dict-item]
+            _write_round(tmp_path, 1, "", settings, data, short, {"train": trained}, [], [])  # type: ignore[dict-item]
 
 
 def test_same_seed_same_bytes(full: Path, tmp_path: Path) -> None:
@@ -142,6 +144,32 @@ def test_a_finished_loop_is_not_made_again(full: Path) -> None:
 def test_no_sample_repeats_a_question_of_the_benchmark(full: Path) -> None:
     requests = {sample.request.casefold() for sample in Dataset(full / "seed/pool/train.jsonl")}
     assert not requests & {sample.request.casefold() for sample in Dataset(Path(acme()[-1].partition("=")[2]))}
+
+
+def test_every_round_says_what_it_shares_with_the_benchmark(full: Path) -> None:
+    seen = 0
+    for content in rounds(full):
+        (found,) = (Overlap.model_validate(row) for row in content["contamination"])
+        evidence = list(read_rows(full / f"round_{content['round']}" / CONTAMINATION, Contaminated))
+        assert found.sha256 == Dataset(questions()).sha256
+        assert found.counts[""]["samples"] == QUESTIONS
+        assert found.counts[""]["near"] == len(evidence)
+        measured = values(content)
+        assert measured["contamination/dev/near_requests"] == len(evidence) / QUESTIONS
+        assert measured["contamination/dev/same_requests"] == 0
+        assert measured["eval/dev/call_accuracy_clean"] is not None
+        assert found.train >= seen, "what the weights have seen only grows"
+        seen = found.train
+
+
+def test_nothing_is_trained_on_what_stands_in_the_benchmark(full: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "leak.jsonl", [*Dataset(full / "seed/pool/train.jsonl"), next(iter(Dataset(questions())))])
+    parts = Parts(*[None] * 6, benchmarks=(SampleBenchmark(name="dev", path=str(questions())),))  # type: ignore[arg-type]
+    settings = Settings.model_construct(overlap=OverlapSettings(words=6, share=0.5, examples=3))
+    run = _Loop(parts, settings, tmp_path, None, lambda *_: None)
+    run.hold(Dataset(full / "seed/pool/train.jsonl"))
+    with pytest.raises(UserError, match=r"leak\.jsonl repeats the benchmark dev: sample [0-9a-f]{32} asks '"):
+        run.hold(Dataset(tmp_path / "leak.jsonl"))
 
 
 @pytest.mark.parametrize("words", [("loop.rounds=0",), ("loop.budget=0",), ("num_samples=60",)])
@@ -275,6 +303,7 @@ def test_a_pool_that_falls_short_is_told_and_written_down(variant: str, tmp_path
             "steps": STEPS,
             "gen": {"kinds": {"chat": 1.0}, "offered": (2, 2), "contrast": 0.0},
             "optimize": {"judge_agreements": False, "axes": ("values",), "similarity": 0.7, "shares": shares},
+            "overlap": {"words": 6, "share": 0.5, "examples": 10},
             "decode": {},
             "batch_size": 16,
             "workers": 1,

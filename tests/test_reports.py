@@ -128,6 +128,22 @@ def test_compare_names_what_is_missing(outputs: Path, capsys: pytest.CaptureFixt
     assert "several runs match" in capsys.readouterr().err
 
 
+def test_compare_refuses_runs_that_were_asked_different_data(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / "acme" / name) for name in ("full0", "static0")]
+    stage = folders[1] / "round_2" / "evaluate" / "dev" / "stage.json"
+    content = read_json(stage)
+    content["parts"]["data"] = ["f" * 64]
+    write_json(stage, content)
+    for words in (map(str, folders), ("full", "static", "--study", "acme")):
+        assert sloop("compare", *words, "--outputs", str(tmp_path)) == 2
+        message = capsys.readouterr().err
+        assert "different data under the name dev" in message
+        assert f"sha256 {'f' * 16}" in message
+    assert sloop("compare", *map(str, folders), "--round", "1", "--outputs", str(tmp_path)) == 0
+
+
 def test_compare_takes_several_runs_and_adjusts_for_their_number(
     outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

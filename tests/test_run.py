@@ -6,13 +6,15 @@ import json
 import signal
 import subprocess
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from running import ALONE, QUESTIONS, acme, acme_loop, ended, manifests, questions, rounds, sloop, start
 
+from sloop.evaluate.overlap import CONTAMINATION, Contaminated
 from sloop.history import find_run
-from sloop.store import Dataset, predictions_at, read_json, read_rows
+from sloop.store import Dataset, predictions_at, read_json, read_rows, write_rows
 from sloop.types import Score, UserError
 
 SECRET = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout
@@ -32,6 +34,15 @@ def test_the_record_says_what_ran(tmp_path: Path) -> None:
     assert record["command"].startswith("sloop ")
     assert record["began"] <= record["finished"]
     assert record["code"]["digest"]
+
+
+def test_the_end_of_a_loop_says_which_data_it_was_asked_and_what_of_it_was_in_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    acme_loop(tmp_path / "run", "loop.rounds=1")
+    out = capsys.readouterr().out
+    assert f"stand in training, of {QUESTIONS} samples of dev: 0 as samples, 0 as requests, " in out
+    assert f"note: dev: {QUESTIONS} samples of {questions()}, sha256 {Dataset(questions()).sha256}" in out
 
 
 def test_the_record_of_a_checkout_says_commit_and_changes(tmp_path: Path) -> None:
@@ -182,6 +193,48 @@ def generated(folder: Path) -> Path:
 def checkpoint(folder: Path, data: Path) -> Path:
     assert sloop("train", *acme(), f"data={data}", "steps=3", f"output_dir={folder / 'model'}", ALONE) == 0
     return folder / "model" / "checkpoint"
+
+
+def test_a_stage_reads_dialogues_and_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) for line in generated(tmp_path).read_text().splitlines()[:20]]
+    given = tmp_path / "dialogues.jsonl"
+    with given.open("w") as file:
+        for row in rows:
+            said = {"role": "assistant", "tool_calls": row["label"]["calls"], "content": row["label"]["content"]}
+            file.write(json.dumps({"tools": row["tools"], "messages": [*row["messages"], said]}) + "\n")
+        file.write(json.dumps({"messages": rows[0]["messages"]}) + "\n")
+    words = (f"data={given}", f"paths.outputs={tmp_path}", "steps=3", f"output_dir={tmp_path / 'model'}", ALONE)
+    assert sloop("train", *acme(), *words) == 0
+    assert "20 samples of 21 lines, 1 of which made none; left out: 1 lines without" in capsys.readouterr().out
+    (entry,) = read_json(tmp_path / "model" / "run.json")["inputs"]
+    assert (entry["source"]["path"], entry["source"]["samples"]) == (str(given), 20)
+    assert Dataset(Path(entry["path"])).ids() == [row["id"] for row in rows]
+
+
+def test_an_evaluation_says_what_its_benchmark_shares_with_training_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = generated(tmp_path)
+    path = f"student.path={checkpoint(tmp_path, data)}"
+    bench = [*islice(Dataset(data), 3), *islice(Dataset(questions()), 5)]
+    write_rows(tmp_path / "bench.jsonl", bench)
+    words = (f"benchmark.path={tmp_path / 'bench.jsonl'}", path, f"output_dir={tmp_path / 'eval'}", ALONE)
+    capsys.readouterr()
+    assert sloop("eval", *acme(), *words, f"data={data}") == 0
+    out = capsys.readouterr().out
+    evidence = list(read_rows(tmp_path / "eval" / CONTAMINATION, Contaminated))
+    assert [(match.sample_id, match.how, match.train_id) for match in evidence[:3]] == [
+        (sample.id, "sample", sample.id) for sample in bench[:3]
+    ]
+    assert f"in training: {bench[0].id} {bench[0].request!r}" in out
+    assert sloop("show", str(tmp_path / "eval"), bench[0].id) == 0
+    assert f"in training (sample, 100% of the request): {bench[0].id}" in capsys.readouterr().out
+    record = read_json(tmp_path / "eval" / "run.json")
+    assert [entry["name"] for entry in record["inputs"]] == ["dev", "data"]
+    measured = {row["name"]: row for row in record["metrics"] if not row["slice"]}
+    assert measured["contamination/dev/same_samples"]["value"] == 3 / 8
+    assert measured["eval/dev/call_accuracy_contaminated"]["n"] == len(evidence)
+    assert measured["eval/dev/call_accuracy_clean"]["n"] == 8 - len(evidence)
 
 
 def test_stages_chain_by_their_files(tmp_path: Path) -> None:

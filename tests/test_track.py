@@ -148,6 +148,8 @@ def test_records_by_sample_are_artifacts_and_weights_are_not(finished: Path) -> 
     assert {item.path.rpartition("/")[2] for item in client.list_artifacts(first.info.run_id, ASKED)} >= PER_SAMPLE
     logged = client.download_artifacts(first.info.run_id, f"{ASKED}/grades.jsonl")
     assert Path(logged).read_bytes() == (finished / "outputs" / "run" / "round_1" / ASKED / "grades.jsonl").read_bytes()
+    assert [item.path for item in client.list_artifacts(first.info.run_id, "round")] == ["round/contamination.jsonl"]
+    assert first.data.metrics["contamination/dev/same_requests"] == 0
     names = {path.name for path in (finished / "mlruns").rglob("*")}
     assert "weights.json" not in names
 

@@ -1,31 +1,131 @@
-"""Does a training set repeat a benchmark? No kind of request is exempt: small talk counts like any other."""
+"""Contamination: what a benchmark shares with what a student was trained on.
+
+Three things are looked for, of which no kind of request is exempt (small talk counts like any other):
+
+- Samples and requests that stand in both: the same tools and messages; the same words in the last user message,
+  whatever their case, spacing and punctuation (`sloop.accept.request_key`) and whatever tools are on offer.
+- Requests that stand in training nearly: the share of a request's words that lie in runs of ``words`` words which
+  occur in training requests, in one or in several; symbols are no words here. From ``share`` on it counts. A request of
+  fewer words has no such run: it is compared whole, and counted as short.
+- Tools: names in common, and tools of one schema. A schema is what calls are checked by (`sloop.calls.schema`): its
+  parameters without titles, descriptions, examples, comments and formats. It may go by another name, unless it has
+  fewer than two parameters, for which any search and its query would be the same tool.
+
+How long a run is and what share counts differ from study to study: any run of 13 words (GPT-3), four fifths of the
+tokens in runs of more than 10 (Llama 2), 70% of all runs of 8 (PaLM), more than half of the tokens in runs of 8 that
+one training text holds (Tulu 3).
+
+The training set is read once, in time and memory that do not depend on how much the two share.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from sloop.accept import request_key
-from sloop.types import Record, Sample
+from sloop.accept import request_key, request_tokens
+from sloop.calls.schema import DATA, MAPS
+from sloop.evaluate.benchmarks import Benchmark
+from sloop.evaluate.metrics import METRICS, Grade
+from sloop.evaluate.stats import rate
+from sloop.store import read_rows, write_rows
+from sloop.types import Record, Sample, Score, Tool, UserError, canonical_json
 
-MAX_EXAMPLES = 10
+CONTAMINATION = "contamination.jsonl"
+"""File of the evidence (`Contaminated`), beside a round's record or an evaluation's scores."""
+
+How = Literal["sample", "request", "near"]
+HOWS: tuple[How, ...] = ("sample", "request", "near")
+"""The strongest first: a sample is counted under one."""
+ANNOTATIONS = frozenset({"title", "description", "examples", "$comment", "format"})
+"""Keys of a schema that decide about no call."""
+
+
+class OverlapSettings(Record):
+    """What counts as near; values and their origin stand in ``conf/config.yaml``."""
+
+    words: int
+    share: float
+    examples: int
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        if self.words < 1 or not 0 < self.share <= 1 or self.examples < 0:
+            raise UserError(
+                f"overlap.words={self.words}, overlap.share={self.share}, overlap.examples={self.examples}: give 1 or "
+                "more words, a share above 0 and up to 1, and 0 or more examples."
+            )
+
+
+class Contaminated(Record):
+    """A sample of a benchmark that stands in training, wholly or nearly: the evidence."""
+
+    benchmark: str
+    sample_id: str
+    slice: str
+    how: How
+    share: float
+    """Of its request's words; 1 where the request is the same."""
+    request: str
+    train_id: str
+    """The training sample; where several hold parts of the request, the one that came first with most of them."""
+    train_request: str
 
 
 class Overlap(Record):
-    """What a training set and a benchmark share."""
+    """What a benchmark shares with training data; all counts but ``train`` are of the benchmark."""
 
+    benchmark: str
+    sha256: str
+    """Of the benchmark's data."""
+    words: int
+    share: float
     train: int
-    """Samples in the training set."""
-    bench: int
-    ids: tuple[str, ...]
-    """Samples that stand in both: the same tools and messages."""
-    requests: dict[str, int]
-    """Training samples whose last user message is a request of the benchmark, by their kind; whatever tools are on
-    offer, and whatever their case, spacing and punctuation (`sloop.accept.request_key`)."""
-    num_shared: int
-    """Training samples that share one or the other; 0 = disjoint."""
-    examples: tuple[str, ...]
-    """The first few shared requests."""
+    """Training samples that were read, each once."""
+    samples: int
+    short: int
+    """Samples whose request has fewer than ``words`` words and so no run of them."""
+    counts: dict[str, dict[str, int]]
+    """By slice ("" = all): samples, and how many of them are contaminated in which way (`How`)."""
+    tools: int
+    """Different tools (name and schema) on offer."""
+    tool_names: int
+    tool_schemas: int
+    samples_by_tool_name: int
+    """Samples for whose decision a tool of a known name is wanted: called by the label, or, where it calls none, on
+    offer."""
+    samples_by_tool_schema: int
+    shared_tools: tuple[str, ...]
+    """The first few names of tools that were known by name or by schema."""
+    worst: tuple[Contaminated, ...]
+    """The first few, the strongest first."""
+
+    def scores(self) -> list[Score]:
+        """Shares of the benchmark's samples (by slice, too) and tools, under ``contamination/<benchmark>/``. No
+        interval: everything was counted.
+        """
+        names: dict[How, str] = {"sample": "same_samples", "request": "same_requests", "near": "near_requests"}
+        found = [
+            self._score(name, part[how], part["samples"], slice)
+            for slice, part in self.counts.items()
+            for how, name in names.items()
+        ]
+        found += [
+            self._score("short_requests", self.short, self.samples),
+            self._score("tool_names", self.tool_names, self.tools),
+            self._score("tool_schemas", self.tool_schemas, self.tools),
+            self._score("samples_by_tool_name", self.samples_by_tool_name, self.samples),
+            self._score("samples_by_tool_schema", self.samples_by_tool_schema, self.samples),
+        ]
+        return found
+
+    def _score(self, name: str, count: int, of: int, slice: str = "") -> Score:
+        value = count / of if of else None
+        return Score(name=f"contamination/{self.benchmark}/{name}", value=value, n=of, slice=slice)
 
 
 def forbidden_requests(bench: Iterable[Sample]) -> frozenset[str]:
@@ -33,35 +133,251 @@ def forbidden_requests(bench: Iterable[Sample]) -> frozenset[str]:
     return frozenset(key for sample in bench if (key := request_key(sample.request)))
 
 
-def overlaps(train: Iterable[Sample], bench: Iterable[Sample]) -> Overlap:
-    """Compare a training set with a benchmark; both are streamed, only keys are kept."""
-    ids: set[str] = set()
-    keys: set[str] = set()
-    num_bench = 0
-    for sample in bench:
-        num_bench += 1
-        ids.add(sample.id)
-        if key := request_key(sample.request):
-            keys.add(key)
-    shared_ids: list[str] = []
-    requests: Counter[str] = Counter()
-    examples: list[str] = []
-    num_train = num_shared = 0
-    for sample in train:
-        num_train += 1
-        same_id, same_request = sample.id in ids, request_key(sample.request) in keys
-        num_shared += same_id or same_request
-        if same_id:
-            shared_ids.append(sample.id)
-        if same_request:
-            requests[sample.kind or "unknown"] += 1
-            if len(examples) < MAX_EXAMPLES:
-                examples.append(sample.request)
-    return Overlap(
-        train=num_train,
-        bench=num_bench,
-        ids=tuple(sorted(shared_ids)),
-        requests=dict(sorted(requests.items())),
-        num_shared=num_shared,
-        examples=tuple(examples),
-    )
+@dataclass
+class _Asked:
+    """What is remembered of a sample of the benchmark."""
+
+    sample_id: str
+    slice: str
+    request: str
+    key: str
+    length: int
+    """In words."""
+    runs: list[int]
+    """Number of each run of words, in order."""
+    tools: frozenset[tuple[str, str]]
+    """Those that its decision is about: name and schema."""
+
+
+@dataclass
+class _Seen:
+    """What of the benchmark was seen in training."""
+
+    train_ids: set[bytes] = field(default_factory=set)
+    tools: set[bytes] = field(default_factory=set)
+    """Digests of the training tools that were looked at."""
+    samples: dict[str, str] = field(default_factory=dict)
+    """Training sample by sample id."""
+    requests: dict[str, str] = field(default_factory=dict)
+    """By request key."""
+    runs: dict[int, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    """Requests of these training samples."""
+    names: set[str] = field(default_factory=set)
+    schemas: set[str] = field(default_factory=set)
+
+
+class Contamination:
+    """A benchmark that training sets are held against, one after the other; what it found is about all of them."""
+
+    def __init__(self, benchmark: str, sha256: str, data: Iterable[Sample], settings: OverlapSettings) -> None:
+        """Read the benchmark.
+
+        Args:
+            benchmark: its name.
+            sha256: of its data.
+            data: its samples.
+            settings: what counts as near.
+
+        Raises:
+            UserError: settings that make no sense.
+        """
+        settings.check()
+        self.benchmark, self.sha256, self.settings = benchmark, sha256, settings
+        self._runs: dict[tuple[str, ...], int] = {}
+        self._offered: dict[tuple[str, str], None] = {}
+        self._asked = [self._ask(sample) for sample in data]
+        self._ids = {asked.sample_id for asked in self._asked}
+        self._keys = {asked.key for asked in self._asked if asked.key}
+        self._names = {name for name, _ in self._offered}
+        self._schemas = {schema for _, schema in self._offered}
+        self._seen = _Seen()
+
+    @classmethod
+    def of(cls, benchmark: Benchmark, settings: OverlapSettings) -> Self:
+        """Read a benchmark; errors as of the constructor."""
+        return cls(benchmark.name, benchmark.data.sha256, benchmark.data, settings)
+
+    def _ask(self, sample: Sample) -> _Asked:
+        tokens = request_tokens(sample.request)
+        words = _words(tokens)
+        offered = {tool.name: (tool.name, schema_key(tool)) for tool in sample.tools}
+        self._offered |= dict.fromkeys(offered.values())
+        called = [call.name for call in sample.label.calls] if sample.label else []
+        wanted = [offered[name] for name in called if name in offered] or offered.values()
+        return _Asked(
+            sample_id=sample.id,
+            slice=sample.slice,
+            request=sample.request,
+            key=" ".join(tokens),
+            length=len(words),
+            runs=[self._runs.setdefault(run, len(self._runs)) for run in _runs(words, self.settings.words)],
+            tools=frozenset(wanted),
+        )
+
+    def add(self, train: Iterable[Sample]) -> list[Sample]:
+        """Hold training samples against the benchmark, each once, however often it comes.
+
+        Returns:
+            The first few that repeat a sample or a request of the benchmark.
+        """
+        seen = self._seen
+        repeats: list[Sample] = []
+        for sample in train:
+            if (known_as := bytes.fromhex(sample.id)) in seen.train_ids:
+                continue
+            seen.train_ids.add(known_as)
+            tokens = request_tokens(sample.request)
+            key = " ".join(tokens)
+            same_sample, same_request = sample.id in self._ids, key in self._keys
+            if same_sample:
+                seen.samples[sample.id] = sample.id
+            if same_request:
+                seen.requests.setdefault(key, sample.id)
+            if same_sample or same_request:
+                seen.texts[sample.id] = sample.request
+                if len(repeats) < max(1, self.settings.examples):
+                    repeats.append(sample)
+            for run in _runs(_words(tokens), self.settings.words):
+                number = self._runs.get(run)
+                if number is not None and number not in seen.runs:
+                    seen.runs[number] = sample.id
+                    seen.texts[sample.id] = sample.request
+            for tool in sample.tools:
+                self._look_at(tool)
+        return repeats
+
+    def _look_at(self, tool: Tool) -> None:
+        seen = self._seen
+        known_as = blake2b(f"{tool.name} {tool.parameters}".encode(), digest_size=16).digest()
+        if known_as in seen.tools:
+            return
+        seen.tools.add(known_as)
+        if tool.name in self._names:
+            seen.names.add(tool.name)
+        if (schema := schema_key(tool)) in self._schemas:
+            seen.schemas.add(schema)
+
+    def contaminated(self) -> list[Contaminated]:
+        """The samples of the benchmark that stand in what was added, in the benchmark's order."""
+        return [found for asked in self._asked if (found := self._match(asked)) is not None]
+
+    def _match(self, asked: _Asked) -> Contaminated | None:
+        seen = self._seen
+        how: How = "near"
+        if train_id := seen.samples.get(asked.sample_id):
+            how, share = "sample", 1.0
+        elif train_id := seen.requests.get(asked.key):
+            how, share = "request", 1.0
+        else:
+            share = self._share(asked)
+            if share < self.settings.share:
+                return None
+            holders = Counter(seen.runs[run] for run in asked.runs if run in seen.runs)
+            train_id = holders.most_common(1)[0][0]
+        return Contaminated(
+            benchmark=self.benchmark,
+            sample_id=asked.sample_id,
+            slice=asked.slice,
+            how=how,
+            share=round(share, 4),
+            request=asked.request,
+            train_id=train_id,
+            train_request=seen.texts[train_id],
+        )
+
+    def _share(self, asked: _Asked) -> float:
+        """Share of the request's words that lie in a run which was seen."""
+        covered = end = 0
+        for start, run in enumerate(asked.runs):
+            if run in self._seen.runs:
+                covered += start + self.settings.words - max(start, end)
+                end = start + self.settings.words
+        return covered / asked.length if asked.length else 0.0
+
+    def split(self, grades: Iterable[Grade]) -> list[Score]:
+        """Call accuracy on the samples that stand in training, wholly or nearly, and on the others (the clean ones)."""
+        contaminated = {found.sample_id for found in self.contaminated()}
+        parts: dict[str, list[Grade]] = {"call_accuracy_clean": [], "call_accuracy_contaminated": []}
+        for grade in grades:
+            parts["call_accuracy_" + ("contaminated" if grade.sample_id in contaminated else "clean")].append(grade)
+        count = METRICS["call_accuracy"]
+        return [rate(name, ((grade.cluster, *count(grade)) for grade in part)) for name, part in parts.items()]
+
+    def overlap(self) -> Overlap:
+        """What was found, in counts."""
+        found = self.contaminated()
+        how = {match.sample_id: match.how for match in found}
+        slices = ["", *sorted({asked.slice for asked in self._asked} - {""})]
+        counts: dict[str, dict[str, int]] = {slice: dict.fromkeys(("samples", *HOWS), 0) for slice in slices}
+        for asked in self._asked:
+            for part in {"", asked.slice}:
+                counts[part]["samples"] += 1
+                if asked.sample_id in how:
+                    counts[part][how[asked.sample_id]] += 1
+        seen = self._seen
+        by_name = {tool for tool in self._offered if tool[0] in seen.names}
+        by_schema = {tool for tool in self._offered if tool[1] in seen.schemas}
+        shared = sorted({name for name, _ in by_name | by_schema})
+        worst = sorted(found, key=lambda match: (HOWS.index(match.how), -match.share, match.sample_id))
+        return Overlap(
+            benchmark=self.benchmark,
+            sha256=self.sha256,
+            words=self.settings.words,
+            share=self.settings.share,
+            train=len(seen.train_ids),
+            samples=len(self._asked),
+            short=sum(asked.length < self.settings.words for asked in self._asked),
+            counts=counts,
+            tools=len(self._offered),
+            tool_names=len(by_name),
+            tool_schemas=len(by_schema),
+            samples_by_tool_name=sum(bool(asked.tools & by_name) for asked in self._asked),
+            samples_by_tool_schema=sum(bool(asked.tools & by_schema) for asked in self._asked),
+            shared_tools=tuple(shared[: self.settings.examples]),
+            worst=tuple(worst[: self.settings.examples]),
+        )
+
+
+def write_evidence(folder: Path, held: Iterable[Contamination]) -> list[Overlap]:
+    """Write `CONTAMINATION` into a folder, where it differs from what is there; returns what was found, in counts."""
+    held = list(held)
+    found = [match for one in held for match in one.contaminated()]
+    path = folder / CONTAMINATION
+    if not path.is_file() or list(read_rows(path, Contaminated)) != found:
+        write_rows(path, found)
+    return [one.overlap() for one in held]
+
+
+def schema_key(tool: Tool) -> str:
+    """What two tools share that are called alike: see the head of this module."""
+    name = tool.name if len(tool.properties) < 2 else ""
+    return f"{name} {canonical_json(_bare(tool.parameters))}"
+
+
+def _bare(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_bare(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare: dict[str, Any] = {}
+    for key, value in schema.items():
+        says_nothing = value is False if key == "additionalProperties" else key == "required" and not value
+        if key in ANNOTATIONS or says_nothing:  # an object whose properties are declared is closed as it is
+            continue
+        if key in MAPS and isinstance(value, dict):
+            bare[key] = {name: _bare(part) for name, part in value.items()}
+        elif key == "required" and isinstance(value, list):
+            bare[key] = sorted(map(str, value))
+        else:
+            bare[key] = value if key in DATA else _bare(value)
+    return bare
+
+
+def _words(tokens: Sequence[str]) -> tuple[str, ...]:
+    """Without symbols, or the five tokens of a date would make a run."""
+    return tuple(token for token in tokens if token[0].isalnum() or token[0] == "_")
+
+
+def _runs(words: tuple[str, ...], length: int) -> Iterator[tuple[str, ...]]:
+    return (words[at : at + length] for at in range(len(words) - length + 1))

@@ -1,6 +1,7 @@
 """Run files: stage folders under a key, journals, digests, datasets. A stage writes its data by them alone."""
 
 from sloop.store.cache import Cache
+from sloop.store.dialogues import Converted, Decisions, Form, Intake, open_dataset
 from sloop.store.files import (
     checkpoint_at,
     code_digest,
@@ -26,7 +27,11 @@ __all__ = [
     "MAX_FAILED_SHARE",
     "STAGE_FILE",
     "Cache",
+    "Converted",
     "Dataset",
+    "Decisions",
+    "Form",
+    "Intake",
     "Lines",
     "Rows",
     "Stage",
@@ -37,6 +42,7 @@ __all__ = [
     "from_datasets",
     "line_of",
     "now",
+    "open_dataset",
     "open_text",
     "predictions_at",
     "read_json",
