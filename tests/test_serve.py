@@ -144,6 +144,28 @@ def test_the_stream_assembles_to_the_whole_answer(client: openai.OpenAI, text: s
     assert [token.token for token in listed] == [token.token for token in same_listed]
 
 
+def test_what_is_drawn_depends_on_the_seed_alone(client: openai.OpenAI) -> None:
+    def said(seed: int | None, temperature: float = 2.0, *, stream: bool = False) -> str:
+        asked = request("hello there", tool_choice="none", max_tokens=20, temperature=temperature, seed=seed)
+        if stream:
+            chunks = client.chat.completions.create(**asked, stream=True)
+            return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        return client.chat.completions.create(**asked).choices[0].message.content or ""
+
+    seeds: list[int | None] = [0, 1, 2, 3]
+    alone = [said(seed) for seed in seeds]
+    assert len(set(alone)) > 1
+    with ThreadPoolExecutor() as pool:
+        together = [pool.submit(said, seed) for seed in seeds]
+        streamed = pool.submit(said, 0, stream=True)
+        likeliest = pool.submit(said, 0, 0.0)
+        unseeded = [pool.submit(said, None) for _ in seeds]
+    assert [answer.result() for answer in together] == alone
+    assert streamed.result() == alone[0]
+    assert likeliest.result() == "No suitable tool."
+    assert len({answer.result() for answer in unseeded}) > 1
+
+
 def test_words_are_streamed_while_they_are_written(client: openai.OpenAI) -> None:
     chunks = list(client.chat.completions.create(**request("hello there"), stream=True))
     words = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
@@ -237,7 +259,7 @@ def test_a_demanded_call_is_checked(client: openai.OpenAI) -> None:
             "context_length_exceeded",
             "messages",
         ),
-        ({"temperature": 0.7}, openai.BadRequestError, "unsupported_value", "temperature"),
+        ({"temperature": 0.7, "top_p": 0.9}, openai.BadRequestError, "unsupported_value", "top_p"),
         ({"n": 2}, openai.BadRequestError, "unsupported_value", "n"),
         ({"top_logprobs": 3}, openai.BadRequestError, "unsupported_value", "top_logprobs"),
         ({"max_tokens": 0}, openai.BadRequestError, "invalid_value", "max_tokens"),

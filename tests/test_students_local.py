@@ -175,7 +175,7 @@ def test_the_probability_of_a_drawn_answer_is_the_models_own(trained: Checkpoint
     one = student()
     one.load(trained)
     prompt = one.prompt(pool()[0])
-    (written,) = one.write([prompt], [16], draws=Draws(2.0, [3]))
+    (written,) = one.write([prompt], [16], draws=Draws([(2.0, 3)]))
     model = one._model
     assert model is not None
     logits = model(torch.tensor([prompt + written.tokens])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
@@ -184,6 +184,6 @@ def test_the_probability_of_a_drawn_answer_is_the_models_own(trained: Checkpoint
 
 def test_tokens_are_drawn_as_often_as_the_temperature_says() -> None:
     logs, count, temperature = torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 4000, 0.7
-    drawn = Draws(temperature, range(count)).pick(logs.expand(count, -1), range(count))
+    drawn = Draws([(temperature, seed) for seed in range(count)]).pick(logs.expand(count, -1), range(count))
     shares = drawn.bincount(minlength=4) / count
     assert shares.tolist() == pytest.approx((logs / temperature).softmax(-1).tolist(), abs=0.03)

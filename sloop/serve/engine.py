@@ -1,15 +1,16 @@
 """A checkpoint that answers: requests that wait together are written in one batch, on a thread of their own.
 
 What is written is what `sloop.students.local` writes for the same sample, and depends neither on the batch nor on how
-the answer is sent. Calls are read from the text by the format that the checkpoint records. A text that attempts a call
-and cannot be read is handed over as content, to the letter; so are reasoning, and the whole text under
-``tool_choice: none``.
+the answer is sent; what is drawn at a temperature depends on the prompt and on the request's ``seed``, where it has one.
+Calls are read from the text by the format that the checkpoint records. A text that attempts a call and cannot be read is
+handed over as content, to the letter; so are reasoning, and the whole text under ``tool_choice: none``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from jinja2 import TemplateError
 from sloop.calls.formats import OPENINGS, after_thinking, parse
 from sloop.models.base import CallText
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
-from sloop.students.local import LocalStudent
+from sloop.students.local import Draws, LocalStudent, draw_seed
 from sloop.types import Sample
 
 T = TypeVar("T")
@@ -64,13 +65,6 @@ class CheckpointResponder:
 
     async def reply(self, request: ChatRequest, wrote: Callable[[Piece], None] | None) -> Answer:
         """Answer; see `sloop.serve.protocol.Responder`. Who gives up waiting frees the place in the batch."""
-        if request.temperature:
-            raise RequestError(
-                400,
-                f"temperature={request.temperature:g}: this server writes the likeliest token, temperature 0.",
-                code="unsupported_value",
-                param="temperature",
-            )
         writing = _Writing(request, wrote, self._student)
         self._waiting.append(writing)
         if self._turns is None or self._turns.done():
@@ -126,6 +120,8 @@ class CheckpointResponder:
                 f"{writing.max_tokens} for the answer are more."
             )
             raise RequestError(400, message, code="context_length_exceeded", param="messages")
+        seed = secrets.randbits(32) if request.seed is None else draw_seed([request.seed, writing.prompt])
+        writing.draw = request.temperature or 0.0, seed
 
     def _write(self, batch: Sequence[_Writing]) -> None:
         """Write a batch of prepared answers."""
@@ -135,7 +131,9 @@ class CheckpointResponder:
             writing.add(token, logprob, ended=token in self._stops)
             return writing.over or self._closed
 
-        self._student.write([writing.prompt for writing in batch], [writing.max_tokens for writing in batch], watch)
+        draws = Draws([writing.draw for writing in batch])
+        lengths = [writing.max_tokens for writing in batch]
+        self._student.write([writing.prompt for writing in batch], lengths, watch, draws)
 
 
 class _Writing:
@@ -145,6 +143,8 @@ class _Writing:
         self.request = request
         self.prompt: list[int] = []
         self.max_tokens = 0
+        self.draw = 0.0, 0
+        """Temperature and seed."""
         self.over = False
         """Nothing more is to be written: it is finished, or nobody waits for it."""
         self._loop = asyncio.get_running_loop()

@@ -111,8 +111,8 @@ class _Body(BaseModel):
     response_format: _Format | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    # What changes no answer is taken and left alone.
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    # What changes no answer is taken and left alone.
     user: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None
@@ -139,6 +139,9 @@ def read_request(body: bytes) -> Asked:
         raise _not_understood(error) from error
     if given.stream_options and not given.stream:
         raise RequestError(400, "'stream_options' is only allowed when 'stream' is enabled.", param="stream_options")
+    if given.temperature and given.top_p not in (None, 1):
+        message = f"top_p={given.top_p:g}: at a temperature this server draws from all tokens, top_p 1."
+        raise RequestError(400, message, code="unsupported_value", param="top_p")
     tools = tuple(_tool(tool.function) for tool in given.tools or ())
     choice = given.tool_choice or "auto"
     only = choice.function.name if isinstance(choice, _Choice) else None

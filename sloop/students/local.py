@@ -40,10 +40,10 @@ class Draws:
     trick); unlike inverting the cumulative one, it lets the last bits of a logit change next to nothing.
     """
 
-    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
-        """Take the temperature, above 0, and a seed for each prompt."""
-        self._temperature = temperature
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    def __init__(self, prompts: Sequence[tuple[float, int]]) -> None:
+        """Take the temperature and the seed of each prompt; at temperature 0 its likeliest tokens are taken."""
+        self._temperatures = [temperature for temperature, _ in prompts]
+        self._generators = [torch.Generator().manual_seed(seed) for _, seed in prompts]
 
     def pick(self, logs: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
         """The next token of some prompts.
@@ -55,9 +55,23 @@ class Draws:
         Returns:
             (prompts,) token ids.
         """
-        size = logs.shape[-1]  # in double precision: 24 random bits never draw a token of a chance below 6e-8
-        noise = torch.stack([torch.rand(size, generator=self._generators[row], dtype=torch.float64) for row in rows])
-        return (logs.cpu().double() / self._temperature - noise.log().neg().log()).argmax(-1).to(logs.device)
+        tokens, size = logs.argmax(-1), logs.shape[-1]
+        places = [place for place, row in enumerate(rows) if self._temperatures[row]]
+        if places:
+            drawn = [rows[place] for place in places]
+            # In double precision: 24 random bits never draw a token of a chance below 6e-8
+            noise = torch.stack(
+                [torch.rand(size, generator=self._generators[row], dtype=torch.float64) for row in drawn]
+            )
+            heat = torch.tensor([self._temperatures[row] for row in drawn], dtype=torch.float64)[:, None]
+            best = (logs[places].cpu().double() / heat - noise.log().neg().log()).argmax(-1)
+            tokens[places] = best.to(tokens.device)
+        return tokens
+
+
+def draw_seed(parts: Any) -> int:
+    """The seed that belongs to what is drawn: plain data."""
+    return int(digest(parts)[:8], 16)
 
 
 class LocalStudent:
@@ -149,7 +163,7 @@ class LocalStudent:
         draws = None
         if decode.temperature:
             drawn = ([decode.seed, samples[index].id, decode.trial] for index in asked)
-            draws = Draws(decode.temperature, [int(digest(parts)[:8], 16) for parts in drawn])
+            draws = Draws([(decode.temperature, draw_seed(parts)) for parts in drawn])
         answers = self.write([prompts[index] for index in asked], [decode.max_tokens] * len(asked), draws=draws)
         predictions = {
             index: self._prediction(samples[index], answer) for index, answer in zip(asked, answers, strict=True)
@@ -312,11 +326,8 @@ def generate(
             logits_to_keep=1,
         ).logits[:, -1]
         logs = logits.float().log_softmax(-1)
-        if draws is None:
-            chosen, token = logs.max(-1)
-        else:
-            token = draws.pick(logs, rows)
-            chosen = logs.gather(-1, token[:, None])[:, 0]
+        token = logs.argmax(-1) if draws is None else draws.pick(logs, rows)
+        chosen = logs.gather(-1, token[:, None])[:, 0]
         for row, index, logprob in zip(rows, token.tolist(), chosen.tolist(), strict=True):
             if not over[row]:
                 tokens[row].append(index)
