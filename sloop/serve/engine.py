@@ -1,9 +1,9 @@
 """A checkpoint that answers: requests that wait together are written in one batch, on a thread of their own.
 
 What is written is what `sloop.students.local` writes for the same sample, and depends neither on the batch nor on how
-the answer is sent; what is drawn at a temperature depends on the prompt and on the request's ``seed``, where it has one.
-Calls are read from the text by the format that the checkpoint records. A text that attempts a call and cannot be read is
-handed over as content, to the letter; so are reasoning, and the whole text under ``tool_choice: none``.
+the answer is sent. What is drawn at a temperature depends on the prompt and on the request's ``seed``, where it has
+one. Calls are read from the text by the format that the checkpoint records. A text that attempts a call and cannot be
+read is handed over as content, to the letter; so are reasoning, and the whole text under ``tool_choice: none``.
 """
 
 from __future__ import annotations
