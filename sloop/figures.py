@@ -60,7 +60,7 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     """Rounds x metrics: a panel a metric, a point a round, with its interval.
 
     Args:
-        scores: (round, score); those of slices, without a value, or that are 0 in every round are not shown.
+        scores: (round, score); not shown are those of slices, those without a value, and what should not be and never was.
         title: what they are scores of.
     """
     from plotly.graph_objects import Scatter
@@ -70,7 +70,7 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     for number, score in scores:
         if not score.slice and score.value is not None:
             points.setdefault(score.name, []).append((number, score))
-    shown = {name: rows for name, rows in points.items() if any(score.value for _, score in rows)}
+    shown = {name: rows for name, rows in points.items() if any(_tells(score) for _, score in rows)}
     columns = min(3, len(shown)) or 1
     lines = -(-len(shown) // columns) or 1
     figure = make_subplots(
@@ -114,7 +114,7 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
     from plotly.graph_objects import Figure, Heatmap
 
     cells = {(score.name, score.slice): score for score in scores if score.value is not None}
-    in_slices = {name for (name, part), score in cells.items() if part and score.value}
+    in_slices = {name for (name, part), score in cells.items() if part and _tells(score)}
     names = [name for name in dict.fromkeys(name for name, _ in cells) if name in in_slices]
     slices = ["", *dict.fromkeys(part for _, part in cells if part)]
     rows = [[cells.get((name, part)) for part in slices] for name in names]
@@ -156,12 +156,12 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
     if len(counts) == 1:
         ((_, graded),) = grades.items()
         found = [rate(kind, ((g.cluster, int(error_kind(g) == kind), 1) for g in graded)) for kind in ordered]
-        figure = dots({"": found}, title, [said(score.name) for score in found])
+        figure = dots({"": found}, title, [_words(score.name) for score in found])
         return figure.update_xaxes(title={"text": "per cent of the answers"})
     kept, rare = ordered[:MOST_KINDS], ordered[MOST_KINDS:]
     if len(rare) == 1:
         kept, rare = ordered, []
-    bars = [(said(kind), [kind], colour) for kind, colour in zip(kept, COLOURS, strict=False)]
+    bars = [(_words(kind), [kind], colour) for kind, colour in zip(kept, COLOURS, strict=False)]
     if rare:
         bars.append(("other", rare, COLOURS[-1]))
     figure = Figure()
@@ -189,7 +189,7 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(title={"text": "per cent of the answers"})
     about = "a column is as high as the share of wrong answers"
-    about += f"; other: {', '.join(map(said, rare))}" if rare else ""
+    about += f"; other: {', '.join(map(_words, rare))}" if rare else ""
     return _finished(figure, title, about, 460)
 
 
@@ -280,9 +280,21 @@ def forest(lines: Sequence[tuple[str, Comparison, float | None]], title: str, si
 
 
 def said(name: str) -> str:
-    """A metric's or an error's name in words, without where it was measured."""
-    last = name.rpartition("/")[2]
-    return last.replace("_", " ").replace(":", ": ") + (f" {LOWER}" if last in LOWER_IS_BETTER else "")
+    """A metric's name in words, without where it was measured."""
+    return _words(_last(name)) + (f" {LOWER}" if _last(name) in LOWER_IS_BETTER else "")
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace(":", ": ")
+
+
+def _tells(score: Score) -> bool:
+    """Whether there is something to see: a share of what should be is told even where it is 0."""
+    return bool(score.value) or _last(score.name) not in LOWER_IS_BETTER
 
 
 def _about(subtitle: str, labels: Sequence[str]) -> str:

@@ -216,6 +216,14 @@ def test_known_bad_entries_can_be_listed_and_left_out(folder: Path) -> None:
     assert len(bench(folder, known_bad=[f"{PARALLEL}_0", BAD], skip_known_bad=True).data) == 6
 
 
+def test_a_dialogue_of_which_a_step_is_bad_is_scored_without_that_step_as_well(folder: Path) -> None:
+    benchmark = bench(folder, categories=[ADJUST], known_bad=[f"{ADJUST}_0_0"])
+    found = scores_of(benchmark, lambda sample: silent(sample) if sample.messages[-1].content == "5" else gold(sample))
+    assert (found["official_accuracy", ""].value, found["official_accuracy", ""].n) == (0.5, 2)
+    without = found["official_accuracy_without_known_bad", ""]
+    assert (without.value, without.n) == (1.0, 2)
+
+
 def test_a_wrong_number_is_right_officially_and_wrong_to_us(folder: Path) -> None:
     found = scores_of(bench(folder), off_by_one)
     assert found["official_accuracy", PARALLEL].value == 1.0

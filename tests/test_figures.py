@@ -54,8 +54,15 @@ def test_rounds_have_a_panel_a_metric_and_a_point_with_its_interval_a_round():
 
 
 def test_rounds_leave_out_slices_and_what_was_never_measured():
-    rows = [(1, _score("a", 0.5)), (1, _score("b", 0.5, "seen")), (1, _score("c", None)), (1, _score("d", 0.0))]
+    rows = [(1, _score("a", 0.5)), (1, _score("b", 0.5, "seen")), (1, _score("c", None))]
     assert [note.text for note in by_round(rows, "title").layout.annotations] == ["a"]
+
+
+def test_a_share_of_0_is_shown_unless_it_is_one_of_mistakes():
+    scores = [_score(f"eval/b/{name}", 0.0, part) for name in ("call_accuracy", "model_errors") for part in ("", "x")]
+    rounds = by_round([(1, score) for score in scores], "title")
+    assert [note.text for note in rounds.layout.annotations] == ["call accuracy"]
+    assert list(heat_map(scores, "title").data[0].y) == ["call accuracy"]
 
 
 def test_the_heat_map_has_a_cell_for_each_metric_and_slice_and_none_where_nothing_is_asked():
@@ -101,6 +108,12 @@ def test_the_errors_of_one_evaluation_have_intervals():
     (trace,) = error_kinds({"": _graded(value=30, type=10)}, "title").data
     assert list(trace.x) == pytest.approx([30, 10])
     assert min(*trace.error_x.array, *trace.error_x.arrayminus) > 2
+
+
+def test_an_error_that_is_named_with_a_slash_is_named_whole():
+    wrong = [_grade("a", reason="value_error:list/tuple", official=False)]
+    assert error_kinds({"": wrong}, "title").layout.yaxis.ticktext == ("value error: list/tuple",)
+    assert error_kinds({"1": wrong, "2": wrong}, "title").data[0].name == "value error: list/tuple"
 
 
 def test_no_errors_give_a_figure_without_points():

@@ -103,27 +103,30 @@ def check_version(folder: Path, found: Mapping[str, str], pinned: Mapping[str, s
         )
 
 
-def without(graded: Iterable[Grade], entries: Mapping[str, Entry], known_bad: Collection[str]) -> list[Grade]:
-    """The grades of entries that are not known to be bad."""
+def without(
+    graded: Sequence[Grade], entries: Mapping[str, Entry], known_bad: Collection[str]
+) -> list[Grade] | None:
+    """The grades of entries that are not known to be bad; None where these are all."""
     bad = {sample_id for sample_id, entry in entries.items() if entry["id"] in known_bad}
-    return [grade for grade in graded if grade.sample_id not in bad]
+    sound = [grade for grade in graded if grade.sample_id not in bad]
+    return sound if len(sound) < len(graded) else None
 
 
 def official_scores(
-    graded: Sequence[Grade], sound: Sequence[Grade], categories: Sequence[str], aggregates: Aggregates
+    graded: Sequence[Grade], sound: Sequence[Grade] | None, categories: Sequence[str], aggregates: Aggregates
 ) -> list[Score]:
     """``official_accuracy`` overall and by category, the same without the entries known to be bad, and the official
     means over the categories that were run.
 
     Args:
         graded: every grade; a category is the grade's slice.
-        sound: those of entries that are not known to be bad.
+        sound: those of entries that are not known to be bad; None: no entry is.
         categories: those that were run.
         aggregates: the official means.
     """
     found = [_accuracy("official_accuracy", graded, category) for category in ("", *categories)]
     by_category = {score.slice: score for score in found}
-    if len(sound) < len(graded):
+    if sound is not None:
         found.append(_accuracy("official_accuracy_without_known_bad", sound, ""))
     return [*found, *_means(by_category, aggregates)]
 
