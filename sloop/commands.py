@@ -18,7 +18,6 @@ from sloop.cite import code_state
 from sloop.console import console, rounds_table
 from sloop.history import find_round, find_runs
 from sloop.reports import RUN_FORMS, compare, show
-from sloop.store import write_bytes
 from sloop.types import UserError
 
 
@@ -68,7 +67,7 @@ def figures(arguments: Sequence[str]) -> None:
     files = {"figures": found} if options.format == "html" else {name: {name: found[name]} for name in found}
     for name, part in files.items():
         path = out / f"{name}.{options.format}"
-        write_bytes(path, pages.content(part, run.name, path))
+        pages.save(part, run.name, path)
         console().print(f"figures: {path}", markup=False, highlight=False, soft_wrap=True)
 
 

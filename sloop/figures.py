@@ -60,7 +60,8 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     """Rounds x metrics: a panel a metric, a point a round, with its interval.
 
     Args:
-        scores: (round, score); not shown are those of slices, those without a value, and what should not be and never was.
+        scores: (round, score); not shown are those of slices, those without a value, and what should not be where it
+            never was.
         title: what they are scores of.
     """
     from plotly.graph_objects import Scatter

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sloop.figures import DARK, LIGHT, by_round, dots, error_kinds, heat_map, said
 from sloop.history import Run
+from sloop.store import write_bytes
 from sloop.types import Score, UserError
 
 if TYPE_CHECKING:
@@ -132,6 +133,19 @@ def page(title: str, figures: Mapping[str, Figure]) -> str:
         f"<style>{STYLE}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{parts}\n"
         f"<script>{theme}</script>\n</body>\n</html>\n"
     )
+
+
+def save(figures: Mapping[str, Figure], title: str, path: Path) -> None:
+    """Write figures to a file; see `content`.
+
+    Raises:
+        UserError: there is no such form, what draws images is missing, or the file cannot be written.
+    """
+    made = content(figures, title, path)
+    try:
+        write_bytes(path, made)
+    except OSError as error:
+        raise UserError(f"{path}: this file cannot be written ({error.strerror}). Give another place.") from error
 
 
 def content(figures: Mapping[str, Figure], title: str, path: Path) -> bytes:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from running import ALONE, acme, cells, fresh_database, graded, rounds, sloop
 
 from sloop.evaluate.metrics import Grade
 from sloop.reports import as_csv, as_latex, as_markdown, outcome
-from sloop.store import Dataset, read_json, read_rows, write_json
+from sloop.store import Dataset, read_json, read_rows, write_json, write_rows
 from sloop.track import connect
 from sloop.types import Ruling
 
@@ -161,6 +162,48 @@ def test_compare_leaves_out_slices_that_a_metric_does_not_ask(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert "seen" not in {row["what"] for row in rows}
     assert len(rows) > 1
+
+
+def _unanswered(folder: Path, chosen: Callable[[Grade], bool]) -> list[Grade]:
+    """Make as if the student had given no answer to some questions of the second round; returns what they were."""
+    path = folder / "round_2" / "evaluate" / "dev" / "grades.jsonl"
+    grades = list(read_rows(path, Grade))
+    silent = {"correct": None, "error": "model"}
+    write_rows(path, (grade.model_copy(update=silent) if chosen(grade) else grade for grade in grades))
+    return [grade for grade in grades if chosen(grade)]
+
+
+def test_compare_tells_what_only_one_side_answered_and_leaves_out_a_slice_without_pairs(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / name) for name in ("full0", "static0")]
+    lost = _unanswered(folders[1], lambda grade: grade.slice == "seen")
+    assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--slices", "--format", "csv") == 0
+    out, err = capsys.readouterr()
+    rows = {row["what"]: row for row in csv.DictReader(io.StringIO(out))}
+    assert "seen" not in rows
+    assert len(rows) > 2
+    assert int(rows["samples, McNemar exact"]["n"]) == len(_full(outputs, 2)) - len(lost)
+    assert f"seen: {len(lost)} samples are left out, as only A or only B has a result" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--study", "nope"), "no loops under"),
+        (("--study", "acme", "--student", "nobody"), "study acme has no loops of nobody; its students: ['acme']"),
+        (("--student", "acme"), "give --study as well"),
+        (("--round", "0"), "in round 0; it has:"),
+        (("--figure", "{outputs}/acme/full0/run.json/x.html"), "x.html: this file cannot be written"),
+    ],
+)
+def test_compare_says_what_is_wrong_with_an_option(
+    words: tuple[str, ...], said: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ab = ("full", "static") if "--study" in words else (str(outputs / "acme" / "full0"),) * 2
+    given = (word.format(outputs=outputs) for word in words)
+    assert sloop("compare", *ab, "--benchmark", "dev", "--outputs", str(outputs), *given) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_slices_of_a_study_say_whose_they_are(

@@ -103,9 +103,7 @@ def check_version(folder: Path, found: Mapping[str, str], pinned: Mapping[str, s
         )
 
 
-def without(
-    graded: Sequence[Grade], entries: Mapping[str, Entry], known_bad: Collection[str]
-) -> list[Grade] | None:
+def without(graded: Sequence[Grade], entries: Mapping[str, Entry], known_bad: Collection[str]) -> list[Grade] | None:
     """The grades of entries that are not known to be bad; None where these are all."""
     bad = {sample_id for sample_id, entry in entries.items() if entry["id"] in known_bad}
     sound = [grade for grade in graded if grade.sample_id not in bad]
