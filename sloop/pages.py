@@ -102,10 +102,12 @@ def _of_benchmark(run: Run, benchmark: str, measured: Mapping[int, list[Score]])
 
 
 def _shares(scores: Iterable[Score], benchmark: str) -> Iterable[Score]:
-    """What was measured on a benchmark as a share with its interval; last the noise of the labels trained on."""
+    """What was measured on a benchmark as a share with its interval, which may reach beyond 0 or 1 where it is that of
+    a mean; last the noise of the labels trained on.
+    """
     for score in sorted(scores, key=lambda score: score.name == NOISE):
         named = score.name.startswith(f"eval/{benchmark}/") or (score.name == NOISE and not score.slice)
-        if named and score.low is not None and score.high is not None and 0 <= score.low <= score.high <= 1:
+        if named and score.low is not None and score.value is not None and 0 <= score.value <= 1:
             yield score
 
 

@@ -92,7 +92,7 @@ def compare(arguments: Sequence[str]) -> None:
                 whose = f"{pairs[0][0].student}, " if options.study else ""
                 line = f"{prefix}{whose}{part}" if part else f"{prefix}{what}"
                 paired, alone = zip(*(_measured(first, second) for first, second, _ in outcomes), strict=True)
-                if sum(alone):
+                if sum(alone) and not (part and all(paired)):
                     left_out.append(f"{line}: {sum(alone)} samples are left out, as only A or only B has a result")
                 if part and not all(paired):
                     continue  # the metric asks nothing of this slice, or nothing on both sides

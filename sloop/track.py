@@ -379,7 +379,8 @@ def attach(run: Run, file: Path, place: str) -> bool:
     if not logged or not (uri or (mlruns / DATABASE).is_file()):
         return False
     tracker = connect(uri, mlruns, run.record["study"])
-    run_id = tracker.project(run.folder)
+    # A run that is under way brings MLflow up to date itself: two at once would make its rounds twice.
+    run_id = tracker.project(run.folder) if run.record["finished"] else run.record["mlflow"]["run_id"]
     with _reached(tracker.uri):
         tracker.client.log_artifact(run_id, str(file), artifact_path=place)
     return True

@@ -347,6 +347,8 @@ def test_what_cannot_be_run_is_said(folder: Path, changes: dict[str, Any], words
 
 
 def test_a_file_that_is_no_json_is_named(folder: Path) -> None:
-    (folder / f"data_{SINGLE}.json").write_text("{\n")
-    with pytest.raises(UserError, match=rf"data_{SINGLE}\.json does not hold one JSON object a line"):
-        len(bench(folder).data)
+    path = folder / f"data_{SINGLE}.json"
+    for text, missing in (("{\n", "Expecting"), ("[]", "the object is missing"), ('{"id": "a"}', "question, function")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=rf"data_{SINGLE}\.json does not hold one JSON object a line.*: {missing}"):
+            len(bench(folder).data)

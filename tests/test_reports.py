@@ -108,6 +108,21 @@ def test_a_comparison_is_drawn_and_logged_where_tracking_is_on(
     assert f"A = {folders[0]}" in path.read_text()
 
 
+def test_a_run_that_is_under_way_is_left_to_bring_mlflow_up_to_date_itself(tmp_path: Path, outputs: Path) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "full0")
+    fresh_database(tmp_path / "mlruns")
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    run_id = tracker.project(folder)
+    record = read_json(folder / "run.json") | {"status": "RUNNING", "finished": None}
+    record["config"] |= {"tracking": {"enabled": True, "uri": None}, "paths": {"mlruns": str(tmp_path / "mlruns")}}
+    record["mlflow"]["rounds"] = {}
+    write_json(folder / "run.json", record)
+    path = tmp_path / "x.html"
+    assert sloop("compare", f"{folder}", f"{folder}", "--benchmark", "dev", "--figure", str(path)) == 0
+    assert [item.path for item in tracker.client.list_artifacts(run_id, "compare")] == ["compare/x.html"]
+    assert read_json(folder / "run.json") == record
+
+
 def test_compare_variants_over_seeds(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--study", "acme", "--benchmark", "dev", "--outputs", str(outputs))
     assert sloop("compare", "full", "static", *words) == 0
