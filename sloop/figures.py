@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from sloop.evaluate.metrics import Grade
@@ -121,7 +122,7 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
     rows = [[cells.get((name, part)) for part in slices] for name in names]
     figure = Figure(
         Heatmap(
-            x=["all", *slices[1:]],
+            x=["all", *map(_plain, slices[1:])],
             y=[said(name) for name in names],
             z=[[_per_cent(score.value) if score else None for score in row] for row in rows],
             customdata=[[_interval(score) if score else "" for score in row] for row in rows],
@@ -225,7 +226,7 @@ def dots(series: Mapping[str, Sequence[Score]], title: str, labels: Sequence[str
                 x=[_per_cent(score.value) for score in measured],
                 y=[place for place, _, _ in rows],
                 error_x=_bars(measured),
-                customdata=[[label, _interval(score)] for _, label, score in rows],
+                customdata=[[_plain(label), _interval(score)] for _, label, score in rows],
                 hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra>%{fullData.name}</extra>",
                 mode="markers",
                 cliponaxis=False,
@@ -307,7 +308,7 @@ def _lines(figure: Figure, labels: Sequence[str]) -> None:
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(labels))),
-        ticktext=list(labels),
+        ticktext=list(map(_plain, labels)),
         ticklabelstandoff=8,
         range=[len(labels) - 0.5, -0.5],
         showgrid=False,
@@ -317,10 +318,15 @@ def _lines(figure: Figure, labels: Sequence[str]) -> None:
 def _finished(figure: Figure, title: str, subtitle: str, height: int) -> Figure:
     return figure.update_layout(
         template=LIGHT,
-        title={"text": title, "subtitle": {"text": subtitle}},
+        title={"text": _plain(title), "subtitle": {"text": _plain(subtitle)}},
         height=height,
         margin={"t": 90, "b": 60, "l": 70, "r": 30},
     )
+
+
+def _plain(name: str) -> str:
+    """A name that reads as it is spelled, where plotly would take <b> for an order to write in bold."""
+    return escape(name, quote=False)
 
 
 def _per_cent(value: float | None) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -34,8 +35,12 @@ BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
+NAME_LENGTH = 200
 ARTIFACTS = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
+
+_REFUSED = re.compile(r"[^\w.\- :]")
+"""What MLflow does not take in a part of a metric's name."""
 
 DATABASE = "mlflow.db"
 FIGURES = "figures.html"
@@ -290,11 +295,21 @@ def _metrics(scores: Sequence[Score], step: int, when: int) -> Iterator[Metric]:
     for score in scores:
         if score.value is None:
             continue
-        name = metric_name(score)
+        name = _fit(metric_name(score))
         yield Metric(name, float(score.value), when, step)
         if score.low is not None and score.high is not None and not score.slice:
             yield Metric(f"interval/{name}/low", score.low, when, step)
             yield Metric(f"interval/{name}/high", score.high, when, step)
+
+
+def _fit(name: str) -> str:
+    """A name as MLflow takes it, which refuses all of a batch for one mark in the name of a slice.
+
+    What had to be changed ends in letters of its digest, so that two slices do not become one.
+    """
+    parts = (_REFUSED.sub("_", part) for part in name.split("/"))
+    fit = "/".join("_" if part in ("", ".", "..") else part for part in parts)[:NAME_LENGTH]
+    return name if fit == name else f"{fit}_{digest(name)[:6]}"
 
 
 def _loss(path: Path, when: int) -> Iterator[Metric]:

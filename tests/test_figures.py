@@ -152,6 +152,15 @@ def test_names_are_said_in_words_and_marked_where_lower_is_better(name, words):
     assert ("lower is better" in subtitle) == ("↓" in words)
 
 
+def test_names_read_as_they_are_spelled():
+    score = _score("a", 0.5, "R&D <b>")
+    (trace,) = heat_map([_score("a", 0.5), score], "title").data
+    figure = dots({"": [score]}, "<b>", [score.slice])
+    spelled = "R&amp;D &lt;b&gt;"
+    assert (trace.x[1], figure.layout.yaxis.ticktext[0], figure.data[0].customdata[0][0]) == (spelled,) * 3
+    assert figure.layout.title.text == "&lt;b&gt;"
+
+
 def _luminance(colour):
     parts = [int(part, 16) / 255 for part in re.findall("..", colour.removeprefix("#"))]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]

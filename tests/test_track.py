@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
 from sloop import pages
 from sloop.cite import sweep_record
 from sloop.history import find_run
-from sloop.store import Dataset, read_json
+from sloop.store import Dataset, read_json, write_json
 from sloop.track import Tracker, connect
 from sloop.types import UserError
 
@@ -105,6 +106,22 @@ def test_every_metric_of_the_disk_is_logged(finished: Path) -> None:
     }
     assert wanted <= set(loop.data.metrics)
     assert "interval/eval/dev/call_accuracy/low" in loop.data.metrics
+
+
+def test_slices_of_any_name_are_logged_each_by_itself(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished / "outputs" / "run", tmp_path / "run")
+    first = read_json(folder / "round_1" / "round.json")
+    slices = ["n<10 (easy)", "n>10 (easy)", "..", "Prüfung", "x" * 300]
+    score = {"name": "eval/dev/call_accuracy", "value": 0.5, "n": 4, "low": 0.2, "high": 0.8}
+    first["metrics"] = [{**score, "slice": name} for name in slices]
+    write_json(folder / "round_1" / "round.json", first)
+    fresh_database(tmp_path / "mlruns")
+    projected(tmp_path / "mlruns", folder)
+    (one, _) = sorted(kind(runs_of(tmp_path / "mlruns"), "round"), key=lambda run: run.info.run_name)
+    found = {name.removeprefix("eval/dev/call_accuracy/") for name in one.data.metrics if name.startswith("eval/")}
+    assert len(found) == len(slices)
+    assert "Prüfung" in found
+    assert sum(name.startswith("n_10 _easy__") for name in found) == 2
 
 
 def test_times_are_those_of_the_disk(finished: Path) -> None:
