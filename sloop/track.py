@@ -39,9 +39,6 @@ NAME_LENGTH = 200
 ARTIFACTS = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
-_REFUSED = re.compile(r"[^\w.\- :]")
-"""What MLflow does not take in a part of a metric's name."""
-
 DATABASE = "mlflow.db"
 FIGURES = "figures.html"
 
@@ -307,7 +304,7 @@ def _fit(name: str) -> str:
 
     What had to be changed ends in letters of its digest, so that two slices do not become one.
     """
-    parts = (_REFUSED.sub("_", part) for part in name.split("/"))
+    parts = (re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/"))
     fit = "/".join("_" if part in ("", ".", "..") else part for part in parts)[:NAME_LENGTH]
     return name if fit == name else f"{fit}_{digest(name)[:6]}"
 

@@ -289,6 +289,15 @@ def test_bracketed_calls_count_officially_in_whatever_format_a_student_writes(fo
     assert found["format_correctness", ""].value == 0.0
 
 
+def test_words_around_bracketed_calls_are_an_error_in_a_step_of_a_dialogue_alone(folder: Path) -> None:
+    def chatty(sample: Sample) -> Prediction:
+        return Prediction(sample_id=sample.id, text=f"Sure: {bracketed(sample).text}", error="format")
+
+    found = scores_of(bench(folder), chatty)
+    assert found["official_accuracy", PARALLEL].value == 1.0
+    assert found["official_accuracy", ADJUST].value == 0.0
+
+
 def test_a_dotted_name_is_known_by_the_name_that_is_shown(folder: Path) -> None:
     answers = folder / "possible_answer" / f"data_{SINGLE}.json"
     lines = [json.loads(line) for line in answers.read_text().splitlines()]

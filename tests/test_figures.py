@@ -13,9 +13,10 @@ from sloop.types import Score
 
 
 def _score(name, value, slice="", half=0.1):
+    """Twice as uncertain below as above."""
     if value is None:
         return Score(name=name, value=None, n=0, slice=slice)
-    return Score(name=name, value=value, n=50, low=value - half, high=value + half, slice=slice)
+    return Score(name=name, value=value, n=50, low=value - 2 * half, high=value + half, slice=slice)
 
 
 def _grade(sample_id, *, correct=False, reason=None, error=None, official=None):
@@ -49,7 +50,8 @@ def test_rounds_have_a_panel_a_metric_and_a_point_with_its_interval_a_round():
     for trace in figure.data:
         assert list(trace.x) == [1, 2]
         assert list(trace.y) == pytest.approx([10, 20])
-        assert [*trace.error_y.array, *trace.error_y.arrayminus] == pytest.approx([10] * 4)
+        assert list(trace.error_y.array) == pytest.approx([10, 10])
+        assert list(trace.error_y.arrayminus) == pytest.approx([20, 20])
     assert [note.text for note in figure.layout.annotations] == ["call accuracy", "noise"]
 
 
@@ -70,7 +72,7 @@ def test_the_heat_map_has_a_cell_for_each_metric_and_slice_and_none_where_nothin
     (trace,) = heat_map([*scores, _score("b", None, "x"), _score("whole", 0.5)], "title").data
     assert (list(trace.x), list(trace.y)) == (["all", "x", "y"], ["a", "b"])
     assert [list(row) for row in trace.z] == [[50, 25, 75], [100, None, 100]]
-    assert trace.customdata[0][1] == "25.0% [15.0, 35.0], n = 50"
+    assert trace.customdata[0][1] == "25.0% [5.0, 35.0], n = 50"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +92,9 @@ def test_a_wrong_answer_is_of_the_kind_that_its_reason_begins_with(grade, kind):
 
 
 def test_errors_are_stacked_to_the_share_of_wrong_answers():
-    figure = error_kinds({"round 1": _graded(value=30, type=10), "round 2": _graded(value=5)}, "title")
-    assert {trace.name: list(trace.y) for trace in figure.data} == {"value": [30, 5], "type": [10, 0]}
+    few = [_grade("a", reason="value:x"), *(_grade(name, correct=True) for name in "bcd")]
+    figure = error_kinds({"round 1": _graded(value=30, type=10), "round 2": few}, "title")
+    assert {trace.name: list(trace.y) for trace in figure.data} == {"value": [30, 25], "type": [10, 0]}
     assert figure.layout.barmode == "stack"
 
 
