@@ -56,6 +56,20 @@ def test_a_mean_whose_interval_reaches_below_0_is_shown_in_its_round(outputs: Pa
     assert trace.error_y.arrayminus[0] == pytest.approx(0.3)
 
 
+def test_each_benchmark_of_a_loop_has_its_figures(outputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "full0")
+    for number in (1, 2):
+        path = folder / f"round_{number}" / "round.json"
+        content = read_json(path)
+        asked = [row for row in content["metrics"] if row["name"].startswith("eval/dev/")]
+        content["metrics"] += [{**row, "name": row["name"].replace("/dev/", "/an other/")} for row in asked]
+        write_json(path, content)
+        shutil.copytree(path.parent / "evaluate" / "dev", path.parent / "evaluate" / "an other")
+    found = figures_of(find_run(tmp_path, str(folder)))
+    assert list(found) == [f"{name}_{figure}" for name in ("dev", "an-other") for figure in OF_A_LOOP]
+    assert found["an-other_slices"].data[0].x == found["dev_slices"].data[0].x
+
+
 def test_a_round_is_shown_by_itself(outputs: Path) -> None:
     found = figures_of(find_run(outputs, str(outputs / "acme" / "full0")), 1)
     assert list(found) == OF_ONE

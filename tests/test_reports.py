@@ -108,6 +108,18 @@ def test_a_comparison_is_drawn_and_logged_where_tracking_is_on(
     assert f"A = {folders[0]}" in path.read_text()
 
 
+def test_a_drawn_comparison_of_many_lines_says_the_adjusted_p(
+    tmp_path: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--slices", "--format", "csv", "--figure", str(tmp_path / "x.html"))
+    assert sloop("compare", *folders, *words) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert any(row["p"] != row["p (Holm)"] for row in rows)
+    drawn = (tmp_path / "x.html").read_text()
+    assert all(f"p (Holm) = {row['p (Holm)']}" in drawn for row in rows)
+
+
 def test_a_run_that_is_under_way_is_left_to_bring_mlflow_up_to_date_itself(tmp_path: Path, outputs: Path) -> None:
     folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "full0")
     fresh_database(tmp_path / "mlruns")
@@ -177,6 +189,23 @@ def test_compare_leaves_out_slices_that_a_metric_does_not_ask(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert "seen" not in {row["what"] for row in rows}
     assert len(rows) > 1
+
+
+def test_compare_counts_the_samples_of_a_cluster_as_alike(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / name) for name in ("full0", "static0")]
+    rows = []
+    for clusters in (None, 12):
+        for folder in folders if clusters else []:
+            path = folder / "round_2" / "evaluate" / "dev" / "grades.jsonl"
+            grades = list(read_rows(path, Grade))
+            write_rows(path, (g.model_copy(update={"cluster": str(k % 12)}) for k, g in enumerate(grades)))
+        assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--format", "csv") == 0
+        rows += csv.DictReader(io.StringIO(capsys.readouterr().out))
+    alone, together = rows
+    assert (alone["A - B"], alone["n"]) == (together["A - B"], together["n"])
+    assert float(together["p"]) > float(alone["p"]), "McNemar's test is on 12 clusters at most"
 
 
 def _unanswered(folder: Path, chosen: Callable[[Grade], bool]) -> list[Grade]:

@@ -196,6 +196,20 @@ def test_projecting_again_changes_nothing(finished: Path) -> None:
     assert [len(run.inputs.dataset_inputs) for run in after] == [len(run.inputs.dataset_inputs) for run in before]
 
 
+def test_figures_are_drawn_again_where_a_round_has_changed(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished / "outputs" / "run", tmp_path / "run")
+    fresh_database(tmp_path / "mlruns")
+    drawn = []
+    for value in (0.25, 0.25, 0.75):
+        content = read_json(folder / "round_1" / "round.json")
+        for row in content["metrics"]:
+            row |= {"value": value} if row["name"] == "eval/dev/call_accuracy" else {}
+        write_json(folder / "round_1" / "round.json", content)
+        projected(tmp_path / "mlruns", folder)
+        drawn.append(figures_logged(tmp_path / "mlruns", kind(runs_of(tmp_path / "mlruns"), "loop")[0]))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_sync_makes_a_new_database_from_the_disk(finished: Path, tmp_path: Path) -> None:
     fresh_database(tmp_path / "mlruns")
     words = ("--outputs", str(finished / "outputs"), "--mlruns", str(tmp_path / "mlruns"))
