@@ -159,7 +159,7 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
         ((_, graded),) = grades.items()
         found = [rate(kind, ((g.cluster, int(error_kind(g) == kind), 1) for g in graded)) for kind in ordered]
         figure = dots({"": found}, title, [_words(score.name) for score in found])
-        return figure.update_xaxes(title={"text": "per cent of the answers"})
+        return figure.update_xaxes(title={"text": "per cent of the samples"})
     kept, rare = ordered[:MOST_KINDS], ordered[MOST_KINDS:]
     if len(rare) == 1:
         kept, rare = ordered, []
@@ -189,14 +189,18 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
         barmode="stack", bargap=0.35, legend={"traceorder": "reversed"}, uniformtext={"minsize": 9, "mode": "hide"}
     )
     figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(title={"text": "per cent of the answers"})
-    about = "a column is as high as the share of wrong answers"
+    figure.update_yaxes(title={"text": "per cent of the samples"})
+    about = "a column is as high as the share of wrong and missing answers"
     about += f"; other: {', '.join(map(_words, rare))}" if rare else ""
     return _finished(figure, title, about, 460)
 
 
 def error_kind(grade: Grade) -> str | None:
-    """Why an answer is wrong: the code that its reason begins with, or the official error whole; None: it is right."""
+    """Why an answer is wrong: the code that its reason begins with, or the official error whole.
+
+    Returns:
+        ``no_answer`` where there is none to be wrong; None where it is right.
+    """
     if grade.correct:
         return None
     if grade.error == "model":
