@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import subprocess
@@ -18,19 +17,13 @@ from sloop.cite import code_state
 from sloop.console import console, rounds_table
 from sloop.history import find_round, find_runs
 from sloop.reports import RUN_FORMS, compare, show
-from sloop.store import write_bytes
+from sloop.reports import parser as _parser
 from sloop.types import UserError
 
 
 def run(command: str, arguments: Sequence[str]) -> None:
     """Run one command with its arguments."""
     _COMMANDS[command](arguments)
-
-
-def _parser(command: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"sloop {command}", description=description)
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
-    return parser
 
 
 def version(arguments: Sequence[str]) -> None:
@@ -68,7 +61,7 @@ def figures(arguments: Sequence[str]) -> None:
     files = {"figures": found} if options.format == "html" else {name: {name: found[name]} for name in found}
     for name, part in files.items():
         path = out / f"{name}.{options.format}"
-        write_bytes(path, pages.content(part, run.name, path))
+        pages.save(part, run.name, path)
         console().print(f"figures: {path}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -176,8 +176,15 @@ class Builder:
         return self._build("trainer", Trainer)
 
     def benchmark(self) -> Benchmark:
-        """What is asked."""
-        return self._build("benchmark", Benchmark)
+        """What is asked.
+
+        Raises:
+            UserError: its name cannot be that of a folder.
+        """
+        made = self._build("benchmark", Benchmark)
+        if "/" in made.name or made.name in ("", ".", ".."):
+            raise UserError(f"benchmark.name={made.name}: a folder is called so. Give a name without a slash.")
+        return made
 
     def dataset(self, key: str) -> Dataset:
         """The dataset that a top-level key names, in sloop's form or in OpenAI's."""

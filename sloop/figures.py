@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from sloop.evaluate.metrics import Grade
@@ -60,7 +61,8 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     """Rounds x metrics: a panel a metric, a point a round, with its interval.
 
     Args:
-        scores: (round, score); those of slices, without a value, or that are 0 in every round are not shown.
+        scores: (round, score); not shown are those of slices, those without a value, and what should not be where it
+            never was.
         title: what they are scores of.
     """
     from plotly.graph_objects import Scatter
@@ -70,7 +72,7 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     for number, score in scores:
         if not score.slice and score.value is not None:
             points.setdefault(score.name, []).append((number, score))
-    shown = {name: rows for name, rows in points.items() if any(score.value for _, score in rows)}
+    shown = {name: rows for name, rows in points.items() if any(_tells(score) for _, score in rows)}
     columns = min(3, len(shown)) or 1
     lines = -(-len(shown) // columns) or 1
     figure = make_subplots(
@@ -114,13 +116,13 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
     from plotly.graph_objects import Figure, Heatmap
 
     cells = {(score.name, score.slice): score for score in scores if score.value is not None}
-    in_slices = {name for (name, part), score in cells.items() if part and score.value}
+    in_slices = {name for (name, part), score in cells.items() if part and _tells(score)}
     names = [name for name in dict.fromkeys(name for name, _ in cells) if name in in_slices]
     slices = ["", *dict.fromkeys(part for _, part in cells if part)]
     rows = [[cells.get((name, part)) for part in slices] for name in names]
     figure = Figure(
         Heatmap(
-            x=["all", *slices[1:]],
+            x=["all", *map(_plain, slices[1:])],
             y=[said(name) for name in names],
             z=[[_per_cent(score.value) if score else None for score in row] for row in rows],
             customdata=[[_interval(score) if score else "" for score in row] for row in rows],
@@ -156,12 +158,12 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
     if len(counts) == 1:
         ((_, graded),) = grades.items()
         found = [rate(kind, ((g.cluster, int(error_kind(g) == kind), 1) for g in graded)) for kind in ordered]
-        figure = dots({"": found}, title, [said(score.name) for score in found])
-        return figure.update_xaxes(title={"text": "per cent of the answers"})
+        figure = dots({"": found}, title, [_words(score.name) for score in found])
+        return figure.update_xaxes(title={"text": "per cent of the samples"})
     kept, rare = ordered[:MOST_KINDS], ordered[MOST_KINDS:]
     if len(rare) == 1:
         kept, rare = ordered, []
-    bars = [(said(kind), [kind], colour) for kind, colour in zip(kept, COLOURS, strict=False)]
+    bars = [(_words(kind), [kind], colour) for kind, colour in zip(kept, COLOURS, strict=False)]
     if rare:
         bars.append(("other", rare, COLOURS[-1]))
     figure = Figure()
@@ -187,14 +189,18 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
         barmode="stack", bargap=0.35, legend={"traceorder": "reversed"}, uniformtext={"minsize": 9, "mode": "hide"}
     )
     figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(title={"text": "per cent of the answers"})
-    about = "a column is as high as the share of wrong answers"
-    about += f"; other: {', '.join(map(said, rare))}" if rare else ""
+    figure.update_yaxes(title={"text": "per cent of the samples"})
+    about = "a column is as high as the share of wrong and missing answers"
+    about += f"; other: {', '.join(map(_words, rare))}" if rare else ""
     return _finished(figure, title, about, 460)
 
 
 def error_kind(grade: Grade) -> str | None:
-    """Why an answer is wrong: the code that its reason begins with, or the official error whole; None: it is right."""
+    """Why an answer is wrong: the code that its reason begins with, or the official error whole.
+
+    Returns:
+        ``no_answer`` where there is none to be wrong; None where it is right.
+    """
     if grade.correct:
         return None
     if grade.error == "model":
@@ -224,7 +230,7 @@ def dots(series: Mapping[str, Sequence[Score]], title: str, labels: Sequence[str
                 x=[_per_cent(score.value) for score in measured],
                 y=[place for place, _, _ in rows],
                 error_x=_bars(measured),
-                customdata=[[label, _interval(score)] for _, label, score in rows],
+                customdata=[[_plain(label), _interval(score)] for _, label, score in rows],
                 hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra>%{fullData.name}</extra>",
                 mode="markers",
                 cliponaxis=False,
@@ -280,9 +286,21 @@ def forest(lines: Sequence[tuple[str, Comparison, float | None]], title: str, si
 
 
 def said(name: str) -> str:
-    """A metric's or an error's name in words, without where it was measured."""
-    last = name.rpartition("/")[2]
-    return last.replace("_", " ").replace(":", ": ") + (f" {LOWER}" if last in LOWER_IS_BETTER else "")
+    """A metric's name in words, without where it was measured."""
+    return _words(_last(name)) + (f" {LOWER}" if _last(name) in LOWER_IS_BETTER else "")
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace(":", ": ")
+
+
+def _tells(score: Score) -> bool:
+    """Whether there is something to see: a share of what should be is told even where it is 0."""
+    return bool(score.value) or _last(score.name) not in LOWER_IS_BETTER
 
 
 def _about(subtitle: str, labels: Sequence[str]) -> str:
@@ -294,7 +312,7 @@ def _lines(figure: Figure, labels: Sequence[str]) -> None:
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(labels))),
-        ticktext=list(labels),
+        ticktext=list(map(_plain, labels)),
         ticklabelstandoff=8,
         range=[len(labels) - 0.5, -0.5],
         showgrid=False,
@@ -304,10 +322,15 @@ def _lines(figure: Figure, labels: Sequence[str]) -> None:
 def _finished(figure: Figure, title: str, subtitle: str, height: int) -> Figure:
     return figure.update_layout(
         template=LIGHT,
-        title={"text": title, "subtitle": {"text": subtitle}},
+        title={"text": _plain(title), "subtitle": {"text": _plain(subtitle)}},
         height=height,
         margin={"t": 90, "b": 60, "l": 70, "r": 30},
     )
+
+
+def _plain(name: str) -> str:
+    """A name that reads as it is spelled, where plotly would take <b> for an order to write in bold."""
+    return escape(name, quote=False)
 
 
 def _per_cent(value: float | None) -> float | None:

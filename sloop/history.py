@@ -173,10 +173,12 @@ class Run:
         """Name of the first benchmark that the run was evaluated on.
 
         Raises:
-            UserError: it has no complete round.
+            UserError: it is neither a loop nor an evaluation, or has no complete round.
         """
         if self.record["kind"] == "eval":
             return str(self.record["config"]["benchmark"]["name"])
+        if self.record["kind"] != "loop":
+            raise UserError(f"run {self.name} graded nothing: give a loop, or a run of sloop eval.")
         for _, score in self.scores():
             if score.name.startswith("eval/"):
                 return score.name.split("/")[1]
@@ -229,7 +231,8 @@ class Run:
             path = self.folder / GRADES
         if not path.is_file():
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
-            raise UserError(f"run {self.name} has no grades of {benchmark} in round {round}; it has: {have}.")
+            where = f" in round {round}" if self.record["kind"] == "loop" else ""
+            raise UserError(f"run {self.name} has no grades of {benchmark}{where}; it has: {have}.")
         return path.parent
 
 
@@ -270,7 +273,9 @@ def find_run(root: Path, what: str) -> Run:
     found = search(known, what) if "=" in what else _called(known, what)
     if len(found) == 1:
         return found[0]
-    names = ", ".join(sorted(f"{run.record['study']}/{run.name}" for run in (found or known))) or "none"
+    if not known:
+        raise UserError(f"no run matches {what!r}: there are none under {root}. Make one: sloop loop experiment=smoke")
+    names = ", ".join(sorted(f"{run.record['study']}/{run.name}" for run in (found or known)))
     problem = "several runs match" if found else "no run matches"
     raise UserError(f"{problem} {what!r} under {root}. Name one of: {names}.")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sloop.figures import DARK, LIGHT, by_round, dots, error_kinds, heat_map, said
 from sloop.history import Run
+from sloop.store import write_bytes
 from sloop.types import Score, UserError
 
 if TYPE_CHECKING:
@@ -101,10 +102,12 @@ def _of_benchmark(run: Run, benchmark: str, measured: Mapping[int, list[Score]])
 
 
 def _shares(scores: Iterable[Score], benchmark: str) -> Iterable[Score]:
-    """What was measured on a benchmark as a share with its interval; last the noise of the labels trained on."""
+    """What was measured on a benchmark as a share with its interval, which may reach beyond 0 or 1 where it is that of
+    a mean; last the noise of the labels trained on.
+    """
     for score in sorted(scores, key=lambda score: score.name == NOISE):
         named = score.name.startswith(f"eval/{benchmark}/") or (score.name == NOISE and not score.slice)
-        if named and score.low is not None and score.high is not None and 0 <= score.low <= score.high <= 1:
+        if named and score.low is not None and score.value is not None and 0 <= score.value <= 1:
             yield score
 
 
@@ -132,6 +135,19 @@ def page(title: str, figures: Mapping[str, Figure]) -> str:
         f"<style>{STYLE}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{parts}\n"
         f"<script>{theme}</script>\n</body>\n</html>\n"
     )
+
+
+def save(figures: Mapping[str, Figure], title: str, path: Path) -> None:
+    """Write figures to a file; see `content`.
+
+    Raises:
+        UserError: there is no such form, what draws images is missing, or the file cannot be written.
+    """
+    made = content(figures, title, path)
+    try:
+        write_bytes(path, made)
+    except OSError as error:
+        raise UserError(f"{path}: this file cannot be written ({error.strerror}). Give another place.") from error
 
 
 def content(figures: Mapping[str, Figure], title: str, path: Path) -> bytes:

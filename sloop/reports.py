@@ -24,7 +24,7 @@ from sloop.figures import forest
 from sloop.history import Run, check_same_data, find_round, find_runs, search, split_round
 from sloop.optimize.stage import RULINGS
 from sloop.probe import PREDICTIONS
-from sloop.store import Dataset, read_rows, write_bytes
+from sloop.store import Dataset, read_rows
 from sloop.track import attach
 from sloop.types import Judgement, Label, Prediction, Record, Ruling, Sample, UserError
 
@@ -78,7 +78,10 @@ def compare(arguments: Sequence[str]) -> None:
     made.add_argument("--format", choices=FORMS, default="text", help="(default: text)")
     made.add_argument("--figure", type=Path, help="write the figure to this .html, .svg or .png file; log it to MLflow")
     options = made.parse_args(arguments)
+    if options.student and not options.study:
+        made.error("--student chooses among the loops of a study: give --study as well")
     rows: list[tuple[str, tuple[int, int], Comparison]] = []
+    left_out: list[str] = []
     compared: dict[Path, Run] = {}
     benchmark = ""
     for other in options.others:
@@ -88,14 +91,19 @@ def compare(arguments: Sequence[str]) -> None:
             prefix = f"{options.a} - {other}: " if len(options.others) > 1 else ""
             for part in _parts(pairs, benchmark, numbers[0]) if options.slices else [""]:
                 outcomes = [_outcomes(a, b, benchmark, numbers, options.metric, part) for a, b in pairs]
-                if part and all(right is None for first, _, _ in outcomes for right in first.values()):
-                    continue  # the metric asks nothing of this slice
-                found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
                 whose = f"{pairs[0][0].student}, " if options.study else ""
-                rows.append((f"{prefix}{whose}{part}" if part else f"{prefix}{what}", numbers, found))
+                line = f"{prefix}{whose}{part}" if part else f"{prefix}{what}"
+                paired, alone = zip(*(_measured(first, second) for first, second, _ in outcomes), strict=True)
+                if sum(alone) and not (part and all(paired)):
+                    left_out.append(f"{line}: {sum(alone)} samples are left out, as only A or only B has a result")
+                if part and not all(paired):
+                    continue  # the metric asks nothing of this slice, or nothing on both sides
+                found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
+                rows.append((line, numbers, found))
     sides, what = f"A = {options.a}, B = {', '.join(options.others)}", f"{options.metric} on {benchmark}"
     lines = adjusted(rows)
     _print(lines, f"{sides}, {what}", options.format)
+    _tell(left_out)
     if options.figure:
         _draw(lines, sides, what, options.figure, list(compared.values()))
 
@@ -105,10 +113,15 @@ def _draw(rows: Sequence[Row], sides: str, what: str, path: Path, compared: Sequ
     chances = [row.found.p_value if row.p_adjusted is None else row.p_adjusted for row in rows]
     lines = [(row.what, row.found, chance) for row, chance in zip(rows, chances, strict=True)]
     figure = forest(lines, f"{what}: A - B", sides, "p" if len(rows) == 1 else "p (Holm)")
-    write_bytes(path, pages.content({"comparison": figure}, f"{sides}, {what}", path))
+    pages.save({"comparison": figure}, f"{sides}, {what}", path)
     told = [f"figure: {path}"]
     told += [f"logged to MLflow: {run.name}, {COMPARE}/{path.name}" for run in compared if attach(run, path, COMPARE)]
-    for line in told:
+    _tell(told)
+
+
+def _tell(lines: Iterable[str]) -> None:
+    """Beside the table, not in it."""
+    for line in lines:
         console(stderr=True).print(line, markup=False, soft_wrap=True)
 
 
@@ -124,9 +137,10 @@ def _matches(
     runs = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
     students = sorted({found.student for found in runs})
     (arm_a, at_a), (arm_b, at_b) = (split_round(what) for what in (options.a, other))
-    if not runs or options.student not in (None, *students):
-        who = options.student or "any student"
-        raise UserError(f"study {options.study} has no loops of {who}; its students: {students}.")
+    if not runs:
+        raise UserError(f"no loops under {options.outputs / options.study}. See what there is with: sloop runs")
+    if options.student not in (None, *students):
+        raise UserError(f"study {options.study} has no loops of {options.student}; its students: {students}.")
     for student in students:
         if options.student in (None, student):
             pairs = _seeds(runs, student, options.study, (arm_a, arm_b))
@@ -138,9 +152,8 @@ def _numbers(
     pairs: Sequence[tuple[Run, Run]], named: tuple[int | None, int | None], default: int | None
 ) -> tuple[int, int]:
     """The rounds of both sides: those that were named, else the default, else the last that all loops have."""
-    last = default or min(
-        (run.last_round() for pair in pairs for run in pair if run.record["kind"] == "loop"), default=0
-    )
+    loops = [run for pair in pairs for run in pair if run.record["kind"] == "loop"]
+    last = min((run.last_round() for run in loops), default=0) if default is None else default
     a, b = (0 if run.record["kind"] != "loop" else at or last for run, at in zip(pairs[0], named, strict=True))
     return a, b
 
@@ -189,6 +202,12 @@ def _outcomes(
         )
     first, second = ({key: outcome(metric, grade) for key, grade in found.items()} for found in graded)
     return first, second, {key: grade.cluster for key, grade in graded[0].items()}
+
+
+def _measured(a: Outcomes, b: Outcomes) -> tuple[bool, int]:
+    """Whether there are samples measured on both sides, and the number of those that are on one alone."""
+    sides = [(a.get(key) is not None, b.get(key) is not None) for key in a.keys() | b.keys()]
+    return (True, True) in sides, sum(first != second for first, second in sides)
 
 
 def outcome(metric: str, grade: Grade) -> bool | None:

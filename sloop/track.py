@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -35,6 +36,7 @@ BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
+NAME_LENGTH = 200
 ARTIFACTS = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
@@ -294,11 +296,21 @@ def _metrics(scores: Sequence[Score], step: int, when: int) -> Iterator[Metric]:
     for score in scores:
         if score.value is None:
             continue
-        name = metric_name(score)
+        name = _fit(metric_name(score))
         yield Metric(name, float(score.value), when, step)
         if score.low is not None and score.high is not None and not score.slice:
             yield Metric(f"interval/{name}/low", score.low, when, step)
             yield Metric(f"interval/{name}/high", score.high, when, step)
+
+
+def _fit(name: str) -> str:
+    """A name as MLflow takes it, which refuses all of a batch for one mark in the name of a slice.
+
+    What had to be changed ends in letters of its digest, so that two slices do not become one.
+    """
+    parts = (re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/"))
+    fit = "/".join("_" if part in ("", ".", "..") else part for part in parts)[:NAME_LENGTH]
+    return name if fit == name else f"{fit}_{digest(name)[:6]}"
 
 
 def _loss(path: Path, when: int) -> Iterator[Metric]:
@@ -383,7 +395,8 @@ def attach(run: Run, file: Path, place: str) -> bool:
     if not logged or not (uri or (mlruns / DATABASE).is_file()):
         return False
     tracker = connect(uri, mlruns, run.record["study"])
-    run_id = tracker.project(run.folder)
+    # A run that is under way brings MLflow up to date itself: two at once would make its rounds twice.
+    run_id = tracker.project(run.folder) if run.record["finished"] else run.record["mlflow"]["run_id"]
     with _reached(tracker.uri):
         tracker.client.log_artifact(run_id, str(file), artifact_path=place)
     return True

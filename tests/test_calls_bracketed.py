@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.bracketed import read_bracketed
+from sloop.calls.formats import MAX_PYTHON
 
 
 def value(text: str) -> Any:
@@ -72,6 +73,12 @@ def test_an_answer_without_a_list_of_calls_is_unreadable(text: str) -> None:
 def test_no_text_raises(text: str, step: bool) -> None:
     calls = read_bracketed(text, step=step)
     assert calls is None or all(len(call) == 1 for call in calls)
+
+
+def test_calls_longer_than_what_is_read_are_unreadable() -> None:
+    calls = ["f(x=1)"] * (MAX_PYTHON // len("f(x=1),"))
+    assert read_bracketed(f"[{','.join(calls)}]", step=False) is not None
+    assert read_bracketed(f"[{','.join(calls + calls[:9])}]", step=False) is None
 
 
 @pytest.mark.parametrize("text", ["[" * 1_000_000, "[f(x=" + "-" * 20_000 + "1)]", "[f(x=" + "(" * 3_000 + ")]"])

@@ -106,6 +106,16 @@ def test_a_function_is_looked_up_by_a_part_of_the_answers_name() -> None:
     assert error(functions[::-1], call, answer) is None
 
 
+def test_an_answer_of_another_type_than_the_declared_one_is_compared_by_type_alone() -> None:
+    def of(declared: str, given: Any, answer: Any) -> str | None:
+        return error([function(p=declared)], [{"f": {"p": given}}], {"f": {"p": answer}})
+
+    assert of("string", "x", 5) is None, "of the declared type"
+    assert of("string", 7, 5) is None, "of the answer's type"
+    assert of("string", 7.5, 5) == "type_error"
+    assert of("string", "x", "y") == "value_error:string"
+
+
 # --- which arguments ----------------------------------------------------------------------------------------------
 
 

@@ -172,6 +172,14 @@ def test_a_part_without_the_methods_of_its_place_is_named():
         Builder(parse_config(plain)).judge()
 
 
+@pytest.mark.parametrize("name", ["a/b", "..", ""])
+def test_a_benchmark_whose_name_is_no_folders_is_refused(name):
+    plain = _compose()
+    plain["benchmark"]["name"] = name
+    with pytest.raises(UserError, match="Give a name without a slash"):
+        Builder(parse_config(plain)).benchmark()
+
+
 def test_the_noise_of_the_teacher_follows_the_top_level_key():
     assert _compose("label_noise=0.05")["teacher"]["label_noise"] == 0.05
     assert build(_compose()["teacher"], "teacher") is not None

@@ -216,6 +216,14 @@ def test_known_bad_entries_can_be_listed_and_left_out(folder: Path) -> None:
     assert len(bench(folder, known_bad=[f"{PARALLEL}_0", BAD], skip_known_bad=True).data) == 6
 
 
+def test_a_dialogue_of_which_a_step_is_bad_is_scored_without_that_step_as_well(folder: Path) -> None:
+    benchmark = bench(folder, categories=[ADJUST], known_bad=[f"{ADJUST}_0_0"])
+    found = scores_of(benchmark, lambda sample: silent(sample) if sample.messages[-1].content == "5" else gold(sample))
+    assert (found["official_accuracy", ""].value, found["official_accuracy", ""].n) == (0.5, 2)
+    without = found["official_accuracy_without_known_bad", ""]
+    assert (without.value, without.n) == (1.0, 2)
+
+
 def test_a_wrong_number_is_right_officially_and_wrong_to_us(folder: Path) -> None:
     found = scores_of(bench(folder), off_by_one)
     assert found["official_accuracy", PARALLEL].value == 1.0
@@ -300,6 +308,15 @@ def test_bracketed_calls_count_officially_in_whatever_format_a_student_writes(fo
     assert found["format_correctness", ""].value == 0.0
 
 
+def test_words_around_bracketed_calls_are_an_error_in_a_step_of_a_dialogue_alone(folder: Path) -> None:
+    def chatty(sample: Sample) -> Prediction:
+        return Prediction(sample_id=sample.id, text=f"Sure: {bracketed(sample).text}", error="format")
+
+    found = scores_of(bench(folder), chatty)
+    assert found["official_accuracy", PARALLEL].value == 1.0
+    assert found["official_accuracy", ADJUST].value == 0.0
+
+
 def test_a_dotted_name_is_known_by_the_name_that_is_shown(folder: Path) -> None:
     answers = folder / "possible_answer" / f"data_{SINGLE}.json"
     lines = [json.loads(line) for line in answers.read_text().splitlines()]
@@ -358,6 +375,8 @@ def test_what_cannot_be_run_is_said(folder: Path, changes: dict[str, Any], words
 
 
 def test_a_file_that_is_no_json_is_named(folder: Path) -> None:
-    (folder / f"data_{SINGLE}.json").write_text("{\n")
-    with pytest.raises(UserError, match=rf"data_{SINGLE}\.json does not hold one JSON object a line"):
-        len(bench(folder).data)
+    path = folder / f"data_{SINGLE}.json"
+    for text, missing in (("{\n", "Expecting"), ("[]", "the object is missing"), ('{"id": "a"}', "question, function")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=rf"data_{SINGLE}\.json does not hold one JSON object a line.*: {missing}"):
+            len(bench(folder).data)

@@ -13,9 +13,10 @@ from sloop.types import Score
 
 
 def _score(name, value, slice="", half=0.1):
+    """Twice as uncertain below as above."""
     if value is None:
         return Score(name=name, value=None, n=0, slice=slice)
-    return Score(name=name, value=value, n=50, low=value - half, high=value + half, slice=slice)
+    return Score(name=name, value=value, n=50, low=value - 2 * half, high=value + half, slice=slice)
 
 
 def _grade(sample_id, *, correct=False, reason=None, error=None, official=None):
@@ -49,13 +50,21 @@ def test_rounds_have_a_panel_a_metric_and_a_point_with_its_interval_a_round():
     for trace in figure.data:
         assert list(trace.x) == [1, 2]
         assert list(trace.y) == pytest.approx([10, 20])
-        assert [*trace.error_y.array, *trace.error_y.arrayminus] == pytest.approx([10] * 4)
+        assert list(trace.error_y.array) == pytest.approx([10, 10])
+        assert list(trace.error_y.arrayminus) == pytest.approx([20, 20])
     assert [note.text for note in figure.layout.annotations] == ["call accuracy", "noise"]
 
 
 def test_rounds_leave_out_slices_and_what_was_never_measured():
-    rows = [(1, _score("a", 0.5)), (1, _score("b", 0.5, "seen")), (1, _score("c", None)), (1, _score("d", 0.0))]
+    rows = [(1, _score("a", 0.5)), (1, _score("b", 0.5, "seen")), (1, _score("c", None))]
     assert [note.text for note in by_round(rows, "title").layout.annotations] == ["a"]
+
+
+def test_a_share_of_0_is_shown_unless_it_is_one_of_mistakes():
+    scores = [_score(f"eval/b/{name}", 0.0, part) for name in ("call_accuracy", "model_errors") for part in ("", "x")]
+    rounds = by_round([(1, score) for score in scores], "title")
+    assert [note.text for note in rounds.layout.annotations] == ["call accuracy"]
+    assert list(heat_map(scores, "title").data[0].y) == ["call accuracy"]
 
 
 def test_the_heat_map_has_a_cell_for_each_metric_and_slice_and_none_where_nothing_is_asked():
@@ -63,7 +72,7 @@ def test_the_heat_map_has_a_cell_for_each_metric_and_slice_and_none_where_nothin
     (trace,) = heat_map([*scores, _score("b", None, "x"), _score("whole", 0.5)], "title").data
     assert (list(trace.x), list(trace.y)) == (["all", "x", "y"], ["a", "b"])
     assert [list(row) for row in trace.z] == [[50, 25, 75], [100, None, 100]]
-    assert trace.customdata[0][1] == "25.0% [15.0, 35.0], n = 50"
+    assert trace.customdata[0][1] == "25.0% [5.0, 35.0], n = 50"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +92,9 @@ def test_a_wrong_answer_is_of_the_kind_that_its_reason_begins_with(grade, kind):
 
 
 def test_errors_are_stacked_to_the_share_of_wrong_answers():
-    figure = error_kinds({"round 1": _graded(value=30, type=10), "round 2": _graded(value=5)}, "title")
-    assert {trace.name: list(trace.y) for trace in figure.data} == {"value": [30, 5], "type": [10, 0]}
+    few = [_grade("a", reason="value:x"), *(_grade(name, correct=True) for name in "bcd")]
+    figure = error_kinds({"round 1": _graded(value=30, type=10), "round 2": few}, "title")
+    assert {trace.name: list(trace.y) for trace in figure.data} == {"value": [30, 25], "type": [10, 0]}
     assert figure.layout.barmode == "stack"
 
 
@@ -101,6 +111,12 @@ def test_the_errors_of_one_evaluation_have_intervals():
     (trace,) = error_kinds({"": _graded(value=30, type=10)}, "title").data
     assert list(trace.x) == pytest.approx([30, 10])
     assert min(*trace.error_x.array, *trace.error_x.arrayminus) > 2
+
+
+def test_an_error_that_is_named_with_a_slash_is_named_whole():
+    wrong = [_grade("a", reason="value_error:list/tuple", official=False)]
+    assert error_kinds({"": wrong}, "title").layout.yaxis.ticktext == ("value error: list/tuple",)
+    assert error_kinds({"1": wrong, "2": wrong}, "title").data[0].name == "value error: list/tuple"
 
 
 def test_no_errors_give_a_figure_without_points():
@@ -137,6 +153,15 @@ def test_names_are_said_in_words_and_marked_where_lower_is_better(name, words):
     assert said(name) == words
     subtitle = dots({"": [_score(name, 0.5)]}, "title", [words]).layout.title.subtitle.text
     assert ("lower is better" in subtitle) == ("↓" in words)
+
+
+def test_names_read_as_they_are_spelled():
+    score = _score("a", 0.5, "R&D <b>")
+    (trace,) = heat_map([_score("a", 0.5), score], "title").data
+    figure = dots({"": [score]}, "<b>", [score.slice])
+    spelled = "R&amp;D &lt;b&gt;"
+    assert (trace.x[1], figure.layout.yaxis.ticktext[0], figure.data[0].customdata[0][0]) == (spelled,) * 3
+    assert figure.layout.title.text == "&lt;b&gt;"
 
 
 def _luminance(colour):

@@ -133,6 +133,20 @@ def test_an_unknown_run_is_refused_with_the_names_of_all(tmp_path):
         find_run(tmp_path, "x")
 
 
+def test_where_there_are_no_runs_it_is_said_how_to_make_one(tmp_path):
+    with pytest.raises(UserError, match=r"no run matches 'x': there are none under .* sloop loop experiment=smoke"):
+        find_run(tmp_path, "x")
+
+
+def test_a_stage_that_grades_nothing_has_no_benchmark(tmp_path):
+    _write(tmp_path, "gen-a", kind="gen")
+    run = find_run(tmp_path, "gen-a")
+    with pytest.raises(UserError, match="run gen-a graded nothing: give a loop, or a run of sloop eval"):
+        run.benchmark()
+    with pytest.raises(UserError, match=r"run gen-a has no grades of bench; it has: \[\]"):
+        run.grades("bench", 0)
+
+
 def test_rounds_come_in_the_order_of_their_numbers(tmp_path):
     (run,) = find_runs(_write(tmp_path, "a", rounds=11))
     assert [content["round"] for content in run.rounds] == list(range(1, 12))

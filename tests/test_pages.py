@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from running import ALONE, acme, graded, rounds, sloop
 from sloop.figures import dots
 from sloop.history import find_run
 from sloop.pages import content, figures_of, page
+from sloop.store import read_json, write_json
 from sloop.types import Score, UserError
 
 OF_A_LOOP = ["rounds", "heat_map", "slices", "errors"]
@@ -39,6 +41,33 @@ def test_a_loop_shows_its_rounds(outputs: Path) -> None:
     wrong = [sum(trace.y[k] for trace in found["errors"].data) for k in (0, 1)]
     shares = [[not right for right in graded(folder, number).values()] for number in (1, 2)]
     assert wrong == pytest.approx([100 * sum(share) / len(share) for share in shares])
+
+
+def test_a_mean_whose_interval_reaches_below_0_is_shown_in_its_round(outputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "full0")
+    first = read_json(folder / "round_1" / "round.json")
+    for row in first["metrics"]:
+        row |= {"value": 0.001, "low": -0.002, "high": 0.004} if row["name"] == "eval/dev/judge_score" else {}
+    write_json(folder / "round_1" / "round.json", first)
+    found = figures_of(find_run(tmp_path, str(folder)))["rounds"]
+    titles = [note.text for note in found.layout.annotations]
+    trace = found.data[titles.index("judge score")]
+    assert trace.x[0] == 1
+    assert trace.error_y.arrayminus[0] == pytest.approx(0.3)
+
+
+def test_each_benchmark_of_a_loop_has_its_figures(outputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "full0")
+    for number in (1, 2):
+        path = folder / f"round_{number}" / "round.json"
+        content = read_json(path)
+        asked = [row for row in content["metrics"] if row["name"].startswith("eval/dev/")]
+        content["metrics"] += [{**row, "name": row["name"].replace("/dev/", "/an other/")} for row in asked]
+        write_json(path, content)
+        shutil.copytree(path.parent / "evaluate" / "dev", path.parent / "evaluate" / "an other")
+    found = figures_of(find_run(tmp_path, str(folder)))
+    assert list(found) == [f"{name}_{figure}" for name in ("dev", "an-other") for figure in OF_A_LOOP]
+    assert found["an-other_slices"].data[0].x == found["dev_slices"].data[0].x
 
 
 def test_a_round_is_shown_by_itself(outputs: Path) -> None:

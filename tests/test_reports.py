@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,33 @@ def test_a_comparison_is_drawn_and_logged_where_tracking_is_on(
     assert f"A = {folders[0]}" in path.read_text()
 
 
+def test_a_drawn_comparison_of_many_lines_says_the_adjusted_p(
+    tmp_path: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--slices", "--format", "csv", "--figure", str(tmp_path / "x.html"))
+    assert sloop("compare", *folders, *words) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert any(row["p"] != row["p (Holm)"] for row in rows)
+    drawn = (tmp_path / "x.html").read_text()
+    assert all(f"p (Holm) = {row['p (Holm)']}" in drawn for row in rows)
+
+
+def test_a_run_that_is_under_way_is_left_to_bring_mlflow_up_to_date_itself(tmp_path: Path, outputs: Path) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "full0")
+    fresh_database(tmp_path / "mlruns")
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    run_id = tracker.project(folder)
+    record = read_json(folder / "run.json") | {"status": "RUNNING", "finished": None}
+    record["config"] |= {"tracking": {"enabled": True, "uri": None}, "paths": {"mlruns": str(tmp_path / "mlruns")}}
+    record["mlflow"]["rounds"] = {}
+    write_json(folder / "run.json", record)
+    path = tmp_path / "x.html"
+    assert sloop("compare", f"{folder}", f"{folder}", "--benchmark", "dev", "--figure", str(path)) == 0
+    assert [item.path for item in tracker.client.list_artifacts(run_id, "compare")] == ["compare/x.html"]
+    assert read_json(folder / "run.json") == record
+
+
 def test_compare_variants_over_seeds(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--study", "acme", "--benchmark", "dev", "--outputs", str(outputs))
     assert sloop("compare", "full", "static", *words) == 0
@@ -177,6 +205,65 @@ def test_compare_leaves_out_slices_that_a_metric_does_not_ask(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert "seen" not in {row["what"] for row in rows}
     assert len(rows) > 1
+
+
+def test_compare_counts_the_samples_of_a_cluster_as_alike(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / name) for name in ("full0", "static0")]
+    rows = []
+    for clusters in (None, 12):
+        for folder in folders if clusters else []:
+            path = folder / "round_2" / "evaluate" / "dev" / "grades.jsonl"
+            grades = list(read_rows(path, Grade))
+            write_rows(path, (g.model_copy(update={"cluster": str(k % 12)}) for k, g in enumerate(grades)))
+        assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--format", "csv") == 0
+        rows += csv.DictReader(io.StringIO(capsys.readouterr().out))
+    alone, together = rows
+    assert (alone["A - B"], alone["n"]) == (together["A - B"], together["n"])
+    assert float(together["p"]) > float(alone["p"]), "McNemar's test is on 12 clusters at most"
+
+
+def _unanswered(folder: Path, chosen: Callable[[Grade], bool]) -> list[Grade]:
+    """Make as if the student had given no answer to some questions of the second round; returns what they were."""
+    path = folder / "round_2" / "evaluate" / "dev" / "grades.jsonl"
+    grades = list(read_rows(path, Grade))
+    silent = {"correct": None, "error": "model"}
+    write_rows(path, (grade.model_copy(update=silent) if chosen(grade) else grade for grade in grades))
+    return [grade for grade in grades if chosen(grade)]
+
+
+def test_compare_tells_what_only_one_side_answered_and_leaves_out_a_slice_without_pairs(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / name) for name in ("full0", "static0")]
+    lost = _unanswered(folders[1], lambda grade: grade.slice == "seen")
+    assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--slices", "--format", "csv") == 0
+    out, err = capsys.readouterr()
+    rows = {row["what"]: row for row in csv.DictReader(io.StringIO(out))}
+    assert "seen" not in rows
+    assert len(rows) > 2
+    assert int(rows["samples, McNemar exact"]["n"]) == len(_full(outputs, 2)) - len(lost)
+    assert f"seen: {len(lost)} samples are left out, as only A or only B has a result" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--study", "nope"), "no loops under"),
+        (("--study", "acme", "--student", "nobody"), "study acme has no loops of nobody; its students: ['acme']"),
+        (("--student", "acme"), "give --study as well"),
+        (("--round", "0"), "in round 0; it has:"),
+        (("--figure", "{outputs}/acme/full0/run.json/x.html"), "x.html: this file cannot be written"),
+    ],
+)
+def test_compare_says_what_is_wrong_with_an_option(
+    words: tuple[str, ...], said: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ab = ("full", "static") if "--study" in words else (str(outputs / "acme" / "full0"),) * 2
+    given = (word.format(outputs=outputs) for word in words)
+    assert sloop("compare", *ab, "--benchmark", "dev", "--outputs", str(outputs), *given) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_slices_of_a_study_say_whose_they_are(

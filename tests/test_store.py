@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -543,6 +544,43 @@ def test_data_of_the_readers_own_are_not_written_over(tmp_path):
     with pytest.raises(UserError, match=r"holds scores\.jsonl, which the test stage did not make"):
         _run(tmp_path, _Work())
     assert (tmp_path / "scores.jsonl").read_text() == "mine"
+
+
+def test_data_of_the_readers_own_are_not_written_over_by_a_link(tmp_path):
+    _run(tmp_path / "a", _Work(), tmp_path)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "scores.jsonl").write_text("mine")
+    with pytest.raises(UserError, match=r"holds scores\.jsonl, which the test stage did not make"):
+        _run(tmp_path / "b", _Work(), tmp_path)
+    assert (tmp_path / "b" / "scores.jsonl").read_text() == "mine"
+
+
+def test_a_linked_stage_that_lost_a_file_is_made_again_where_its_source_is_gone(tmp_path):
+    _run(tmp_path / "a", _Work(), tmp_path)
+    linked = _run(tmp_path / "b", _Work(), tmp_path).folder
+    (linked / "scores.jsonl").unlink()
+    (linked / "own.jsonl").write_text("mine")
+    (tmp_path / "a" / "stage.json").unlink()
+    work = _Work()
+    assert _run(linked, work, tmp_path).done
+    assert work.asked
+
+
+def test_a_link_that_was_cut_short_is_made_whole(tmp_path, monkeypatch):
+    _run(tmp_path / "a", _Work(), tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("sloop.store.stage.os.link", _cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path / "b", _Work(), tmp_path)
+    assert (tmp_path / "b" / "scores.jsonl").is_file()
+    work = _Work()
+    assert _run(tmp_path / "b", work, tmp_path).done
+    assert work.asked == []
+
+
+def _cut_short(source, target):
+    shutil.copy2(source, target)
+    raise KeyboardInterrupt
 
 
 def test_other_files_and_folders_are_digested_where_the_stage_names_them(tmp_path):

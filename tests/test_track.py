@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
 from sloop import pages
 from sloop.cite import sweep_record
 from sloop.history import find_run
-from sloop.store import Dataset, read_json
+from sloop.store import Dataset, read_json, write_json
 from sloop.track import Tracker, connect
 from sloop.types import UserError
 
@@ -107,6 +108,22 @@ def test_every_metric_of_the_disk_is_logged(finished: Path) -> None:
     assert "interval/eval/dev/call_accuracy/low" in loop.data.metrics
 
 
+def test_slices_of_any_name_are_logged_each_by_itself(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished / "outputs" / "run", tmp_path / "run")
+    first = read_json(folder / "round_1" / "round.json")
+    slices = ["n<10 (easy)", "n>10 (easy)", "..", "Prüfung", "x" * 300]
+    score = {"name": "eval/dev/call_accuracy", "value": 0.5, "n": 4, "low": 0.2, "high": 0.8}
+    first["metrics"] = [{**score, "slice": name} for name in slices]
+    write_json(folder / "round_1" / "round.json", first)
+    fresh_database(tmp_path / "mlruns")
+    projected(tmp_path / "mlruns", folder)
+    (one, _) = sorted(kind(runs_of(tmp_path / "mlruns"), "round"), key=lambda run: run.info.run_name)
+    found = {name.removeprefix("eval/dev/call_accuracy/") for name in one.data.metrics if name.startswith("eval/")}
+    assert len(found) == len(slices)
+    assert "Prüfung" in found
+    assert sum(name.startswith("n_10 _easy__") for name in found) == 2
+
+
 def test_times_are_those_of_the_disk(finished: Path) -> None:
     from datetime import datetime
 
@@ -179,6 +196,20 @@ def test_projecting_again_changes_nothing(finished: Path) -> None:
     assert points(mlruns, after) == measured
     assert [figures_logged(mlruns, run) for run in kind(after, "loop")] == drawn
     assert [len(run.inputs.dataset_inputs) for run in after] == [len(run.inputs.dataset_inputs) for run in before]
+
+
+def test_figures_are_drawn_again_where_a_round_has_changed(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished / "outputs" / "run", tmp_path / "run")
+    fresh_database(tmp_path / "mlruns")
+    drawn = []
+    for value in (0.25, 0.25, 0.75):
+        content = read_json(folder / "round_1" / "round.json")
+        for row in content["metrics"]:
+            row |= {"value": value} if row["name"] == "eval/dev/call_accuracy" else {}
+        write_json(folder / "round_1" / "round.json", content)
+        projected(tmp_path / "mlruns", folder)
+        drawn.append(figures_logged(tmp_path / "mlruns", kind(runs_of(tmp_path / "mlruns"), "loop")[0]))
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_sync_makes_a_new_database_from_the_disk(finished: Path, tmp_path: Path) -> None:

@@ -184,7 +184,8 @@ class AceBenchmark:
         """
         graded = list(grades)
         whole = _dialogues(graded)
-        sound = _dialogues(without(graded, self._read.entries, self.known_bad))
+        kept = without(graded, self._read.entries, self.known_bad)
+        sound = None if kept is None else _dialogues(kept)
         process = [_process_accuracy(graded, category) for category in self.categories if category in MULTI_TURN]
         return [*official_scores(whole, sound, self.categories, AGGREGATES), *process, *scores(graded)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from sloop.evaluate.metrics import Grade
 from sloop.evaluate.stats import rate
 from sloop.store import Dataset, open_text
-from sloop.types import Score, UserError
+from sloop.types import Score, UserError, from_json
 
 Entry = dict[str, Any]
 Aggregates = Mapping[str, tuple[tuple[str, ...], bool]]
@@ -62,10 +61,10 @@ def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: 
         answered: whether there is a file of answers; without one, ``ground_truth`` is None.
 
     Raises:
-        UserError: a file is missing or no JSON, or questions and answers have other ids.
+        UserError: a file is missing, no JSON, or lacks what an entry has; or questions and answers have other ids.
     """
-    questions = _lines(folder, name, digests)
-    answers = _lines(folder / "possible_answer", name, digests) if answered else None
+    questions = _lines(folder, name, digests, ("id", "question", "function"))
+    answers = _lines(folder / "possible_answer", name, digests, ("id", "ground_truth")) if answered else None
     if answers is not None and [q["id"] for q in questions] != [a["id"] for a in answers]:
         raise UserError(f"{folder}: questions and answers of {name} have other ids. Are they of one version?")
     return [
@@ -74,7 +73,7 @@ def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: 
     ]
 
 
-def _lines(folder: Path, name: str, digests: dict[str, str]) -> list[Entry]:
+def _lines(folder: Path, name: str, digests: dict[str, str], keys: Collection[str]) -> list[Entry]:
     for ending in (".json", ".jsonl", ".json.gz", ".jsonl.gz"):
         if (path := folder / f"{name}{ending}").is_file():
             with open_text(path) as file:
@@ -82,12 +81,25 @@ def _lines(folder: Path, name: str, digests: dict[str, str]) -> list[Entry]:
             known_as = f"{folder.name}/{name}" if folder.name == "possible_answer" else name
             digests[known_as] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
             try:
-                return [json.loads(line) for line in lines]
-            except ValueError as error:
+                return [_entry(line, keys) for line in lines]
+            except (ValueError, RecursionError) as error:
                 raise UserError(
-                    f"{path} does not hold one JSON object a line: {error}. Take the official file."
+                    f"{path} does not hold one JSON object a line, each with {', '.join(keys)}: {error}. Take the "
+                    "official file."
                 ) from error
     raise UserError(f"{folder}: no {name}.json (or .jsonl, .gz). Leave the category out of benchmark.categories.")
+
+
+def _entry(line: str, keys: Collection[str]) -> Entry:
+    """An object with these keys.
+
+    Raises:
+        ValueError: it is none.
+    """
+    entry = from_json(line)
+    if not isinstance(entry, dict) or (missing := [key for key in keys if key not in entry]):
+        raise ValueError(f"{', '.join(missing) if isinstance(entry, dict) else 'the object'} is missing")
+    return entry
 
 
 def check_version(folder: Path, found: Mapping[str, str], pinned: Mapping[str, str]) -> None:
@@ -103,27 +115,28 @@ def check_version(folder: Path, found: Mapping[str, str], pinned: Mapping[str, s
         )
 
 
-def without(graded: Iterable[Grade], entries: Mapping[str, Entry], known_bad: Collection[str]) -> list[Grade]:
-    """The grades of entries that are not known to be bad."""
+def without(graded: Sequence[Grade], entries: Mapping[str, Entry], known_bad: Collection[str]) -> list[Grade] | None:
+    """The grades of entries that are not known to be bad; None where these are all."""
     bad = {sample_id for sample_id, entry in entries.items() if entry["id"] in known_bad}
-    return [grade for grade in graded if grade.sample_id not in bad]
+    sound = [grade for grade in graded if grade.sample_id not in bad]
+    return sound if len(sound) < len(graded) else None
 
 
 def official_scores(
-    graded: Sequence[Grade], sound: Sequence[Grade], categories: Sequence[str], aggregates: Aggregates
+    graded: Sequence[Grade], sound: Sequence[Grade] | None, categories: Sequence[str], aggregates: Aggregates
 ) -> list[Score]:
     """``official_accuracy`` overall and by category, the same without the entries known to be bad, and the official
     means over the categories that were run.
 
     Args:
         graded: every grade; a category is the grade's slice.
-        sound: those of entries that are not known to be bad.
+        sound: those of entries that are not known to be bad; None: no entry is.
         categories: those that were run.
         aggregates: the official means.
     """
     found = [_accuracy("official_accuracy", graded, category) for category in ("", *categories)]
     by_category = {score.slice: score for score in found}
-    if len(sound) < len(graded):
+    if sound is not None:
         found.append(_accuracy("official_accuracy_without_known_bad", sound, ""))
     return [*found, *_means(by_category, aggregates)]
 

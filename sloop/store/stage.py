@@ -93,6 +93,9 @@ class Stage:
             locks.enter_context(FileLock(self.sidecar / "lock"))
             self._check_key()
             if not (self.done and _is_whole(self.folder)):
+                self._check_free()
+                # First, so that what a killed process leaves of its own, or of what it linked, is known as the stage's
+                write_json(self.folder / BEGUN_FILE, {"key": self.key, "parts": self.key_parts})
                 self._sweep()
             if self._experiment is not None and not self.done:
                 links = self._experiment / ".stages"
@@ -100,8 +103,6 @@ class Stage:
                 locks.enter_context(FileLock(links / f"{self.key[:32]}.lock"))
                 self._link_from(links / self.key[:32])
             if not self.done:
-                self._check_free()
-                write_json(self.folder / BEGUN_FILE, {"key": self.key, "parts": self.key_parts})
                 self._repair_journal()
             self._locks = locks.pop_all()
         return self
@@ -304,7 +305,7 @@ class Stage:
     def _check_free(self) -> None:
         """A stage replaces files of its folder by name: they must be its own."""
         data = sorted(path.name for path in self.folder.glob("*.jsonl*"))
-        if data and not (self.folder / BEGUN_FILE).is_file():
+        if data and not any((self.folder / name).is_file() for name in (BEGUN_FILE, STAGE_FILE)):
             raise UserError(
                 f"{self.folder} holds {', '.join(data[:3])}, which the {self.name} stage did not make and might write "
                 "over. Choose another output_dir, or move the files away."
