@@ -161,8 +161,6 @@ class _Seen:
     """What of the benchmark was seen in training."""
 
     train_ids: set[bytes] = field(default_factory=set)
-    tools: set[bytes] = field(default_factory=set)
-    """Digests of the training tools that were looked at."""
     samples: dict[str, str] = field(default_factory=dict)
     """Training sample by sample id."""
     requests: dict[str, str] = field(default_factory=dict)
@@ -193,6 +191,7 @@ class Contamination:
         self.benchmark, self.sha256, self.settings = benchmark, sha256, settings
         self._runs: dict[tuple[str, ...], int] = {}
         self._offered: dict[tuple[str, str], None] = {}
+        self._known: dict[bytes, str] = {}
         self._asked = [self._ask(sample) for sample in data]
         self._ids = {asked.sample_id for asked in self._asked}
         self._keys = {asked.key for asked in self._asked if asked.key}
@@ -207,7 +206,7 @@ class Contamination:
 
     def _ask(self, sample: Sample) -> _Asked:
         words = request_words(sample.request)
-        offered = {tool.name: (tool.name, schema_key(tool)) for tool in sample.tools}
+        offered = {tool.name: (tool.name, self._schema(tool)) for tool in sample.tools}
         self._offered |= dict.fromkeys(offered.values())
         called = [call.name for call in sample.label.calls] if sample.label else []
         wanted = [offered[name] for name in called if name in offered] or offered.values()
@@ -220,6 +219,13 @@ class Contamination:
             runs=[self._runs.setdefault(run, len(self._runs)) for run in _runs(words, self.settings.words)],
             tools=frozenset(wanted),
         )
+
+    def _schema(self, tool: Tool) -> str:
+        """`schema_key`, worked out once for every different tool."""
+        known_as = blake2b(f"{tool.name} {tool.parameters}".encode(), digest_size=16).digest()
+        if known_as not in self._known:
+            self._known[known_as] = schema_key(tool)
+        return self._known[known_as]
 
     def add(self, train: Iterable[Sample]) -> list[Sample]:
         """Hold training samples against the benchmark, each once, however often it comes.
@@ -248,20 +254,10 @@ class Contamination:
                 if number is not None and number not in seen.runs:
                     seen.runs[number] = sample.id
                     seen.texts[sample.id] = sample.request
-            for tool in sample.tools:
-                self._look_at(tool)
+            seen.names.update(tool.name for tool in sample.tools if tool.name in self._names)
+            schemas = map(self._schema, sample.tools)
+            seen.schemas.update(schema for schema in schemas if schema in self._schemas)
         return repeats
-
-    def _look_at(self, tool: Tool) -> None:
-        seen = self._seen
-        known_as = blake2b(f"{tool.name} {tool.parameters}".encode(), digest_size=16).digest()
-        if known_as in seen.tools:
-            return
-        seen.tools.add(known_as)
-        if tool.name in self._names:
-            seen.names.add(tool.name)
-        if (schema := schema_key(tool)) in self._schemas:
-            seen.schemas.add(schema)
 
     def contaminated(self) -> list[Contaminated]:
         """The samples of the benchmark that stand in what was added, in the benchmark's order."""
