@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sloop.cite import config_hash, machine, run_record
+from sloop.cite import config_hash, differing, machine, run_record
 from sloop.config import Builder, Config
 from sloop.evaluate.overlap import Contamination, write_evidence
 from sloop.evaluate.stage import SCORES, evaluate, grades_of
@@ -367,9 +367,10 @@ def _recorded(
     if path.is_file():
         before = read_record(path)
         if before["config_hash"] != record["config_hash"]:
+            keys = ", ".join(differing(before["config"], plain))
             raise UserError(
-                f"{folder} holds the run {before['name']} with another configuration. Choose another output_dir, "
-                "or delete the folder."
+                f"{folder} holds the run {before['name']} with another configuration (differing: {keys}). Choose "
+                "another output_dir, or delete the folder."
             )
         finished = _is_finished(folder)
         record = {**before, "resumed": before.get("resumed", 0) + (not finished)}
