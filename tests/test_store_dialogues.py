@@ -257,6 +257,13 @@ def test_a_file_is_converted_once_for_each_way_of_reading(tmp_path: Path) -> Non
     assert opened(tmp_path, *rows, chosen="last").path != first.path
 
 
+def test_samples_that_were_taken_away_are_made_again(tmp_path: Path) -> None:
+    first = opened(tmp_path, line(ASK, CALLS))
+    before = first.path.read_bytes()
+    first.path.unlink()
+    assert opened(tmp_path, line(ASK, CALLS)).path.read_bytes() == before
+
+
 def test_a_gzipped_file_reads_the_same(tmp_path: Path) -> None:
     plain = list(opened(tmp_path, line(ASK, CALLS)))
     path = tmp_path / "given.jsonl.gz"
