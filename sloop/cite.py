@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,20 @@ before. At that value they are no part of the hash."""
 def config_hash(config: Mapping[str, Any]) -> str:
     """64 hex digits over what a run computes; `NOT_RESULTS`, `HOW_KEPT` and `LATER` are left out."""
     return digest(_without(config, "", NOT_RESULTS))
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The keys, with dots, by which two configurations have different hashes."""
+    one, other = (dict(_leaves(_without(config, "", NOT_RESULTS))) for config in (first, second))
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _without(section: Mapping[str, Any], name: str, names: Sequence[str]) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         raise UserError(
             f"batch_size={config.batch_size}, executor.workers={config.executor.workers}: both must be 1 or more."
         )
+    config.overlap.check()
     if config.trials < 1:
         raise UserError(f"trials={config.trials}: give how often every question is asked, 1 or more.")
     if config.stage in ("probe", "loop") and (config.trials > 1 or config.decode.temperature):

@@ -229,6 +229,11 @@ class Run:
         path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
         if self.record["kind"] == "eval" and self.benchmark() == benchmark:
             path = self.folder / GRADES
+        unfinished = path.is_file() and not (path.parent / STAGE_FILE).is_file()
+        if unfinished:
+            raise UserError(
+                f"run {self.name}: its evaluation on {benchmark} is not finished; the command that began it goes on."
+            )
         if not path.is_file():
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
             where = f" in round {round}" if self.record["kind"] == "loop" else ""

@@ -143,10 +143,11 @@ def probe(
     """
     key = stage_key("probe", **answer_key(data, student, checkpoint, decode, batch_size))
     with Stage(out, key, experiment) as stage:
-        if stage.done and not (retry_failed and any(stage.summary["failed"].values())):
+        finished = stage.done  # looked at once: another process may take the stage up meanwhile
+        if finished and not (retry_failed and any(stage.summary["failed"].values())):
             return stage
         batches = plan_trials(data, student, batch_size)
-        if stage.done:
+        if finished:
             stage.reopen(answered_batches(stage, batches))
         failed = answer_batches(stage, data, student, checkpoint, decode=decode, batches=batches, report=report)
         stage.finish({"samples": sum(len(part) for part in data), "failed": {"answers": failed}})

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sloop.cite import config_hash, machine, run_record
+from sloop.cite import config_hash, differing, machine, run_record
 from sloop.config import Builder, Config
 from sloop.evaluate.overlap import Contamination, write_evidence
 from sloop.evaluate.stage import SCORES, evaluate, grades_of
@@ -106,6 +106,7 @@ def execute(
         if config.stage == "loop":
             _check_trainable(parts)
         owed = Run(folder, {}).failed() if config.retry_failed else {}
+        cut_short = not (folder / STAGE_FILE).is_file()
         if config.preflight and (any(owed.values()) or not _is_finished(folder)):
             asked = ASKS[config.stage]
             judged = config.stage == "gen" and config.gen.judge
@@ -126,7 +127,7 @@ def execute(
                 meter.check(begins=True)  # says what was spent now that nothing is on its way
                 raise
             meter.flush()
-            if any(owed.values()):
+            if any(owed.values()) or (cut_short and record.get("retried")):
                 record["retried"][-1] |= {"finished": now(), "failed_again": Run(folder, record).failed()}
     return folder
 
@@ -162,7 +163,11 @@ def _asks(section: Any) -> bool:
 
 
 def _is_finished(folder: Path) -> bool:
-    return (folder / RUN_FILE).is_file() and read_record(folder / RUN_FILE)["status"] == "FINISHED"
+    """Whether all is there: a process that was killed while it asked again for failures had no time to say so."""
+    if not (folder / RUN_FILE).is_file():
+        return False
+    record = read_record(folder / RUN_FILE)
+    return record["status"] == "FINISHED" and (record["kind"] == "loop" or (folder / STAGE_FILE).is_file())
 
 
 def _check_trainable(parts: Builder) -> None:
@@ -362,11 +367,12 @@ def _recorded(
     if path.is_file():
         before = read_record(path)
         if before["config_hash"] != record["config_hash"]:
+            keys = ", ".join(differing(before["config"], plain))
             raise UserError(
-                f"{folder} holds the run {before['name']} with another configuration. Choose another output_dir, "
-                "or delete the folder."
+                f"{folder} holds the run {before['name']} with another configuration (differing: {keys}). Choose "
+                "another output_dir, or delete the folder."
             )
-        finished = before["status"] == "FINISHED"
+        finished = _is_finished(folder)
         record = {**before, "resumed": before.get("resumed", 0) + (not finished)}
         record["config"] = {**before["config"], "prices": plain["prices"]}  # they may have been mended
         if not finished:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.cite import NOT_RESULTS, code_state, config_hash, machine, run_record, sweep_record, versions
+from sloop.cite import NOT_RESULTS, code_state, config_hash, differing, machine, run_record, sweep_record, versions
 
 CONFIG: dict[str, Any] = {"name": "study", "seed": 0, "steps": 4, "output_dir": None, "executor": {"workers": 8}}
 
@@ -30,6 +30,14 @@ def test_what_is_computed_changes_the_hash(key: str, value: Any) -> None:
     changed = {**CONFIG, key: value}
     same = key in CONFIG and CONFIG[key] == value and type(CONFIG[key]) is type(value)
     assert (config_hash(changed) == config_hash(CONFIG)) == same
+
+
+def test_the_keys_that_make_the_difference_are_named() -> None:
+    given = {**CONFIG, "output_dir": "here", "decode": {"max_tokens": 9}, "benchmark": {"cache_path": "a", "name": "b"}}
+    other = {**given, "output_dir": "there", "decode": {"max_tokens": 9, "temperature": 0.7}, "data": "x.jsonl"}
+    other["benchmark"] = {"cache_path": "c", "name": "b"}
+    assert differing(given, other) == ["data", "decode.temperature"]
+    assert differing(given, {**given, "trials": 1}) == []
 
 
 def test_a_key_that_came_later_changes_the_hash_only_where_it_changes_what_is_computed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from fault_proxy import faulty
 from running import ALONE, ended, fresh_database, questions, sloop, start
 
 from sloop.models.environment import VARIABLES
-from sloop.store import Dataset, predictions_at, read_json
+from sloop.store import Dataset, predictions_at, read_json, write_json
 
 KEY = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout
 
@@ -291,3 +292,28 @@ def test_a_sample_is_shown_with_the_answers_of_every_trial(whole: Path, capsys: 
     for trial in (0, 1):
         for what in ("answer: ", "grade: right", "judge: "):
             assert [line for line in lines if line.startswith(f"trial {trial}: {what}")]
+
+
+def test_a_retry_that_was_killed_while_it_wrote_is_no_finished_run_until_it_was_gone_on_with(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    given = words(endpoint.url, f"data={questions()}", ALONE, f"output_dir={tmp_path / 'run'}")
+    assert sloop("probe", *given) == 0
+    before, record = written(tmp_path / "run"), read_json(tmp_path / "run" / "run.json")
+    retry = {"began": record["finished"], "finished": None, "failed": {"answers": 1}}
+    write_json(tmp_path / "run" / "run.json", {**record, "retried": [retry]})  # as kill -9 leaves it
+    (tmp_path / "run" / "stage.json").unlink()
+    assert sloop("probe", *given, "retry_failed=true") == 0
+    after = read_json(tmp_path / "run" / "run.json")
+    assert (after["status"], after["resumed"], after["retried"][0]["failed_again"]) == ("FINISHED", 1, {"answers": 0})
+    assert after["retried"][0]["finished"] > retry["began"]
+    assert written(tmp_path / "run") == before
+
+
+def test_an_evaluation_without_its_end_is_not_compared(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = shutil.copytree(whole, tmp_path / "cut")
+    (cut / "stage.json").unlink()
+    assert sloop("compare", str(cut), str(whole)) == 2
+    assert "its evaluation on jsonl is not finished; the command that began it goes on" in capsys.readouterr().err

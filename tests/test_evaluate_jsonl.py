@@ -120,3 +120,18 @@ def test_how_dialogues_were_read_is_told(samples: Path) -> None:
 def test_wrong_settings_are_named(changes: dict[str, str], words: str, samples: Path) -> None:
     with pytest.raises(UserError, match=words):
         bench(samples, **changes)
+
+
+def test_samples_that_cannot_be_graded_are_named_before_anything_is_asked(samples: Path) -> None:
+    first, *rest = Dataset(samples)
+    write_rows(samples, [*rest, first.blind()])
+    with pytest.raises(UserError, match=rf"sample {first.id} has no label"):
+        len(bench(samples).data)
+
+
+def test_a_benchmark_that_holds_nothing_is_refused(samples: Path) -> None:
+    with pytest.raises(UserError, match="no sample is left to ask"):
+        len(bench(samples, known_bad=list(Dataset(samples).ids()), skip_known_bad=True).data)
+    samples.write_text("")
+    with pytest.raises(UserError, match="no sample is left to ask"):
+        len(bench(samples).data)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sloop.accept import request_key
 from sloop.evaluate.metrics import grade
-from sloop.evaluate.overlap import Contamination, OverlapSettings, forbidden_requests, schema_key
+from sloop.evaluate.overlap import (
+    CONTAMINATION,
+    Contaminated,
+    Contamination,
+    OverlapSettings,
+    forbidden_requests,
+    request_words,
+    schema_key,
+    write_evidence,
+)
+from sloop.store import read_rows
 from sloop.types import Label, Message, Prediction, Sample, Tool, ToolCall, UserError
 
 SETTINGS = OverlapSettings(words=4, share=0.5, examples=3)
@@ -116,6 +127,39 @@ def test_case_spacing_and_symbols_do_not_hide_a_run() -> None:
 def test_a_date_is_three_words_and_no_run_by_itself() -> None:
     assert near("remind me about it on 2025-04-29", "what happened on 2025-04-29") == pytest.approx(4 / 8)
     assert near("remind me about it by 2025-04-29", "what happened on 2025-04-29") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't 2025-04-29, $5", ("don", "t", "2025", "04", "29", "5")),
+        ("明天北京的天气", tuple("明天北京的天气")),
+        ("Tokyo東京へ3日", ("tokyo", "東", "京", "へ", "3", "日")),
+        ("서울 날씨 알려줘", ("서울", "날씨", "알려줘")),
+        ("كَيْفَ الطَّقْسُ في القاهرة", ("كيف", "الطقس", "في", "القاهرة")),
+        ("दिल्ली का मौसम", ("दलल", "क", "मसम")),
+        ("Cafe\u0301 ｶﾌｪ", ("café", "カ", "フ", "ェ")),
+        ("?! 🙂", ()),
+    ],
+)
+def test_words_are_counted_in_any_script(text: str, words: tuple[str, ...]) -> None:
+    assert request_words(text) == words
+
+
+def test_near_requests_are_found_in_a_script_without_spaces() -> None:
+    assert near("请告诉我明天上海的天气", "请告诉我明天北京的天气") == pytest.approx(6 / 11, abs=1e-4)
+
+
+def test_evidence_is_written_anew_only_where_it_differs(tmp_path: Path) -> None:
+    rows = [ask("What time is it?")]
+    write_evidence(tmp_path, [held(rows, rows)])
+    path = tmp_path / CONTAMINATION
+    before = path.stat()
+    (overlap,) = write_evidence(tmp_path, [held(rows, rows)])
+    assert (overlap.counts[""]["sample"], path.stat().st_ino) == (1, before.st_ino)
+    path.write_text("of another version\n")
+    write_evidence(tmp_path, [held(rows, rows)])
+    assert [found.how for found in read_rows(path, Contaminated)] == ["sample"]
 
 
 def test_a_request_counts_from_the_threshold_on() -> None:

@@ -182,6 +182,24 @@ def test_trials_do_not_depend_on_the_size_of_a_batch_and_do_on_the_seed(tmp_path
     assert (first.folder / GRADES).read_bytes() != (other.folder / GRADES).read_bytes()
 
 
+def test_another_number_of_trials_or_another_temperature_needs_another_folder(
+    tmp_path: Path, few: SampleBenchmark
+) -> None:
+    drawn(tmp_path / "eval", few)
+    for change, differing in (({"trials": 2}, "trials"), ({"decode": Decode(temperature=0.8)}, "decode")):
+        with pytest.raises(UserError, match=rf"differing: {differing}\)"):
+            drawn(tmp_path / "eval", few, **change)
+
+
+def test_the_seed_is_no_part_of_what_a_greedy_evaluation_depends_on(tmp_path: Path, few: SampleBenchmark) -> None:
+    keys = [
+        drawn(tmp_path / f"{seed}-{decode.temperature}" / "eval", few, decode=decode, trials=1, seed=seed).key
+        for decode in (Decode(), Decode(temperature=0.7))
+        for seed in (0, 1)
+    ]
+    assert keys[0] == keys[1] != keys[2] != keys[3] != keys[0]
+
+
 def test_trials_of_a_greedy_student_in_this_process_are_refused(tmp_path: Path, few: SampleBenchmark) -> None:
     with pytest.raises(UserError, match=r"trials=3 at decode\.temperature=0: .* decode\.temperature=0\.7"):
         drawn(tmp_path / "eval", few, decode=Decode())

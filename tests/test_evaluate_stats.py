@@ -290,6 +290,13 @@ def test_answers_that_are_all_the_same_count_once_a_sample() -> None:
         assert found.low <= once.low + 1e-9
 
 
+def test_pass_hat_is_no_surer_than_as_many_groups_of_k_answers_that_share_none() -> None:
+    for k, share, groups in ((1, 3 / 4, 40), (2, 1 / 2, 20), (3, 1 / 4, 10)):
+        found = pass_hat("x", [(str(n), 3, 4) for n in range(10)], k)
+        assert (found.value, found.n) == (pytest.approx(share), 10)
+        assert (found.low, found.high) == pytest.approx(wilson(share * groups, groups))
+
+
 def test_the_interval_of_pass_hat_covers_the_truth() -> None:
     rng, k, trials = random.Random(5), 3, 4
     skills = [rng.betavariate(2, 1) for _ in range(20_000)]

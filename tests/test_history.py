@@ -192,6 +192,9 @@ def test_missing_grades_are_named_with_those_that_there_are(tmp_path):
     path.write_text("")
     run = find_run(tmp_path, "a")
     assert isinstance(run, Run)
+    with pytest.raises(UserError, match="its evaluation on bench is not finished"):
+        run.grades("bench", 1)
+    (path.parent / "stage.json").write_text("{}")
     assert dict[str, Grade](run.grades("bench", 1)) == {}
     with pytest.raises(UserError, match=r"no grades of other in round 1; it has: \['round_1/evaluate/bench'\]"):
         run.grades("other", 1)

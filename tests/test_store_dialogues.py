@@ -178,10 +178,10 @@ def test_a_file_without_a_decision_is_refused(tmp_path: Path) -> None:
     [
         ("{broken", r"not JSON .*; allowed: one JSON object a line"),
         ("[1]", r"not a JSON object; allowed: one JSON object a line"),
-        ('{"messages": [{"role": "user", "content": NaN}]}', r"not JSON \(NaN is no JSON\)"),
+        ('{"messages": [{"role": "user", "content": NaN}]}', r"not JSON \(NaN is not JSON\)"),
         ('{"messages": ' + "[" * 100_000, r"not JSON \("),
         (line({"role": "user", "content": "\ud800"}, CALLS), r".*surrogates not allowed"),
-        (line(ASK, says("", tool_calls=[call(arguments='{"city": 1e999}')])), r"Out of range float"),
+        (line(ASK, says("", tool_calls=[call(arguments='{"x": 1e999}')])), r"messages.*\.arguments is .*1e999.*; all"),
         ({"prompt": "x"}, r"messages is null; allowed: a list of one message or more"),
         (line("hello"), r'messages\[0\] is "hello"; allowed: an object with role and content'),
         (line({"role": "bot"}), r'messages\[0\]\.role is "bot"; allowed: system, developer, user, assistant, tool, '),
@@ -204,6 +204,23 @@ def test_a_file_without_a_decision_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_dialogue_is_an_error_with_its_line(row: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"given\.jsonl, line 2: {words}"):
         opened(tmp_path, line(ASK, CALLS), row)
+
+
+@pytest.mark.parametrize("form", ["auto", "openai", "sloop"])
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("wide.jsonl", "{}".encode("utf-16"), "not UTF-8 text"),
+        ("plain.jsonl.gz", b"{}\n", "not gzipped UTF-8 text"),
+        ("torn.jsonl.gz", gzip.compress(json.dumps(line(ASK, CALLS)).encode())[:-20], "not gzipped UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_as_text_is_named(
+    name: str, content: bytes, words: str, form: Form, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}.*: {words} \("):
+        len(open_dataset(tmp_path / name, form=form, chosen="all", cache=tmp_path / "cache"))
 
 
 # --- forms and copies ---------------------------------------------------------------------------------------------
@@ -238,6 +255,13 @@ def test_a_file_is_converted_once_for_each_way_of_reading(tmp_path: Path) -> Non
     again = opened(tmp_path, *rows, form="auto")
     assert (again.path, again.path.stat().st_mtime_ns, again.sha256) == (first.path, before, first.sha256)
     assert opened(tmp_path, *rows, chosen="last").path != first.path
+
+
+def test_samples_that_were_taken_away_are_made_again(tmp_path: Path) -> None:
+    first = opened(tmp_path, line(ASK, CALLS))
+    before = first.path.read_bytes()
+    first.path.unlink()
+    assert opened(tmp_path, line(ASK, CALLS)).path.read_bytes() == before
 
 
 def test_a_gzipped_file_reads_the_same(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from models import WEATHER, ask, pool, spec, trainer
 
 from sloop.store import Dataset, write_rows
 from sloop.students.local import Draws, LocalStudent, encode, generate, load_model, render_prompt, stop_ids
-from sloop.types import Checkpoint, Decode, Message, Sample, UserError
+from sloop.types import Checkpoint, Decode, EnvSpec, Message, Sample, UserError
 
 
 def student(**changes: object) -> LocalStudent:
@@ -169,6 +169,21 @@ def test_a_drawn_answer_is_the_same_in_any_batch_and_another_for_another_seed_or
     assert texts(WARM, 1) == texts(WARM, 4) == together
     for change in ({"seed": 1}, {"trial": 1}, {"temperature": 0.0}):
         assert texts(WARM.model_copy(update=change), len(samples)) != together
+
+
+def test_samples_of_one_prompt_have_draws_of_their_own(trained: Checkpoint) -> None:
+    one = student()
+    one.load(trained)
+    first = pool()[0]
+    second = first.model_copy(update={"env": EnvSpec(toolkit="clock")})
+    assert one.prompt(first) == one.prompt(second)
+    answers = one.predict([first, second, first], WARM)
+    assert answers[0].text == answers[2].text != answers[1].text
+
+
+def test_no_temperature_is_too_low_to_divide_by() -> None:
+    logs = torch.tensor([[0.2, 0.5, 0.3]]).log()
+    assert Draws([(1e-320, 0)]).pick(logs, [0]).tolist() == [1]
 
 
 def test_the_probability_of_a_drawn_answer_is_the_models_own(trained: Checkpoint) -> None:

@@ -57,8 +57,8 @@ class JsonlBenchmark(SampleBenchmark):
         """The questions.
 
         Raises:
-            UserError: a line that is neither a sample nor a dialogue, nothing that makes a sample, or a known bad id
-                that no sample has.
+            UserError: a line that is neither a sample nor a dialogue, nothing that makes a sample, a sample without a
+                label, or a known bad id that no sample has.
         """
         return self._kept
 
@@ -74,8 +74,18 @@ class JsonlBenchmark(SampleBenchmark):
                 f"benchmark.known_bad: no sample of {self.path} has the id {unknown[0]!r}. Ids are 32 hex digits, and "
                 "stand in the grades.jsonl of an evaluation."
             )
-        if not (self.skip_known_bad and self.known_bad):
-            return self._all
+        kept = self._sound if self.skip_known_bad and self.known_bad else self._all
+        if not len(kept):
+            raise UserError(f"benchmark.path={self.path}: no sample is left to ask. Give a file that holds some.")
+        if unlabelled := next((sample.id for sample in kept if sample.label is None), None):
+            raise UserError(
+                f"benchmark.path={self.path}: sample {unlabelled} has no label, so no answer to it can be graded. Give "
+                "it one, or take it out."
+            )
+        return kept
+
+    @property
+    def _sound(self) -> Dataset:
         name = digest([self._all.sha256, sorted(self.known_bad)])[:32]
         target = self.cache_path / f"{name}.jsonl"
         self.cache_path.mkdir(parents=True, exist_ok=True)

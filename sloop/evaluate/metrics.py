@@ -114,7 +114,7 @@ def pass_hat_scores(grades: Iterable[Grade], trials: int) -> list[Score]:
             samples = by_slice.setdefault(part, {})
             _, right, answers = samples.get(g.sample_id, ("", 0, 0))
             answered = int(g.error != "model")
-            samples[g.sample_id] = g.cluster, right + answered * bool(g.correct), answers + answered
+            samples[g.sample_id] = g.cluster, right + bool(g.correct), answers + answered
     return [
         pass_hat(f"pass_hat_{k}", samples.values(), k, part)
         for part, samples in sorted(by_slice.items())

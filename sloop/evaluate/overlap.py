@@ -5,8 +5,9 @@ Three things are looked for, of which no kind of request is exempt (small talk c
 - Samples and requests that stand in both: the same tools and messages; the same words in the last user message,
   whatever their case, spacing and punctuation (`sloop.accept.request_key`) and whatever tools are on offer.
 - Requests that stand in training nearly: the share of a request's words that lie in runs of ``words`` words which
-  occur in training requests, in one or in several; symbols are no words here. From ``share`` on it counts. A request of
-  fewer words has no such run: it is compared whole, and counted as short.
+  occur in training requests, in one or in several; symbols are no words here, and where a script puts no spaces
+  between words (Chinese, Japanese, Thai and their like) each character is one. From ``share`` on it counts. A request
+  of fewer words has no such run: it is compared whole, and counted as short.
 - Tools: names in common, and tools of one schema. A schema is what calls are checked by (`sloop.calls.schema`): its
   parameters without titles, descriptions, examples, comments and formats. It may go by another name, unless it has
   fewer than two parameters, for which any search and its query would be the same tool.
@@ -20,19 +21,22 @@ The training set is read once, in time and memory that do not depend on how much
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from sloop.accept import request_key, request_tokens
+from sloop.accept import request_key
 from sloop.calls.schema import DATA, MAPS
 from sloop.evaluate.benchmarks import Benchmark
 from sloop.evaluate.metrics import METRICS, Grade
 from sloop.evaluate.stats import rate
-from sloop.store import read_rows, write_rows
+from sloop.store import line_of, write_bytes
 from sloop.types import Record, Sample, Score, Tool, UserError, canonical_json
 
 CONTAMINATION = "contamination.jsonl"
@@ -43,6 +47,9 @@ HOWS: tuple[How, ...] = ("sample", "request", "near")
 """The strongest first: a sample is counted under one."""
 ANNOTATIONS = frozenset({"title", "description", "examples", "$comment", "format"})
 """Keys of a schema that decide about no call."""
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+"""Scripts without spaces between words, as the names of their characters begin."""
+_WORD = re.compile(r"\w+")
 
 
 class OverlapSettings(Record):
@@ -154,8 +161,6 @@ class _Seen:
     """What of the benchmark was seen in training."""
 
     train_ids: set[bytes] = field(default_factory=set)
-    tools: set[bytes] = field(default_factory=set)
-    """Digests of the training tools that were looked at."""
     samples: dict[str, str] = field(default_factory=dict)
     """Training sample by sample id."""
     requests: dict[str, str] = field(default_factory=dict)
@@ -186,6 +191,7 @@ class Contamination:
         self.benchmark, self.sha256, self.settings = benchmark, sha256, settings
         self._runs: dict[tuple[str, ...], int] = {}
         self._offered: dict[tuple[str, str], None] = {}
+        self._known: dict[bytes, str] = {}
         self._asked = [self._ask(sample) for sample in data]
         self._ids = {asked.sample_id for asked in self._asked}
         self._keys = {asked.key for asked in self._asked if asked.key}
@@ -199,9 +205,8 @@ class Contamination:
         return cls(benchmark.name, benchmark.data.sha256, benchmark.data, settings)
 
     def _ask(self, sample: Sample) -> _Asked:
-        tokens = request_tokens(sample.request)
-        words = _words(tokens)
-        offered = {tool.name: (tool.name, schema_key(tool)) for tool in sample.tools}
+        words = request_words(sample.request)
+        offered = {tool.name: (tool.name, self._schema(tool)) for tool in sample.tools}
         self._offered |= dict.fromkeys(offered.values())
         called = [call.name for call in sample.label.calls] if sample.label else []
         wanted = [offered[name] for name in called if name in offered] or offered.values()
@@ -209,11 +214,18 @@ class Contamination:
             sample_id=sample.id,
             slice=sample.slice,
             request=sample.request,
-            key=" ".join(tokens),
+            key=request_key(sample.request),
             length=len(words),
             runs=[self._runs.setdefault(run, len(self._runs)) for run in _runs(words, self.settings.words)],
             tools=frozenset(wanted),
         )
+
+    def _schema(self, tool: Tool) -> str:
+        """`schema_key`, worked out once for every different tool."""
+        known_as = blake2b(f"{tool.name} {tool.parameters}".encode(), digest_size=16).digest()
+        if known_as not in self._known:
+            self._known[known_as] = schema_key(tool)
+        return self._known[known_as]
 
     def add(self, train: Iterable[Sample]) -> list[Sample]:
         """Hold training samples against the benchmark, each once, however often it comes.
@@ -227,8 +239,7 @@ class Contamination:
             if (known_as := bytes.fromhex(sample.id)) in seen.train_ids:
                 continue
             seen.train_ids.add(known_as)
-            tokens = request_tokens(sample.request)
-            key = " ".join(tokens)
+            key = request_key(sample.request)
             same_sample, same_request = sample.id in self._ids, key in self._keys
             if same_sample:
                 seen.samples[sample.id] = sample.id
@@ -238,25 +249,15 @@ class Contamination:
                 seen.texts[sample.id] = sample.request
                 if len(repeats) < max(1, self.settings.examples):
                     repeats.append(sample)
-            for run in _runs(_words(tokens), self.settings.words):
+            for run in _runs(request_words(sample.request), self.settings.words):
                 number = self._runs.get(run)
                 if number is not None and number not in seen.runs:
                     seen.runs[number] = sample.id
                     seen.texts[sample.id] = sample.request
-            for tool in sample.tools:
-                self._look_at(tool)
+            seen.names.update(tool.name for tool in sample.tools if tool.name in self._names)
+            schemas = map(self._schema, sample.tools)
+            seen.schemas.update(schema for schema in schemas if schema in self._schemas)
         return repeats
-
-    def _look_at(self, tool: Tool) -> None:
-        seen = self._seen
-        known_as = blake2b(f"{tool.name} {tool.parameters}".encode(), digest_size=16).digest()
-        if known_as in seen.tools:
-            return
-        seen.tools.add(known_as)
-        if tool.name in self._names:
-            seen.names.add(tool.name)
-        if (schema := schema_key(tool)) in self._schemas:
-            seen.schemas.add(schema)
 
     def contaminated(self) -> list[Contaminated]:
         """The samples of the benchmark that stand in what was added, in the benchmark's order."""
@@ -343,9 +344,9 @@ def write_evidence(folder: Path, held: Iterable[Contamination]) -> list[Overlap]
     """Write `CONTAMINATION` into a folder, where it differs from what is there; returns what was found, in counts."""
     held = list(held)
     found = [match for one in held for match in one.contaminated()]
-    path = folder / CONTAMINATION
-    if not path.is_file() or list(read_rows(path, Contaminated)) != found:
-        write_rows(path, found)
+    path, content = folder / CONTAMINATION, "".join(map(line_of, found)).encode()
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
     return [one.overlap() for one in held]
 
 
@@ -374,9 +375,20 @@ def _bare(schema: Any) -> Any:
     return bare
 
 
-def _words(tokens: Sequence[str]) -> tuple[str, ...]:
-    """Without symbols, or the five tokens of a date would make a run."""
-    return tuple(token for token in tokens if token[0].isalnum() or token[0] == "_")
+def request_words(text: str) -> tuple[str, ...]:
+    """Words without case and accents that stand alone (the vowel signs of Arabic and Hindi), or they would cut words.
+
+    Symbols are left out, or the five tokens of a date would make a run; each character of `UNSPACED` is a word.
+    """
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return tuple(_WORD.findall(text if text.isascii() else "".join(map(_apart, text))))
+
+
+@cache
+def _apart(char: str) -> str:
+    if unicodedata.category(char).startswith("M"):
+        return ""
+    return f" {char} " if unicodedata.name(char, "").startswith(UNSPACED) else char
 
 
 def _runs(words: tuple[str, ...], length: int) -> Iterator[tuple[str, ...]]:

@@ -74,10 +74,11 @@ def evaluate(
         **answer_key([data], student, checkpoint, decode, batch_size),
     )
     with Stage(out, key, experiment) as stage:
-        if stage.done and not (retry_failed and any(stage.summary["failed"].values())):
+        finished = stage.done  # looked at once: another process may take the stage up meanwhile
+        if finished and not (retry_failed and any(stage.summary["failed"].values())):
             return stage
         batches = plan_trials([data], student, batch_size, trials)
-        if stage.done:
+        if finished:
             stage.reopen(_kept(stage, batches))
         failed = answer_batches(stage, [data], student, checkpoint, decode=decode, batches=batches, report=report)
         stage.write(GRADES, _grades(stage, benchmark, trials))

@@ -20,9 +20,9 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from sloop.calls.schema import validator
-from sloop.store.files import BLANK, code_digest, open_text, read_json, write_json, write_rows
+from sloop.store.files import code_digest, lines_of, read_json, write_json, write_rows
 from sloop.store.rows import Dataset
-from sloop.types import Dialogue, Lineage, Record, Sample, Tool, UserError, decisions, digest
+from sloop.types import Dialogue, Lineage, Record, Sample, Tool, UserError, decisions, digest, from_json
 
 Form = Literal["auto", "sloop", "openai"]
 Decisions = Literal["all", "last"]
@@ -196,26 +196,14 @@ def _reason(error: ValueError) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with open_text(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip(BLANK):
-                continue
-            try:
-                row = _json(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(
-                    f"{path}, line {number}: not JSON ({error}); allowed: one JSON object a line."
-                ) from error
-            if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number}: not a JSON object; allowed: one JSON object a line.")
-            yield number, row
-
-
-def _json(text: str) -> Any:
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
+    for number, line in lines_of(path):
+        try:
+            row = from_json(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}); allowed: one JSON object a line.") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: not a JSON object; allowed: one JSON object a line.")
+        yield number, row
 
 
 def _why_not(dialogue: Dialogue, place: int, given: Mapping[str, Any]) -> str:
@@ -293,7 +281,7 @@ def _call(given: Any, where: str) -> dict[str, Any]:
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         try:
-            arguments = _json(arguments) if arguments.strip() else {}
+            arguments = from_json(arguments) if arguments.strip() else {}
         except (ValueError, RecursionError):
             arguments = None
     if not isinstance(arguments, dict):

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,32 @@ def open_text(path: Path, mode: Literal["r", "w"] = "r") -> IO[str]:
     binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
     binary.myfileobj = cast(Any, raw)  # closing the text closes the file, too
     return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8", newline="\n")
+
+
+UNREADABLE = (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error)
+"""What reading a file raises that is not what its name says."""
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are not blank, each with its number from 1.
+
+    Raises:
+        UserError: the file is not UTF-8 text, or not gzip where its name says so.
+    """
+    number = 0
+    with open_text(path) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip(BLANK):
+                    yield number, line
+        except UNREADABLE as error:
+            raise unreadable(path, error, f", after line {number}" if number else "") from error
+
+
+def unreadable(path: Path, error: Exception, where: str = "") -> UserError:
+    """What to say of a file that raised one of `UNREADABLE`."""
+    kind = "gzipped UTF-8 text" if path.suffix == ".gz" else "UTF-8 text"
+    return UserError(f"{path}{where}: not {kind} ({error}). Give the file whole, and in this form.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -101,20 +128,17 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}. A dataset is a file of JSON lines, one {kind.__name__} a line.")
-    with open_text(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip(BLANK):
-                continue
-            try:
-                row = from_json(line)
-                if not isinstance(row, dict):
-                    raise ValueError("a line must hold a JSON object")
-                row.pop("id", None)
-                record = kind.model_validate(row)
-            except ValueError as error:
-                reason = _first_reason(error)
-                raise UserError(f"{path}, line {number}, is not a {kind.__name__}: {reason}") from error
-            yield record
+    for number, line in lines_of(path):
+        try:
+            row = from_json(line)
+            if not isinstance(row, dict):
+                raise ValueError("a line must hold a JSON object")
+            row.pop("id", None)
+            record = kind.model_validate(row)
+        except ValueError as error:
+            reason = _first_reason(error)
+            raise UserError(f"{path}, line {number}, is not a {kind.__name__}: {reason}") from error
+        yield record
 
 
 def _first_reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
-from sloop.store.files import BLANK, file_digest, read_rows, row_of
+from sloop.store.files import BLANK, UNREADABLE, file_digest, read_rows, row_of, unreadable
 from sloop.types import Prediction, Record, Sample, UserError, trial_id
 
 R = TypeVar("R", bound=Record)
@@ -81,7 +81,10 @@ class Rows(Generic[R]):
         if self.path.suffix != ".gz":
             return open(self.path, "rb")
         if self._unzipped is None:  # seeking in gzip means unpacking it anew: these files are small, keep the text
-            self._unzipped = gzip.decompress(self.path.read_bytes())
+            try:
+                self._unzipped = gzip.decompress(self.path.read_bytes())
+            except UNREADABLE as error:
+                raise unreadable(self.path, error) from error
         return io.BytesIO(self._unzipped)
 
     def _index(self) -> dict[str, int]:

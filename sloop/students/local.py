@@ -64,7 +64,9 @@ class Draws:
                 [torch.rand(size, generator=self._generators[row], dtype=torch.float64) for row in drawn]
             )
             heat = torch.tensor([self._temperatures[row] for row in drawn], dtype=torch.float64)[:, None]
-            best = (logs[places].cpu().double() / heat - noise.log().neg().log()).argmax(-1)
+            chances = logs[places].cpu().double()
+            chances -= chances.max(-1, keepdim=True).values  # so that no temperature is too low to divide by
+            best = (chances / heat - noise.log().neg().log()).argmax(-1)
             tokens[places] = best.to(tokens.device)
         return tokens
 
