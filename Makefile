@@ -7,6 +7,9 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 SIDE_BY_SIDE := hydra/launcher=joblib hydra.launcher.n_jobs=2
 
+# Bytecode is compiled when first used and kept: without it every process compiles hundreds of modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test coverage lint smoke bench ui clean
 
 demo: $(READY)  ## the closed loop and its static control: three rounds, trained from scratch on the CPU
