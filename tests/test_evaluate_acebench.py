@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from grading import Answer, official_means, scores_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +16,8 @@ from sloop.build import build
 from sloop.calls.schema import validator
 from sloop.cli import conf_folder
 from sloop.evaluate.acebench import CATEGORIES, AceBenchmark, dialogue, shown
-from sloop.types import Prediction, Sample, Score, ToolCall, UserError
+from sloop.types import Prediction, Sample, ToolCall, UserError
 
-Answer = Callable[[Sample], Prediction]
 SINGLE, PARALLEL = "normal_single_turn_single_function", "normal_single_turn_parallel_function"
 ADJUST, PREFERENCE = "normal_multi_turn_user_adjust", "normal_preference"
 
@@ -117,11 +116,6 @@ def bracketed(sample: Sample) -> Prediction:
         f"{call.name}({', '.join(f'{k}={v!r}' for k, v in call.arguments.items())})" for call in gold(sample).calls
     )
     return Prediction(sample_id=sample.id, text=f"[{calls}]", error="format")
-
-
-def scores_of(benchmark: AceBenchmark, answer: Answer) -> dict[tuple[str, str], Score]:
-    grades = [benchmark.grade(sample, answer(sample)) for sample in benchmark.data]
-    return {(score.name, score.slice): score for score in benchmark.score(grades)}
 
 
 def the(benchmark: AceBenchmark, entry: str) -> Sample:
@@ -262,17 +256,9 @@ def test_trials_of_a_dialogue_are_dialogues_of_their_own(folder: Path) -> None:
 
     benchmark = bench(folder)
     trials: list[Answer] = [gold, silent, half]
-    grades = [
-        benchmark.grade(sample, answer(sample)).model_copy(update={"trial": number})
-        for sample in benchmark.data
-        for number, answer in enumerate(trials)
-    ]
-    found = {(score.name, score.slice): score for score in benchmark.score(grades)}
-    each = [scores_of(benchmark, answer) for answer in trials]
-    for key, score in found.items():
-        if key[0].startswith("official"):
-            values = [one[key].value for one in each]
-            assert score.value == pytest.approx(sum(value or 0.0 for value in values) / len(trials)), key
+    found = scores_of(benchmark, *trials)
+    for key, mean in official_means(benchmark, trials).items():
+        assert found[key].value == pytest.approx(mean), key
 
 
 def test_a_step_without_an_answer_leaves_its_dialogue_unmeasured_unless_another_is_wrong(folder: Path) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from grading import Answer, official_means, scores_of
 
 from sloop.build import build
 from sloop.cli import conf_folder
 from sloop.evaluate.bfcl import CATEGORIES, BfclBenchmark, shown
-from sloop.types import Prediction, Sample, Score, ToolCall, UserError
+from sloop.types import Prediction, Sample, ToolCall, UserError
 
-Answer = Callable[[Sample], Prediction]
 BAD = "multiple_1"
 
 
@@ -87,11 +86,6 @@ def eager(sample: Sample) -> Prediction:
 
 def broken(sample: Sample) -> Prediction:
     return Prediction(sample_id=sample.id, text="<tool_call>{", error="format")
-
-
-def scores_of(benchmark: BfclBenchmark, answer: Answer) -> dict[tuple[str, str], Score]:
-    grades = [benchmark.grade(sample, answer(sample)) for sample in benchmark.data]
-    return {(score.name, score.slice): score for score in benchmark.score(grades)}
 
 
 def test_tools_are_shown_as_the_leaderboard_shows_them() -> None:
@@ -186,18 +180,10 @@ def test_what_cannot_be_run_is_said(folder: Path, changes: dict[str, Any], words
 def test_official_accuracy_over_trials_is_the_mean_of_the_trials(folder: Path) -> None:
     benchmark = bench(folder)
     trials: list[Answer] = [gold, silent, broken]
-    grades = [
-        benchmark.grade(sample, answer(sample)).model_copy(update={"trial": number})
-        for sample in benchmark.data
-        for number, answer in enumerate(trials)
-    ]
-    found = {(score.name, score.slice): score for score in benchmark.score(grades)}
-    each = [scores_of(benchmark, answer) for answer in trials]
-    for key, score in found.items():
-        if key[0].startswith("official"):
-            values = [one[key].value for one in each]
-            assert score.value == pytest.approx(sum(value or 0.0 for value in values) / len(trials)), key
-            assert score.n == 3 * each[0][key].n
+    found, once = scores_of(benchmark, *trials), scores_of(benchmark, gold)
+    for key, mean in official_means(benchmark, trials).items():
+        assert found[key].value == pytest.approx(mean), key
+        assert found[key].n == 3 * once[key].n
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("bfcl_eval"), reason="bfcl-eval, installed --no-deps, is not there")

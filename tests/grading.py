@@ -1,0 +1,29 @@
+"""Whole benchmarks graded for tests: every question answered by one rule, or by another rule in each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sloop.evaluate.benchmarks import Benchmark
+from sloop.types import Prediction, Sample, Score
+
+Answer = Callable[[Sample], Prediction]
+Scores = dict[tuple[str, str], Score]
+"""By name and slice."""
+
+
+def scores_of(benchmark: Benchmark, *trials: Answer) -> Scores:
+    """What a student scores that answers every question by these rules, one in each trial."""
+    grades = [
+        benchmark.grade(sample, answer(sample)).model_copy(update={"trial": number})
+        for sample in benchmark.data
+        for number, answer in enumerate(trials)
+    ]
+    return {(score.name, score.slice): score for score in benchmark.score(grades)}
+
+
+def official_means(benchmark: Benchmark, trials: Sequence[Answer]) -> dict[tuple[str, str], float]:
+    """The mean over the trials of every official score, each trial scored for itself."""
+    each = [scores_of(benchmark, answer) for answer in trials]
+    official = [key for key in each[0] if key[0].startswith("official")]
+    return {key: sum(one[key].value or 0.0 for one in each) / len(trials) for key in official}
