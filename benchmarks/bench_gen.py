@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sloop.store import Stage
+    from sloop.engine.folder import Stage
 
 SIZES = (1_000, 10_000, 100_000)
 GOAL = "peak memory of the largest at most 1.2x that of the smallest"
@@ -23,9 +23,9 @@ GOAL = "peak memory of the largest at most 1.2x that of the smallest"
 
 def demo_pool(size: int, folder: Path) -> Stage:
     """Generate samples as the demo does, all of them in ``train.jsonl``."""
-    from sloop.gen import GenSettings, RandomSampler, gen
-    from sloop.teachers.noisy import NoisyTeacher
-    from sloop.teachers.template import TemplateTeacher
+    from sloop.simulation.noisy import NoisyTeacher
+    from sloop.simulation.template import TemplateTeacher
+    from sloop.stages.gen import GenSettings, RandomSampler, gen
     from sloop.tools.sources import load_tools
 
     teacher = TemplateTeacher(

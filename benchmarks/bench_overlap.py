@@ -19,12 +19,12 @@ from random import Random
 
 from bench_gen import demo_pool
 
-from sloop.accept import request_tokens
-from sloop.build import build
-from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.evaluate.bfcl import CATEGORIES
-from sloop.evaluate.overlap import Contamination, OverlapSettings
-from sloop.types import Message, Sample
+from sloop.benchmarks.base import SampleBenchmark
+from sloop.benchmarks.bfcl import CATEGORIES
+from sloop.calls.wording import request_tokens
+from sloop.engine.build import build
+from sloop.measures.overlap import Contamination, OverlapSettings
+from sloop.records import Message, Sample
 
 SIZES = (1_000, 10_000, 100_000)
 LENGTHS = (4, 5, 6, 8, 10, 13)
@@ -80,7 +80,7 @@ def main() -> None:
         others: dict[str, Sequence[Sample]] = {}
         if importlib.util.find_spec("bfcl_eval"):
             spec = {
-                "_target_": "sloop.evaluate.bfcl.BfclBenchmark", "name": "bfcl", "path": None, "digests": None,
+                "_target_": "sloop.benchmarks.bfcl.BfclBenchmark", "name": "bfcl", "path": None, "digests": None,
                 "categories": list(CATEGORIES), "known_bad": [], "skip_known_bad": False, "cache_path": folder,
             }  # fmt: skip
             bfcl = list(build(spec).data)

@@ -11,11 +11,11 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.probe import prompt_size
+from sloop.benchmarks.base import SampleBenchmark
+from sloop.records import Decode
+from sloop.stages.probe import prompt_size
 from sloop.store import checkpoint_at
 from sloop.students.local import LocalStudent
-from sloop.types import Decode
 
 SIZES = (1, 8, 64, 256)
 DEMO = "outputs/demo/*/round_3/train/checkpoint"

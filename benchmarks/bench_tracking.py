@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from sloop.runs.track import connect
 from sloop.store import read_json, write_json
-from sloop.track import connect
 
 
 def cpu_seconds(command: list[str]) -> float:

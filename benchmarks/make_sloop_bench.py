@@ -14,11 +14,11 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from sloop.gen import GenSettings, RandomSampler, gen, pool_of
+from sloop.records import Sample, Tool
+from sloop.simulation.template import TemplateTeacher
+from sloop.stages.gen import GenSettings, RandomSampler, gen, pool_of
 from sloop.store import write_rows
-from sloop.teachers.template import TemplateTeacher
 from sloop.tools.sources import load_tools
-from sloop.types import Sample, Tool
 
 FOLDER = Path(__file__).parent / "data" / "sloop_bench"
 CALLS = {"single": 0.8, "parallel": 0.2}

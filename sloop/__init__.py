@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sloop.history import runs
+from sloop.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["__version__", "runs"]
+if TYPE_CHECKING:
+    from sloop.runs.read import rounds
+
+__all__ = ["__version__", "rounds"]
 
 
 def __getattr__(name: str) -> object:
-    """`sloop.runs` is loaded when asked for: ``import sloop`` stays light."""
-    if name == "runs":
+    """`sloop.rounds` is loaded when asked for: ``import sloop`` stays light."""
+    if name == "rounds":
         import importlib
 
-        return importlib.import_module("sloop.history").runs
+        return importlib.import_module("sloop.runs.read").rounds
     raise AttributeError(f"module 'sloop' has no attribute {name!r}")

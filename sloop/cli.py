@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     first = arguments[0]
     if "=" in first or first in ("-m", "--multirun", "--cfg"):
         first, arguments = "loop", ["loop", *arguments]
-    from sloop.types import UserError
+    from sloop.records import UserError
 
     os.environ["SLOOP_COMMAND"] = shlex.join(["sloop", *arguments])
     signal.signal(signal.SIGTERM, _terminate)
@@ -78,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif first == "serve":
             _serve(arguments[1:])
         elif first in COMMANDS:
-            import sloop.commands
+            import sloop.show.commands
 
-            sloop.commands.run(first, arguments[1:])
+            sloop.show.commands.run(first, arguments[1:])
         else:
             known = [*STAGES, *COMMANDS]
             close = difflib.get_close_matches(first, known, n=1)
@@ -114,7 +114,7 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from sloop.models.environment import load_env
-    from sloop.types import UserError
+    from sloop.records import UserError
 
     load_env()
     # argparse takes overrides in one piece: they come first, then the options and their values.
@@ -143,8 +143,8 @@ def _serve(rest: Sequence[str]) -> None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from sloop.records import UserError
     from sloop.serve.start import check_teacher, serve
-    from sloop.types import UserError
 
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -155,7 +155,7 @@ def _serve(rest: Sequence[str]) -> None:
         plain: Any = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_hydra_message(error, rest, "serve")) from error
-    from sloop.console import console
+    from sloop.show.console import console
 
     out = console()
     serve(plain, ready=lambda line: out.print(line, markup=False, soft_wrap=True))
@@ -228,7 +228,7 @@ def _keys(overrides: Sequence[str], name: str) -> list[str]:
 
 def task(cfg: DictConfig) -> None:
     """One job. A mistake ends a single run here, or Hydra would add a line; in a sweep that line names the job."""
-    from sloop.types import UserError
+    from sloop.records import UserError
 
     try:
         _run(cfg)
@@ -244,8 +244,8 @@ def _run(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from sloop.config import parse_config
-    from sloop.console import Progress, print_findings, print_preview, print_run
     from sloop.run import check, execute, preview_samples, run_folder
+    from sloop.show.console import Progress, print_findings, print_preview, print_run
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config = parse_config(plain)
@@ -288,14 +288,15 @@ class _Tracking:
         """Log what is new, unless the server has failed to answer before."""
         if not self.config.tracking.enabled or self._down:
             return
-        from sloop.track import connect
-        from sloop.types import UserError
+        from sloop.records import UserError
+        from sloop.runs.track import connect
+        from sloop.show.pages import page_of
 
         began = time.process_time()
         settings = self.config
         try:
             if self._tracker is None:
-                self._tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
+                self._tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name, page_of)
             self._tracker.project(folder)
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
             self._down = True
@@ -317,7 +318,7 @@ class SweepCallback:
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Make the sweep's run and pass its id down; Hydra would turn an error into a warning and go on."""
-        from sloop.types import UserError
+        from sloop.records import UserError
 
         try:
             self._begin(config)
@@ -327,8 +328,8 @@ class SweepCallback:
     def _begin(self, config: DictConfig) -> None:
         from omegaconf import OmegaConf
 
-        from sloop.cite import sweep_record
         from sloop.config import parse_config
+        from sloop.runs.cite import sweep_record
 
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         plain: Any = OmegaConf.to_container(ours, resolve=True)
@@ -337,8 +338,8 @@ class SweepCallback:
         os.environ[SWEEP_VARIABLE] = record["id"]
         tracker = None
         if settings.tracking.enabled:
-            from sloop.track import connect
-            from sloop.types import UserError
+            from sloop.records import UserError
+            from sloop.runs.track import connect
 
             try:
                 tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
@@ -358,7 +359,7 @@ class SweepCallback:
         """Finish the sweep's run, if one is open; show its runs side by side."""
         if cls._open is None:
             return
-        from sloop.console import print_sweep
+        from sloop.show.console import print_sweep
         from sloop.store import now
 
         tracker, record = cls._open

@@ -8,21 +8,23 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from sloop.build import build
-from sloop.evaluate.benchmarks import Benchmark
-from sloop.evaluate.overlap import OverlapSettings
-from sloop.gen import GenSettings, Sampler
+from sloop.benchmarks.base import Benchmark
+from sloop.engine.build import build
+from sloop.intake import open_dataset
+from sloop.judges.base import Judge
 from sloop.loop import Variant
+from sloop.measures.overlap import OverlapSettings
 from sloop.models.preflight import Checkable
 from sloop.models.usage import Meter, Price, Spending
-from sloop.optimize.stage import OptimizeSettings
-from sloop.store import Dataset, open_dataset
+from sloop.records import Checkpoint, Decode, Record, Tool, UserError
+from sloop.stages.gen import GenSettings, Sampler
+from sloop.stages.optimize.stage import OptimizeSettings
+from sloop.stages.train import checkpoint_of, start
+from sloop.store import Dataset
 from sloop.students.base import Student
-from sloop.teachers.base import Judge, Teacher
+from sloop.teachers.base import Teacher
 from sloop.tools.sources import load_tools
-from sloop.train.base import Trainer
-from sloop.train.stage import checkpoint_of, start
-from sloop.types import Checkpoint, Decode, Record, Tool, UserError
+from sloop.trainers.base import Trainer
 
 T = TypeVar("T")
 

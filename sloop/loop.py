@@ -16,21 +16,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from sloop.evaluate.audit import audit_dataset, audit_rulings
-from sloop.evaluate.benchmarks import Benchmark
-from sloop.evaluate.metrics import probe_scores
-from sloop.evaluate.overlap import Contamination, Overlap, OverlapSettings, forbidden_requests, write_evidence
-from sloop.evaluate.stage import SCORES, evaluate, grades_of
-from sloop.gen import GenSettings, Sampler, gen, pool_of
-from sloop.optimize.compose import unseen_quota
-from sloop.optimize.stage import DATASET, RULINGS, TRUTH, OptimizeSettings, optimize
-from sloop.probe import PREDICTIONS, probe
-from sloop.store import Dataset, Stage, now, predictions_at, read_json, read_rows, stage_key, write_json
+from sloop.benchmarks.base import Benchmark
+from sloop.engine.folder import Stage, stage_key
+from sloop.judges.base import Judge
+from sloop.measures.audit import audit_dataset, audit_rulings
+from sloop.measures.metrics import probe_scores
+from sloop.measures.overlap import Contamination, Overlap, OverlapSettings, forbidden_requests, write_evidence
+from sloop.records import Checkpoint, Decode, Record, Ruling, Score, Source, Tool, UserError
+from sloop.stages.evaluate import SCORES, evaluate, grades_of
+from sloop.stages.gen import GenSettings, Sampler, gen, pool_of
+from sloop.stages.optimize.compose import unseen_quota
+from sloop.stages.optimize.stage import DATASET, RULINGS, TRUTH, OptimizeSettings, optimize
+from sloop.stages.probe import PREDICTIONS, probe
+from sloop.stages.train import checkpoint_of, start, train
+from sloop.store import Dataset, now, predictions_at, read_json, read_rows, write_json
 from sloop.students.base import Student
-from sloop.teachers.base import Judge, Teacher
-from sloop.train.base import Trainer
-from sloop.train.stage import checkpoint_of, start, train
-from sloop.types import Checkpoint, Decode, Record, Ruling, Score, Source, Tool, UserError
+from sloop.teachers.base import Teacher
+from sloop.trainers.base import Trainer
 
 ROUND_FILE = "round.json"
 
@@ -166,7 +168,10 @@ class _Loop:
     def held(self) -> dict[str, Contamination]:
         """By benchmark: what it shares with the training sets so far, all of which the weights have seen."""
         settings = self.settings.overlap
-        return {benchmark.name: Contamination.of(benchmark, settings) for benchmark in self.parts.benchmarks}
+        return {
+            benchmark.name: Contamination.of(benchmark.name, benchmark.data, settings)
+            for benchmark in self.parts.benchmarks
+        }
 
     @cached_property
     def unseen(self) -> dict[int, int]:

@@ -10,22 +10,24 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sloop.cite import config_hash, differing, machine, run_record
 from sloop.config import Builder, Config
-from sloop.evaluate.overlap import Contamination, write_evidence
-from sloop.evaluate.stage import SCORES, evaluate, grades_of
-from sloop.gen import gen, preview
-from sloop.history import RUN_FILE, Run, read_record
+from sloop.engine.folder import BEGUN_FILE, STAGE_FILE
+from sloop.intake import Converted
+from sloop.judges.base import Judge
 from sloop.loop import Parts, Settings, loop
+from sloop.measures.overlap import Contamination, write_evidence
 from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
-from sloop.optimize.stage import optimize
-from sloop.probe import probe
-from sloop.store import BEGUN_FILE, STAGE_FILE, Converted, Dataset, file_digest, now, read_rows, write_json
+from sloop.records import OutOfBudget, Rejected, Sample, Score, UserError
+from sloop.runs.cite import config_hash, differing, machine, run_record
+from sloop.runs.read import RUN_FILE, Run, read_record
+from sloop.stages.evaluate import SCORES, evaluate, grades_of
+from sloop.stages.gen import gen, preview
+from sloop.stages.optimize.stage import optimize
+from sloop.stages.probe import probe
+from sloop.stages.train import train
+from sloop.store import Dataset, file_digest, now, read_rows, write_json
 from sloop.students.base import RemoteStudent
-from sloop.teachers.base import Judge
-from sloop.train.stage import train
-from sloop.types import OutOfBudget, Rejected, Sample, Score, UserError
 
 ENDPOINT = "sloop.models.endpoint.Endpoint"
 ASKS: dict[str, tuple[str, ...]] = {
@@ -313,7 +315,7 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
     if config.data is not None:
         data = parts.dataset("data")
         record["inputs"].append(_input("data", data))
-        held = Contamination.of(benchmark, config.overlap)
+        held = Contamination.of(benchmark.name, benchmark.data, config.overlap)
         held.add(data)
     with closing(parts.student()) as student:
         stage = evaluate(

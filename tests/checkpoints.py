@@ -14,12 +14,12 @@ from models import WEATHER, ask, pool, spec, trainer
 from running import scratch
 
 from sloop.models.environment import Key
+from sloop.records import Checkpoint, Sample, ToolCall
 from sloop.serve.engine import CheckpointResponder
 from sloop.serve.protocol import Responder
 from sloop.serve.server import Server, listen
 from sloop.store import Dataset, checkpoint_at, write_rows
 from sloop.students.local import LocalStudent, Written
-from sloop.types import Checkpoint, Sample, ToolCall
 
 MODEL = "tiny"
 

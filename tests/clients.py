@@ -16,8 +16,8 @@ from sloop.models.environment import NO_KEY, Key, Role
 from sloop.models.openai_api import OpenAIChat
 from sloop.models.throttle import Limits
 from sloop.models.wire import request_body
+from sloop.records import Label, Message, Sample
 from sloop.students.served import ServedStudent
-from sloop.types import Label, Message, Sample
 
 GREEDY = Sampling(temperature=0.0, max_tokens=64, logprobs=True)
 

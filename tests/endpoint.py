@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sloop.types import Label
+from sloop.records import Label
 
 Fault = str
 """429, 429-long, 500, 400, quota, context, drop, hang, truncate, garbage, empty, filter."""

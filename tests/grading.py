@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sloop.evaluate.benchmarks import Benchmark
-from sloop.types import Prediction, Sample, Score
+from sloop.benchmarks.base import Benchmark
+from sloop.records import Prediction, Sample, Score
 
 Answer = Callable[[Sample], Prediction]
 Scores = dict[tuple[str, str], Score]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sloop.records import Label, Message, Sample, Tool, ToolCall
 from sloop.students.tiny import TinySpec
-from sloop.train.sft import SFT
-from sloop.types import Label, Message, Sample, Tool, ToolCall
+from sloop.trainers.sft import SFT
 
 WEATHER = Tool(
     name="get_weather",

@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sloop.benchmarks.base import SampleBenchmark
 from sloop.cli import main
-from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.evaluate.metrics import Grade
+from sloop.records import Grade
 from sloop.store import read_json, read_rows, write_rows
 
 CONF = Path(__file__).parent / "plugin" / "conf"
@@ -93,7 +93,7 @@ def rounds(folder: Path) -> list[dict[str, Any]]:
 
 @functools.cache
 def _database() -> Path:
-    from sloop.track import connect
+    from sloop.runs.track import connect
 
     folder = scratch() / "mlruns"
     connect(None, folder, "template")

@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 from endpoint import Endpoint
 
-from sloop.build import build
 from sloop.cli import conf_folder
-from sloop.teachers.briefs import SimulatedModel
-from sloop.teachers.prompts import last_brief
-from sloop.teachers.templates import load_templates
-from sloop.types import Label, Message, parse_tools
+from sloop.engine.build import build
+from sloop.models.prompts import last_brief
+from sloop.records import Label, Message, parse_tools
+from sloop.simulation.briefs import SimulatedModel
+from sloop.simulation.templates import load_templates
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from sloop.calls.formats import (
     parse_tool_calls,
     render_hermes,
 )
-from sloop.types import Label, ToolCall, UserError
+from sloop.records import Label, ToolCall, UserError
 
 TAG_SOUP = st.lists(
     st.one_of(

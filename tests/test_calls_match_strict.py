@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sloop.calls.formats import parse
 from sloop.calls.match import call_key, normalise_call, normalise_text, strict
 from sloop.calls.schema import call_errors
-from sloop.types import Label, Tool, ToolCall, UserError
+from sloop.records import Label, Tool, ToolCall, UserError
 
 PARAMETERS = {
     "type": "object",

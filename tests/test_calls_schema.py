@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.schema import call_errors
-from sloop.types import Tool, ToolCall, UserError
+from sloop.records import Tool, ToolCall, UserError
 
 
 def tool(parameters: dict[str, Any] | None = None, **properties: Any) -> Tool:

@@ -99,7 +99,7 @@ def test_an_unknown_command_is_met_with_a_suggestion(capsys: pytest.CaptureFixtu
         (["gen", "num_samples=5", "tools.paht=x"], ["paht"]),
         (["gen", "num_samples=5", "+tools.paht=x"], ["tools.paht", "tools.path"]),
         (["gen", "num_samples=5", "+teacher.colour=red"], ["teacher.colour", "Allowed"]),
-        (["gen", "num_samples=5", "teacher._target_=sloop.teachers.template.Nobody"], ["Nobody", "TemplateTeacher"]),
+        (["gen", "num_samples=5", "teacher._target_=sloop.simulation.template.Nobody"], ["Nobody", "TemplateTeacher"]),
         (["gen", "num_samples=5", "teacher._target_=no.such.Module"], ["no.such.Module", "cannot import"]),
         (
             ["gen", "num_samples=5", "teacher=template", "teacher.random_values=much"],

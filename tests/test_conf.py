@@ -11,10 +11,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from sloop.build import build
 from sloop.cli import STAGES, conf_folder
 from sloop.config import Builder, Config, parse_config
-from sloop.types import UserError
+from sloop.engine.build import build
+from sloop.records import UserError
 
 CONF = conf_folder()
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and list(path.glob("*.yaml")))
@@ -167,8 +167,10 @@ def test_a_strangers_parts_are_put_into_the_configuration_by_their_dotted_path()
 
 
 def test_a_part_without_the_methods_of_its_place_is_named():
-    plain = {**_compose(), "judge": {"_target_": "sloop.gen.RandomSampler"}}
-    with pytest.raises(UserError, match=r"judge\._target_=sloop\.gen\.RandomSampler: it lacks methods of .*Judge"):
+    plain = {**_compose(), "judge": {"_target_": "sloop.stages.gen.RandomSampler"}}
+    with pytest.raises(
+        UserError, match=r"judge\._target_=sloop\.stages\.gen\.RandomSampler: it lacks methods of .*Judge"
+    ):
         Builder(parse_config(plain)).judge()
 
 

@@ -13,21 +13,24 @@ import sloop
 
 ROOT = Path(sloop.__file__).parent
 LAYERS = (
-    {"types"},
-    {"calls", "card", "executor"},
+    {"version"},
+    {"records"},
+    {"calls"},
     {"store", "tools"},
+    {"engine"},
+    {"intake"},
     {"models"},
-    {"teachers"},
-    {"accept", "build", "cite", "students"},
-    {"gen", "train"},
-    {"optimize", "probe"},
-    {"evaluate"},
+    {"judges", "teachers"},
+    {"simulation"},
+    {"students"},
+    {"measures"},
+    {"benchmarks", "trainers"},
+    {"stages"},
     {"loop"},
-    {"config", "figures", "history"},
-    {"pages"},
-    {"console", "run", "serve", "track"},
-    {"reports"},
-    {"commands"},
+    {"runs"},
+    {"show"},
+    {"config", "serve"},
+    {"run"},
     {"cli"},
     {"__main__"},
 )
@@ -36,17 +39,17 @@ FREE = {"__init__"}
 """The version, open to all; what else it names is loaded when asked for."""
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ONE_ROOM = {
-    "mlflow": {"track.py"},
+    "mlflow": {"runs/track.py"},
     "hydra": {"cli.py"},
     "omegaconf": {"cli.py"},
     "openai": {"models/"},
-    "plotly": {"figures.py", "pages.py"},
+    "plotly": {"show/figures.py", "show/pages.py"},
     "aiohttp": {"models/"},
     "fastapi": {"serve/"},
     "uvicorn": {"serve/"},
-    "jinja2": {"teachers/", "serve/"},
-    "torch": {"students/", "train/"},
-    "transformers": {"students/", "train/"},
+    "jinja2": {"models/prompts.py", "serve/"},
+    "torch": {"students/", "trainers/"},
+    "transformers": {"students/", "trainers/"},
 }
 HEAVY = {
     "fastapi",
@@ -65,13 +68,13 @@ HEAVY = {
 }
 LIGHT = [
     "sloop",
-    "sloop.types",
+    "sloop.records",
     "sloop.store",
-    "sloop.gen",
-    "sloop.optimize.stage",
+    "sloop.stages.gen",
+    "sloop.stages.optimize.stage",
     "sloop.loop",
     "sloop.run",
-    "sloop.commands",
+    "sloop.show.commands",
 ]
 
 
@@ -118,10 +121,10 @@ def test_a_library_is_imported_in_its_own_room_alone(library):
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
-def test_only_evaluate_reads_the_truth(module):
+def test_only_measures_read_the_truth(module):
     """The record of what a noisy annotator was given may be written while data is made, and read for metrics."""
     text = (ROOT / module).read_text(encoding="utf-8")
-    if _room(module) == "evaluate":
+    if _room(module) == "measures":
         return
     reads = [
         node
@@ -132,7 +135,7 @@ def test_only_evaluate_reads_the_truth(module):
     ]
     assert not reads
     if "truth.jsonl" in text:
-        assert str(module) in {"gen.py", "optimize/stage.py"}  # the two that write it
+        assert str(module) in {"stages/gen.py", "stages/optimize/stage.py"}  # the two that write it
 
 
 def test_no_judge_knows_the_noise_or_the_truth():
@@ -142,14 +145,14 @@ def test_no_judge_knows_the_noise_or_the_truth():
     while waiting:
         module = waiting.pop()
         names = set(_imported(ROOT / module))
-        assert "sloop.types.Truth" not in names
+        assert "sloop.records.Truth" not in names
         for name in names:
             path = Path(*name.split(".")[1:]).with_suffix(".py") if name.startswith("sloop.") else None
             if path and (ROOT / path).is_file() and path not in seen:
                 seen.add(path)
                 waiting.append(path)
     assert len(judges) == len(names_of_judges)
-    assert not {Path("teachers/noisy.py"), Path("teachers/mistakes.py")} & seen
+    assert not {Path("simulation/noisy.py"), Path("simulation/mistakes.py")} & seen
 
 
 @pytest.mark.parametrize("module", LIGHT)

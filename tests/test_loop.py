@@ -14,13 +14,13 @@ import pytest
 from mlflow import MlflowClient
 from running import ALONE, QUESTIONS, acme, acme_loop, ended, fresh_database, manifests, questions, rounds, sloop, start
 
-from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.evaluate.overlap import CONTAMINATION, Contaminated, Overlap, OverlapSettings
-from sloop.gen import RandomSampler
+from sloop.benchmarks.base import SampleBenchmark
 from sloop.loop import Parts, Settings, _Loop, _write_round, loop
+from sloop.measures.overlap import CONTAMINATION, Contaminated, Overlap, OverlapSettings
+from sloop.records import Dialogue, Order, Rejected, UserError
+from sloop.stages.gen import RandomSampler
 from sloop.store import Dataset, read_json, read_rows, write_rows
 from sloop.tools.sources import load_tools
-from sloop.types import Dialogue, Order, Rejected, UserError
 
 BUDGET, FIRST_STEPS, STEPS = 60, 8, 4
 SHARED = ("seed/pool", "seed/portions", "seed/start", "round_1/train", "round_1/evaluate/dev")

@@ -14,7 +14,7 @@ from sloop.models.base import ModelError, Reply
 from sloop.models.environment import Key, checked_url
 from sloop.models.openai_api import DETAIL_LENGTH, OpenAIChat
 from sloop.models.wire import read_reply, request_body, retry_after
-from sloop.types import Label, Message, ToolCall, UserError
+from sloop.records import Label, Message, ToolCall, UserError
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Łódź", "days": 2})
 PASSING = {

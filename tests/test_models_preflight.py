@@ -12,7 +12,7 @@ from endpoint import Endpoint, serving
 
 from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import Meter, Spending
-from sloop.types import Label, OutOfBudget, ToolCall, UserError
+from sloop.records import Label, OutOfBudget, ToolCall, UserError
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Oslo"})
 

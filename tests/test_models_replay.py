@@ -11,7 +11,7 @@ from endpoint import Endpoint, serving
 
 from sloop.models.base import ModelError, Reply
 from sloop.models.replay import Replay
-from sloop.types import Label, UserError
+from sloop.records import Label, UserError
 
 ASKED = ["a", "b", "c"]
 

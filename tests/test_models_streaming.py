@@ -20,7 +20,7 @@ from sloop.models.openai_api import OpenAIChat
 from sloop.models.streaming import fold, read_chunk
 from sloop.models.usage import Meter, Spending
 from sloop.models.wire import read_reply
-from sloop.types import Label, Message, OutOfBudget, ToolCall
+from sloop.records import Label, Message, OutOfBudget, ToolCall
 
 CALLS = (
     ToolCall(name="get_weather", arguments={"city": "Łódź", "days": 2}),

@@ -18,7 +18,7 @@ from sloop.models.base import ModelError, Reply, Sampling
 from sloop.models.environment import NO_KEY, Key
 from sloop.models.openai_api import OpenAIChat
 from sloop.models.structured import StructuredOutput, read_object, told_schema
-from sloop.types import Label, Message
+from sloop.records import Label, Message
 
 SCHEMA = {
     "type": "object",

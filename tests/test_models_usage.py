@@ -26,7 +26,7 @@ from sloop.models.usage import (
     read_usage,
     total_dollars,
 )
-from sloop.types import Message, OutOfBudget, UserError
+from sloop.records import Message, OutOfBudget, UserError
 
 PRICES = {
     "small": Price(prompt=1.0, cached=0.1, completion=10.0),

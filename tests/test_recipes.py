@@ -8,7 +8,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from sloop.evaluate.benchmarks import SampleBenchmark
+from sloop.benchmarks.base import SampleBenchmark
 from sloop.store import write_rows
 
 ROOT = Path(__file__).parents[1]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from sloop.benchmarks.base import SampleBenchmark
 from sloop.calls.formats import parse, render_hermes
-from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.types import Label, Prediction, Sample, Score, ToolCall
+from sloop.records import Label, Prediction, Sample, Score, ToolCall
 
 CALL_SLICES = {"seen", "unseen_values", "unseen_phrases", "unseen_tools"}
 NO_CALL_SLICES = {"missing_tool", "no_call"}

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from running import ALONE, QUESTIONS, acme, acme_loop, ended, manifests, questions, rounds, sloop, start
 
-from sloop.evaluate.overlap import CONTAMINATION, Contaminated
-from sloop.history import find_run
+from sloop.measures.overlap import CONTAMINATION, Contaminated
+from sloop.records import Score, UserError
+from sloop.runs.read import find_run
 from sloop.store import Dataset, predictions_at, read_json, read_rows, write_rows
-from sloop.types import Score, UserError
 
 SECRET = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout
 

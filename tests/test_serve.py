@@ -21,12 +21,12 @@ from fault_proxy import faulty
 from models import TIMER, WEATHER
 from running import ALONE, sloop
 
-from sloop.evaluate.metrics import grade, scores
+from sloop.measures.metrics import grade, scores
 from sloop.models.environment import Key
 from sloop.models.openai_api import request_body
+from sloop.records import Decode, Prediction, Sample
 from sloop.serve.engine import CheckpointResponder
 from sloop.store import predictions_at, read_json, write_rows
-from sloop.types import Decode, Prediction, Sample
 
 DECODE = Decode(max_tokens=64)
 TOKEN = "planted-token-0123456789"

@@ -21,7 +21,7 @@ from clients import GREEDY, student
 from models import TIMER, WEATHER
 
 from sloop.models.openai_api import request_body
-from sloop.types import Decode
+from sloop.records import Decode
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from running import ALONE, sloop
 from simulation import simulate, words
 
 from sloop.cli import conf_folder
+from sloop.records import UserError
 from sloop.serve.start import parse_serve_config, responder_of
-from sloop.types import UserError
 
 
 def configured(*overrides: str) -> dict[str, object]:

@@ -12,9 +12,9 @@ from models import TIMER, WEATHER, ask
 
 from sloop.models.base import CallText, Sampling
 from sloop.models.openai_api import read_reply, request_body
+from sloop.records import Message, Sample, ToolCall
 from sloop.serve.protocol import Answer, ChatRequest, RequestError, Token
 from sloop.serve.wire import Asked, Completion, read_request
-from sloop.types import Message, Sample, ToolCall
 
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)

@@ -18,8 +18,8 @@ from running import ALONE, acme, ended, fresh_database, questions, sloop, start
 import sloop as package
 from sloop.models.environment import VARIABLES
 from sloop.models.usage import USAGE_FILE, read_usage
+from sloop.records import Label, ToolCall
 from sloop.store import Dataset, read_json
-from sloop.types import Label, ToolCall
 
 KEY = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout
 PRICED = "+prices={small:{prompt:1,cached:0.1,completion:10}}"
@@ -211,7 +211,7 @@ def test_costs_are_in_the_record_in_mlflow_by_round_and_on_the_terminal(
     (loop,) = (run for run in runs.values() if run.data.tags["sloop.kind"] == "loop")
     points = client.get_metric_history(loop.info.run_id, "cost/judge/prompt_tokens")
     assert {point.step: point.value for point in points} == {n: rows[n]["prompt_tokens"] for n in (0, 1, 2)}
-    frame = package.runs(tmp_path / "outputs")
+    frame = package.rounds(tmp_path / "outputs")
     assert list(frame["cost/judge/requests"]) == [rows[1]["requests"], rows[2]["requests"]]
 
 

@@ -11,26 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sloop.executor import concurrent
-from sloop.store import (
-    Dataset,
-    Rows,
-    Stage,
-    checkpoint_at,
-    code_digest,
-    file_digest,
-    folder_digest,
-    from_datasets,
-    line_of,
-    open_text,
-    read_json,
-    read_rows,
-    stage_key,
-    to_datasets,
-    write_json,
-    write_rows,
-)
-from sloop.types import (
+from sloop.engine.executor import concurrent
+from sloop.engine.folder import Stage, stage_key
+from sloop.engine.identity import code_digest
+from sloop.records import (
     EnvSpec,
     Label,
     Lineage,
@@ -43,6 +27,21 @@ from sloop.types import (
     ToolCall,
     UserError,
     canonical_json,
+)
+from sloop.store import (
+    Dataset,
+    Rows,
+    checkpoint_at,
+    file_digest,
+    folder_digest,
+    from_datasets,
+    line_of,
+    open_text,
+    read_json,
+    read_rows,
+    to_datasets,
+    write_json,
+    write_rows,
 )
 
 
@@ -569,7 +568,7 @@ def test_a_linked_stage_that_lost_a_file_is_made_again_where_its_source_is_gone(
 def test_a_link_that_was_cut_short_is_made_whole(tmp_path, monkeypatch):
     _run(tmp_path / "a", _Work(), tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("sloop.store.stage.os.link", _cut_short)
+        patched.setattr("sloop.engine.folder.os.link", _cut_short)
         with pytest.raises(KeyboardInterrupt):
             _run(tmp_path / "b", _Work(), tmp_path)
     assert (tmp_path / "b" / "scores.jsonl").is_file()

@@ -5,9 +5,9 @@ import pytest
 import torch
 from models import WEATHER, ask, pool, spec, trainer
 
+from sloop.records import Checkpoint, Decode, EnvSpec, Message, Sample, UserError
 from sloop.store import Dataset, write_rows
 from sloop.students.local import Draws, LocalStudent, encode, generate, load_model, render_prompt, stop_ids
-from sloop.types import Checkpoint, Decode, EnvSpec, Message, Sample, UserError
 
 
 def student(**changes: object) -> LocalStudent:

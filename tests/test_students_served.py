@@ -15,15 +15,16 @@ from clients import answer_right, student
 from endpoint import Endpoint, serving
 from running import questions
 
-from sloop.build import build
+from sloop.benchmarks.base import SampleBenchmark
 from sloop.cli import conf_folder
-from sloop.evaluate.benchmarks import SampleBenchmark
-from sloop.evaluate.metrics import grade
-from sloop.evaluate.stage import SCORES, evaluate
-from sloop.probe import probe
-from sloop.store import Dataset, Stage, predictions_at, read_rows, write_rows
-from sloop.train.stage import train
-from sloop.types import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
+from sloop.engine.build import build
+from sloop.engine.folder import Stage
+from sloop.measures.metrics import grade
+from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
+from sloop.stages.evaluate import SCORES, evaluate
+from sloop.stages.probe import probe
+from sloop.stages.train import train
+from sloop.store import Dataset, predictions_at, read_rows, write_rows
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Oslo"})
 ASKED = Sample(

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from models import NOTHING, TIMER, TOKENIZER, WEATHER, ask, pool, spec
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sloop.records import Message, Sample, ToolCall, UserError
 from sloop.store import Dataset, read_json, write_rows
 from sloop.students.local import render_answer, render_prompt
-from sloop.types import Message, Sample, ToolCall, UserError
 
 
 def tokens(text: str) -> list[str]:

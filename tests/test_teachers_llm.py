@@ -18,12 +18,10 @@ from endpoint import Endpoint, serving
 from running import ALONE, acme, ended, manifests, questions, rounds, sloop, start
 from simulation import answer, briefs, simulate, unique, words
 
+from sloop.judges.llm import LLMJudge, verdict_schema
 from sloop.models.base import ModelError
 from sloop.models.environment import VARIABLES
-from sloop.store import Dataset, read_json, read_rows
-from sloop.teachers.llm import LLMJudge, LLMTeacher, verdict_schema
-from sloop.tools.sources import load_tools
-from sloop.types import (
+from sloop.records import (
     Dialogue,
     Judgement,
     Label,
@@ -37,6 +35,9 @@ from sloop.types import (
     UserError,
     Verdict,
 )
+from sloop.store import Dataset, read_json, read_rows
+from sloop.teachers.llm import LLMTeacher
+from sloop.tools.sources import load_tools
 
 TOOLS = load_tools("everyday", "train")
 WEATHER = next(tool for tool in TOOLS if tool.name == "get_weather")

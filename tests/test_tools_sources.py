@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sloop.records import UserError
 from sloop.tools.sources import SPLITS, load_tools
-from sloop.types import UserError
 
 ECHO = {"name": "echo", "description": "Say it again.", "parameters": {"type": "object", "properties": {}}}
 

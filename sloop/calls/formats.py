@@ -25,7 +25,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from sloop.types import Label, Record, ToolCall, UserError, finite, no_constant
+from sloop.records import Label, Record, ToolCall, UserError, finite, no_constant
 
 MAX_DEPTH = 64
 """Deeper nesting of an argument is a format error, so that what is accepted does not hang on Python's stack."""

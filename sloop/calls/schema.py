@@ -23,7 +23,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from sloop.types import Tool, ToolCall, UserError, canonical_json
+from sloop.records import Tool, ToolCall, UserError, canonical_json
 
 BRANCHES = ("anyOf", "oneOf")
 PARTS = frozenset({*BRANCHES, "allOf", "not", "if", "then", "else", "dependentSchemas", "$defs", "definitions"})

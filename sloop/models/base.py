@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from sloop.types import Message, Record, Tool
+from sloop.records import Message, Record, Tool
 
 ErrorKind = Literal[
     "unreachable", "dropped", "timeout", "rate_limit", "server", "malformed",

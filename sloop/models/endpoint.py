@@ -19,7 +19,7 @@ from sloop.models.replay import CacheMode, Replay, check_cache
 from sloop.models.structured import StructuredOutput
 from sloop.models.throttle import Limits
 from sloop.models.usage import Meter
-from sloop.types import Message, Tool, UserError
+from sloop.records import Message, Tool, UserError
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from sloop.types import UserError
+from sloop.records import UserError
 
 Role = Literal["teacher", "judge", "student"]
 """What a model is asked for."""

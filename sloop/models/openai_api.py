@@ -35,7 +35,7 @@ from sloop.models.structured import (
 from sloop.models.throttle import Limits, Throttle
 from sloop.models.usage import Account, Meter
 from sloop.models.wire import read_reply, request_body, retry_after, said, status_kind
-from sloop.types import Message, Tool
+from sloop.records import Message, Tool
 
 BEARER = "Authorization"
 LONGEST_BACKOFF = 8.0

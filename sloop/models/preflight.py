@@ -15,7 +15,7 @@ from sloop.models.base import ChatModel, ModelError, Sampling
 from sloop.models.environment import KEY_OF, Role
 from sloop.models.structured import StructuredOutput
 from sloop.models.usage import Meter
-from sloop.types import Message, Record, Tool
+from sloop.records import Message, Record, Tool
 
 ROLES: tuple[Role, ...] = ("teacher", "judge", "student")
 """In the order in which they are asked."""

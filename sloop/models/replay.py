@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from sloop.models.base import ChatModel, Reply, Sampling
 from sloop.models.usage import Account
+from sloop.records import Message, Tool, UserError, digest
 from sloop.store import Cache
-from sloop.types import Message, Tool, UserError, digest
 
 CacheMode = Literal["off", "use", "read_only"]
 """off: ask; use: ask what is not kept, and keep it; read_only: ask nothing."""

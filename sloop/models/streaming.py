@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from sloop.models.base import CallDelta, CallText, Chunk, Reply, Usage
 from sloop.models.wire import LogProbs, WireUsage, arguments_text, read_usage
-from sloop.types import Record
+from sloop.records import Record
 
 
 class Events(openai.AsyncStream[Any]):

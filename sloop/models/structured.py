@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import jsonschema
 from jsonschema.exceptions import best_match
 
-from sloop.types import Message
+from sloop.records import Message
 
 StructuredOutput = Literal["json_schema", "json_object", "prompt"]
 """How a server is asked for JSON: by its schema, as some JSON object, or in words alone."""

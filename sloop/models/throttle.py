@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from pydantic import Field
 
-from sloop.types import Record
+from sloop.records import Record
 
 STORM_WINDOW, STORM = 16, 8
 """Replies looked back at, and how many 429s among them pause the whole client; fewer delay their own requests alone."""

@@ -22,8 +22,8 @@ from typing import Any
 from pydantic import Field
 
 from sloop.models.base import ModelError, Usage
+from sloop.records import OutOfBudget, Record, UserError
 from sloop.store import Lines
-from sloop.types import OutOfBudget, Record, UserError
 
 USAGE_FILE = Path("sidecar") / "usage.jsonl"
 """In a run's folder; no digest covers it."""

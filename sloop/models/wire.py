@@ -14,7 +14,7 @@ import openai
 from pydantic import BaseModel, Field
 
 from sloop.models.base import CallText, ErrorKind, Reply, Sampling, Usage
-from sloop.types import Message, Tool
+from sloop.records import Message, Tool
 
 TOO_LONG = re.compile(r"context.?(length|window|size)|maximum context|too many tokens|prompt is too long", re.I)
 NO_MODEL = re.compile(r"model\W+\S+\W+(does not exist|(was |is )?not found)|(unknown|no such|invalid) model", re.I)

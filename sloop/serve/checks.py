@@ -17,8 +17,8 @@ from referencing.exceptions import Unresolvable
 
 from sloop.calls.formats import parse_tool_calls, render_tool_calls
 from sloop.calls.schema import call_errors
+from sloop.records import UserError
 from sloop.serve.protocol import Answer, ChatRequest, RequestError
-from sloop.types import UserError
 
 
 def demands(request: ChatRequest) -> bool:

@@ -20,9 +20,9 @@ from jinja2 import TemplateError
 
 from sloop.calls.formats import OPENINGS, after_thinking, parse
 from sloop.models.base import CallText
+from sloop.records import Sample
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
 from sloop.students.local import Draws, LocalStudent, draw_seed
-from sloop.types import Sample
 
 T = TypeVar("T")
 

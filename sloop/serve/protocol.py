@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from sloop.models.base import CallText
-from sloop.types import Message, Record, Tool
+from sloop.records import Message, Record, Tool
 
 Finish = Literal["stop", "length"]
 """stop: the answer ended; length: it was cut off after the tokens that were allowed."""

@@ -15,9 +15,9 @@ from types import FrameType
 import uvicorn
 
 from sloop.models.environment import Key
+from sloop.records import UserError
 from sloop.serve.app import make_app
 from sloop.serve.protocol import Responder
-from sloop.types import UserError
 
 TOKEN_VARIABLE = "SLOOP_SERVE_TOKEN"
 PATIENCE = 10

@@ -1,4 +1,4 @@
-"""The simulated model of `sloop.teachers.briefs` behind the HTTP application: role prompts are answered with no key."""
+"""The simulated model of `sloop.simulation.briefs` behind the HTTP application: it answers without a key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sloop.models.base import CallText
 from sloop.serve.protocol import Answer, ChatRequest, Piece
-from sloop.teachers.briefs import SimulatedModel
+from sloop.simulation.briefs import SimulatedModel
 
 
 class SimulatedResponder:

@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from sloop.build import build
+from sloop.engine.build import build
+from sloop.records import Record, UserError
 from sloop.serve.engine import CheckpointResponder
 from sloop.serve.protocol import Responder
 from sloop.serve.server import listen, run_server, token_for
 from sloop.serve.simulated import SimulatedResponder
+from sloop.simulation.briefs import SimulatedModel
+from sloop.simulation.templates import load_templates
 from sloop.store import checkpoint_at
 from sloop.students.local import DTypeName, LocalStudent
-from sloop.teachers.briefs import SimulatedModel
-from sloop.teachers.templates import load_templates
-from sloop.types import Record, UserError
 
 
 class ServeConfig(Record):

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sloop.records import Message, Record, Sample, Tool, from_json
 from sloop.serve.protocol import Answer, ChatRequest, RequestError, Token
-from sloop.types import Message, Record, Sample, Tool, from_json
 
 SAID = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """Our role for each of OpenAI's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
 import io
@@ -16,25 +15,10 @@ from typing import IO, Any, Literal, TypeVar, cast
 
 from pydantic import ValidationError
 
-import sloop
-from sloop.types import Checkpoint, Record, Sample, UserError, digest, from_json
+from sloop.records import Checkpoint, Record, Sample, UserError, digest, from_json
 
 R = TypeVar("R", bound=Record)
 
-NOT_RESULTS = frozenset(
-    {
-        "cli.py",
-        "commands.py",
-        "console.py",
-        "figures.py",
-        "history.py",
-        "pages.py",
-        "reports.py",
-        "track.py",
-        "__main__.py",
-    }
-)
-"""Modules that show results and cannot change them: an edit of theirs leaves finished stages valid."""
 
 BLANK = " \t\r\n"
 """JSON's white space: a line of nothing else holds no record."""
@@ -176,15 +160,6 @@ def checkpoint_at(path: Path) -> Checkpoint:
     if not (path / "config.json").is_file():
         raise UserError(f"no checkpoint at {path}: a checkpoint is a folder with config.json and model.safetensors.")
     return Checkpoint(path=str(path), digest=folder_digest(path))
-
-
-@functools.cache
-def code_digest() -> str:
-    """Digest of the package's sources, which every stage's key contains."""
-    root = Path(sloop.__file__).parent
-    files = sorted(p for p in root.rglob("*") if p.suffix in {".py", ".jinja", ".json", ".yaml"})
-    kept = [p for p in files if p.name not in NOT_RESULTS and not {"conf", "serve"} & {*p.relative_to(root).parts}]
-    return digest({str(p.relative_to(root)): file_digest(p) for p in kept})
 
 
 def now() -> str:

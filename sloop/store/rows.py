@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
+from sloop.records import Prediction, Record, Sample, UserError, trial_id
 from sloop.store.files import BLANK, UNREADABLE, file_digest, read_rows, row_of, unreadable
-from sloop.types import Prediction, Record, Sample, UserError, trial_id
 
 R = TypeVar("R", bound=Record)
 
@@ -118,7 +118,7 @@ class Dataset(Rows[Sample]):
 
 
 def predictions_at(path: Path) -> Rows[Prediction]:
-    """A student's answers, by sample id; several to a sample by `sloop.types.trial_id`."""
+    """A student's answers, by sample id; several to a sample by `sloop.records.trial_id`."""
     return Rows(path, Prediction, lambda prediction: trial_id(prediction.sample_id, prediction.trial))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from sloop.records import Checkpoint, Decode, Prediction, Sample
 from sloop.store import Dataset
-from sloop.types import Checkpoint, Decode, Prediction, Sample
 
 
 @runtime_checkable

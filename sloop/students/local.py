@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreT
 from transformers.utils import logging as transformers_logging
 
 from sloop.calls.formats import parse
+from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
 from sloop.store import Dataset, checkpoint_at, read_json, write_json
 from sloop.students.tiny import RECORD_FILE, TinySpec
-from sloop.types import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
 
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}

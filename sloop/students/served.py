@@ -16,8 +16,8 @@ from typing import Any
 from sloop.calls.formats import FORMATS, parse, parse_tool_calls, render_tool_calls
 from sloop.models.base import ModelError, Reply, Sampling
 from sloop.models.endpoint import Endpoint
+from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, digest
 from sloop.store import Dataset
-from sloop.types import Checkpoint, Decode, Prediction, Sample, UserError, digest
 
 
 class ServedStudent:

@@ -21,8 +21,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import GenerationConfig, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from sloop.records import Checkpoint, Sample, UserError
 from sloop.store import Dataset, checkpoint_at, write_json
-from sloop.types import Checkpoint, Sample, UserError
 
 Listing = Literal["names", "signature", "schema"]
 

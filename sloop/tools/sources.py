@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from sloop.types import Tool, UserError, from_json
+from sloop.records import Tool, UserError, from_json
 
 EVERYDAY = Path(__file__).with_name("everyday.json")
 SPLITS = ("train", "dev", "test")

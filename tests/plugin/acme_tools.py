@@ -17,12 +17,10 @@ from typing import Any
 
 from sloop.calls.formats import render_hermes
 from sloop.calls.schema import call_errors
+from sloop.calls.surface import stands_in
 from sloop.models.base import Sampling
 from sloop.models.endpoint import Endpoint
-from sloop.store import Dataset, checkpoint_at
-from sloop.teachers.surface import stands_in
-from sloop.train.base import Progress
-from sloop.types import (
+from sloop.records import (
     Checkpoint,
     Decode,
     Dialogue,
@@ -36,6 +34,8 @@ from sloop.types import (
     ToolCall,
     Verdict,
 )
+from sloop.store import Dataset, checkpoint_at
+from sloop.trainers.base import Progress
 
 REFUSAL = "No tool of mine does that."
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from acme_tools import LookupStudent
 
-from sloop.types import Checkpoint, Decode, Dialogue, Prediction, Sample, UserError
+from sloop.records import Checkpoint, Decode, Dialogue, Prediction, Sample, UserError
 
 
 class BreakingTrainer:

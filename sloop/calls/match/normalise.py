@@ -24,7 +24,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from sloop.calls.schema import BRANCHES, DATA, MAPS, json_type, pointed
-from sloop.types import Tool, ToolCall, canonical_json
+from sloop.records import Tool, ToolCall, canonical_json
 
 EXACT = frozenset({"enum", "const", "pattern", "format"})
 MAX_SCHEMA_NODES, MAX_SCHEMA_DEPTH = 20_000, 64

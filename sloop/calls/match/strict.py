@@ -14,7 +14,7 @@ from typing import Any
 
 from sloop.calls.match.normalise import call_key, fingerprint, normalise_call
 from sloop.calls.schema import dotted, json_type
-from sloop.types import Label, Tool, ToolCall
+from sloop.records import Label, Tool, ToolCall
 
 
 @dataclass(frozen=True, slots=True)

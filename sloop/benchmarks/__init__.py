@@ -1,0 +1,1 @@
+"""Frozen questions with a way to grade answers."""

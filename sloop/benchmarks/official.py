@@ -1,0 +1,177 @@
+"""What benchmarks with rules of their own share: their files with digests, official accuracies, and aggregates."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sloop.measures.stats import rate
+from sloop.records import Grade, Score, UserError, from_json
+from sloop.store import Dataset, open_text
+
+Entry = dict[str, Any]
+Aggregates = Mapping[str, tuple[tuple[str, ...], bool]]
+"""An official mean by name: its categories, and whether entries (True) or categories weigh the same."""
+
+
+class OfficialData(NamedTuple):
+    """What the official files hold."""
+
+    data: Dataset
+    entries: dict[str, Entry]
+    """With their answers, by sample id."""
+    digests: dict[str, str]
+    """Of what was read, by name."""
+
+
+def check_categories(categories: Sequence[str], allowed: Collection[str]) -> None:
+    """Refuse an unknown category, or none.
+
+    Raises:
+        UserError: as said.
+    """
+    if unknown := [category for category in categories if category not in allowed]:
+        raise UserError(f"benchmark.categories: no category {unknown[0]!r}; allowed: {', '.join(allowed)}.")
+    if not categories:
+        raise UserError(f"benchmark.categories=[]: name at least one, such as [{next(iter(allowed))}].")
+
+
+def named_folder(path: str, holds: str) -> Path:
+    """The folder that the user names.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not Path(path).is_dir():
+        raise UserError(f"benchmark.path={path}: no such folder. It should hold {holds}.")
+    return Path(path)
+
+
+def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: bool = True) -> list[Entry]:
+    """Entries of one file with their answers, which stand in ``possible_answer/`` under the same name, line by line.
+
+    Args:
+        folder: with the official files, plain or gzipped.
+        name: of the file, without its ending.
+        digests: takes the SHA-256 of each file's lines.
+        answered: whether there is a file of answers; without one, ``ground_truth`` is None.
+
+    Raises:
+        UserError: a file is missing, no JSON, or lacks what an entry has; or questions and answers have other ids.
+    """
+    questions = _lines(folder, name, digests, ("id", "question", "function"))
+    answers = _lines(folder / "possible_answer", name, digests, ("id", "ground_truth")) if answered else None
+    if answers is not None and [q["id"] for q in questions] != [a["id"] for a in answers]:
+        raise UserError(f"{folder}: questions and answers of {name} have other ids. Are they of one version?")
+    return [
+        {**entry, "ground_truth": answers[number]["ground_truth"] if answers else None}
+        for number, entry in enumerate(questions)
+    ]
+
+
+def _lines(folder: Path, name: str, digests: dict[str, str], keys: Collection[str]) -> list[Entry]:
+    for ending in (".json", ".jsonl", ".json.gz", ".jsonl.gz"):
+        if (path := folder / f"{name}{ending}").is_file():
+            with open_text(path) as file:
+                lines = [line.strip() for line in file if line.strip()]
+            known_as = f"{folder.name}/{name}" if folder.name == "possible_answer" else name
+            digests[known_as] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+            try:
+                return [_entry(line, keys) for line in lines]
+            except (ValueError, RecursionError) as error:
+                raise UserError(
+                    f"{path} does not hold one JSON object a line, each with {', '.join(keys)}: {error}. Take the "
+                    "official file."
+                ) from error
+    raise UserError(f"{folder}: no {name}.json (or .jsonl, .gz). Leave the category out of benchmark.categories.")
+
+
+def _entry(line: str, keys: Collection[str]) -> Entry:
+    """An object with these keys.
+
+    Raises:
+        ValueError: it is none.
+    """
+    entry = from_json(line)
+    if not isinstance(entry, dict) or (missing := [key for key in keys if key not in entry]):
+        raise ValueError(f"{', '.join(missing) if isinstance(entry, dict) else 'the object'} is missing")
+    return entry
+
+
+def check_version(folder: Path, found: Mapping[str, str], pinned: Mapping[str, str]) -> None:
+    """Refuse data that are not the pinned ones.
+
+    Raises:
+        UserError: as said.
+    """
+    if other := sorted(name for name, value in found.items() if value != pinned.get(name)):
+        raise UserError(
+            f"{folder}: {', '.join(other)} differ from the pinned data, and figures of other data are not comparable. "
+            "Take the official files, or run under another name: benchmark.digests=null benchmark.name=MY_NAME"
+        )
+
+
+def without(graded: Sequence[Grade], entries: Mapping[str, Entry], known_bad: Collection[str]) -> list[Grade] | None:
+    """The grades of entries that are not known to be bad; None where these are all."""
+    bad = {sample_id for sample_id, entry in entries.items() if entry["id"] in known_bad}
+    sound = [grade for grade in graded if grade.sample_id not in bad]
+    return sound if len(sound) < len(graded) else None
+
+
+def official_scores(
+    graded: Sequence[Grade], sound: Sequence[Grade] | None, categories: Sequence[str], aggregates: Aggregates
+) -> list[Score]:
+    """``official_accuracy`` overall and by category, the same without the entries known to be bad, and the official
+    means over the categories that were run.
+
+    Args:
+        graded: every grade; a category is the grade's slice.
+        sound: those of entries that are not known to be bad; None: no entry is.
+        categories: those that were run.
+        aggregates: the official means.
+    """
+    found = [_accuracy("official_accuracy", graded, category) for category in ("", *categories)]
+    by_category = {score.slice: score for score in found}
+    if sound is not None:
+        found.append(_accuracy("official_accuracy_without_known_bad", sound, ""))
+    return [*found, *_means(by_category, aggregates)]
+
+
+def _accuracy(name: str, graded: Iterable[Grade], category: str) -> Score:
+    return rate(
+        name,
+        ((g.cluster, int(bool(g.official)), int(g.official is not None)) for g in graded if category in ("", g.slice)),
+        category,
+    )
+
+
+def _means(by_category: Mapping[str, Score], aggregates: Aggregates) -> list[Score]:
+    """Means over the categories that were run, with the normal interval of a weighted sum."""
+    found = []
+    for name, (parts, by_entry) in aggregates.items():
+        run = [(part, by_category[part]) for part in parts if part in by_category and by_category[part].n]
+        weights = {part: float(score.n) if by_entry else 1.0 for part, score in run}
+        total = sum(weights.values())
+        if not run:
+            continue
+        value = math.fsum(weights[part] / total * (score.value or 0.0) for part, score in run)
+        spread = math.fsum(
+            (weights[part] / total * ((score.high or 0.0) - (score.low or 0.0)) / 2) ** 2 for part, score in run
+        )
+        half = math.sqrt(spread)
+        n = sum(score.n for _, score in run)
+        found.append(Score(name=name, value=value, n=n, low=max(0.0, value - half), high=min(1.0, value + half)))
+    return found
+
+
+def lacking(aggregates: Aggregates, categories: Collection[str]) -> list[str]:
+    """A note for every official mean of which some categories were run and some were not."""
+    told = []
+    for name, (parts, _) in aggregates.items():
+        missing = [part for part in parts if part not in categories]
+        if 0 < len(missing) < len(parts):
+            told.append(f"{name} lacks {', '.join(missing)}; the leaderboard counts what was not run as 0")
+    return told

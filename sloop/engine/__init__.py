@@ -1,0 +1,1 @@
+"""When work is done, again or stale: stages, their identity, their folders and journals, what runs them."""

@@ -1,0 +1,365 @@
+"""Stage folders under a key.
+
+A stage folder holds, while it is being made, ``begun.json`` (the key) and ``journal.jsonl`` (finished units in the
+order in which they finished); once it is done, its data files and ``stage.json``, written last. A finished stage may
+be taken up again (`Stage.reopen`), to do over what failed. ``stage.json`` covers
+what the stage wrote and nothing else: neither a file that somebody else left in the folder, nor what stands under
+``sidecar/`` (clock times, usage, partial state, the lock).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, takewhile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from sloop.engine.executor import Executor
+from sloop.engine.identity import code_digest
+from sloop.records import Record, Rejected, UserError, canonical_json, digest
+from sloop.store.files import file_digest, is_sidecar, line_of, now, open_text, read_json, row_of, write_json
+from sloop.store.rows import Dataset
+
+Unit = TypeVar("Unit")
+
+STAGE_FILE = "stage.json"
+BEGUN_FILE = "begun.json"
+MAX_FAILED_SHARE = 0.05
+"""A stage in which more units than this share fail is not worth finishing: its cause is not one sample."""
+
+
+def stage_key(name: str, **parts: Any) -> dict[str, Any]:
+    """What a stage's result depends on: its name, its part of the config, seeds, input digests and the code."""
+    return {"stage": name, "code": code_digest(), **parts}
+
+
+class Stage:
+    """One stage folder, opened under its key; a context manager that holds its lock while it works.
+
+    A second process that opens the same folder, or another of the experiment under the same key, waits until the first
+    is through. A finished stage that has lost one of its files is made anew.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], experiment: Path | None = None) -> None:
+        """Open or resume a stage.
+
+        Args:
+            folder: where its files go.
+            key: see `stage_key`; plain data.
+            experiment: folder of the runs among which a finished stage with the same key is linked, not computed
+                again; None: look nowhere else.
+
+        Raises:
+            UserError: (when it is entered) the folder holds a stage with another key, or data that no stage made.
+        """
+        self.folder = folder
+        self.key_parts = json.loads(canonical_json(key))
+        self.key = digest(self.key_parts)
+        self.name: str = self.key_parts["stage"]
+        self.torn_lines = 0
+        self.failures: Counter[str] = Counter()
+        self._handed: Counter[Any] = Counter()
+        self._failed: Counter[Any] = Counter()
+        self._experiment = experiment
+        self._locks = contextlib.ExitStack()
+        self._files: dict[str, dict[str, Any]] = {}
+        self._journal = folder / "journal.jsonl"
+        self._offsets: dict[str, int] = {}
+        self._reopened = False
+
+    def __enter__(self) -> Stage:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_key()
+        if self.done and _is_whole(self.folder):
+            return self
+        with contextlib.ExitStack() as locks:
+            locks.enter_context(FileLock(self.sidecar / "lock"))
+            self._check_key()
+            if not (self.done and _is_whole(self.folder)):
+                self._check_free()
+                # First, so that what a killed process leaves of its own, or of what it linked, is known as the stage's
+                write_json(self.folder / BEGUN_FILE, {"key": self.key, "parts": self.key_parts})
+                self._sweep()
+            if self._experiment is not None and not self.done:
+                links = self._experiment / ".stages"
+                links.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(FileLock(links / f"{self.key[:32]}.lock"))
+                self._link_from(links / self.key[:32])
+            if not self.done:
+                self._repair_journal()
+            self._locks = locks.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._locks.close()
+
+    @property
+    def done(self) -> bool:
+        """True once the stage has been finished under this key, unless it was taken up again since."""
+        return not self._reopened and (self.folder / STAGE_FILE).is_file()
+
+    def reopen(self, kept: Iterable[tuple[str, Sequence[Record]]]) -> None:
+        """Take a finished stage up again, to do over all units but some.
+
+        Until the first of its files is written anew it stays finished, whatever happens; from then on, and until
+        `finish`, it is a stage that was interrupted.
+
+        Args:
+            kept: units that are not done over, with their records; read once this process alone works in the folder,
+                and not at all where an earlier attempt at the same was cut short: it is gone on with.
+        """
+        self._locks.enter_context(FileLock(self.sidecar / "lock"))
+        if not self._journal.is_file():
+            partial = self.sidecar / "partial-journal.jsonl"
+            with open_text(partial, "w") as file:
+                for key, records in kept:
+                    file.write(_journal_line({"unit": key}, records))
+            partial.replace(self._journal)
+        self._repair_journal()
+        self._reopened = True
+
+    @property
+    def sidecar(self) -> Path:
+        """Folder for what no digest covers: times, usage, partial state."""
+        path = self.folder / "sidecar"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """``stage.json`` of a finished stage: key, parts, files (rows, bytes, sha256) and summary."""
+        manifest: dict[str, Any] = read_json(self.folder / STAGE_FILE)
+        return manifest
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `finish` was told."""
+        summary: dict[str, Any] = self.manifest["summary"]
+        return summary
+
+    def map(
+        self,
+        units: Mapping[str, Unit],
+        work: Callable[[Unit], Awaitable[Sequence[Record]]],
+        run: Executor,
+        kinds: Sequence[type[Record]],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[tuple[str, list[Record]]]:
+        """Run the units that are still owed, journal each as it finishes, then yield all in unit order.
+
+        A unit that raises is journalled as a `Rejected` record whose reason is ``failed:<exception>``; a resumed stage
+        tries it again.
+
+        Args:
+            units: by key, in the order of the fold.
+            work: one unit in, its records out.
+            run: how they run.
+            kinds: the record classes that ``work`` may return.
+            progress: told (units done, units in all).
+
+        Raises:
+            UserError: raised by a unit (`OutOfBudget`, too); or of all units that were handed in for this ``work``,
+                here and before, more than `MAX_FAILED_SHARE` and more than one, or the only one, failed. Once that is
+                known no other is begun, and those on their way are finished and journalled.
+        """
+        owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
+        done = len(units) - len(owed)
+        # Over all calls: an order that takes a failed one's place may come alone and fail as well.
+        self._handed[work] += len(units)
+        handed = self._handed[work]
+        stops: list[UserError] = []
+        with open(self._journal, "ab") as journal:
+            for key, result in run(takewhile(lambda _: not stops, owed), work):
+                if isinstance(result, UserError):
+                    stops.append(result)
+                    continue
+                entry: dict[str, Any] = {"unit": key}
+                if isinstance(result, Exception):
+                    entry["failed"] = True
+                    self._failed[work] += 1
+                    failed = self._failed[work]
+                    reason = f"failed:{type(result).__name__}"
+                    self.failures[reason] += 1
+                    if failed > max(1, MAX_FAILED_SHARE * handed) or failed == handed:
+                        stops.append(
+                            UserError(
+                                f"stage {self.name}: {failed} of {handed} units failed, the last ({key}) with "
+                                f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
+                            )
+                        )
+                        stops[-1].__cause__ = result
+                    result = [Rejected(key=key, reason=reason, detail=str(result))]
+                self._offsets[key] = journal.tell()
+                journal.write(_journal_line(entry, result).encode())
+                journal.flush()
+                done += 1
+                if progress:
+                    progress(done, len(units))
+        if stops:
+            raise stops[0]
+        known: dict[str, type[Record]] = {kind.__name__: kind for kind in kinds}
+        known["Rejected"] = Rejected
+        with open(self._journal, "rb") as journal:
+            for key in units:
+                journal.seek(self._offsets[key])
+                entry = json.loads(journal.readline())
+                records = []
+                for item in entry["records"]:
+                    item["row"].pop("id", None)
+                    records.append(known[item["type"]].model_validate(item["row"]))
+                del self._offsets[key]
+                yield key, records
+
+    @contextlib.contextmanager
+    def writing(self, *names: str) -> Iterator[dict[str, Callable[[Record], None]]]:
+        """Write several data files side by side; they appear, whole, when the block ends.
+
+        Yields:
+            By file name, a function that appends one record.
+        """
+        partial = {name: self.sidecar / f"partial-{name}" for name in names}
+        counts = dict.fromkeys(names, 0)
+        with contextlib.ExitStack() as stack:
+            files = {name: stack.enter_context(open_text(path, "w")) for name, path in partial.items()}
+
+            def append(name: str, record: Record) -> None:
+                files[name].write(line_of(record))
+                counts[name] += 1
+
+            yield {name: functools.partial(append, name) for name in names}
+        if self._reopened:
+            (self.folder / STAGE_FILE).unlink(missing_ok=True)
+        for name, path in partial.items():
+            path.replace(self.folder / name)
+            self._files[name] = {"rows": counts[name]}
+
+    def write(self, name: str, rows: Iterable[Record]) -> Path:
+        """Write one data file of the stage."""
+        with self.writing(name) as append:
+            for row in rows:
+                append[name](row)
+        return self.folder / name
+
+    def dataset(self, name: str) -> Dataset:
+        """A data file of a finished stage, as a dataset."""
+        return Dataset(self.folder / name, sha256=self.manifest["files"][name]["sha256"])
+
+    def finish(self, summary: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+        """Digest what the stage made, write ``stage.json`` last, and make the stage known for linking.
+
+        Args:
+            summary: plain data.
+            also: names of files and folders, beside those of `write` and `writing`, that the stage made.
+        """
+        made = {name: self.folder / name for name in self._files}
+        for name in also:
+            path = self.folder / name
+            inner = (p for p in path.rglob("*") if p.is_file() and not is_sidecar(p.relative_to(path)))
+            made |= {str(p.relative_to(self.folder)): p for p in (inner if path.is_dir() else [path])}
+        for name, path in made.items():
+            self._files[name] = {**self._files.get(name, {}), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+        write_json(self.sidecar / "times.json", {"finished": now(), "torn_lines": self.torn_lines})
+        manifest = {"key": self.key, "parts": self.key_parts, "files": dict(sorted(self._files.items()))}
+        write_json(self.folder / STAGE_FILE, {**manifest, "summary": json.loads(canonical_json(summary))})
+        self._journal.unlink(missing_ok=True)
+        self._reopened = False
+        if self._experiment is not None:
+            source = os.path.relpath(self.folder, self._experiment)
+            write_json(self._experiment / ".stages" / self.key[:32], source)
+
+    def _check_key(self) -> None:
+        for name in (STAGE_FILE, BEGUN_FILE):
+            path = self.folder / name
+            if not path.is_file():
+                continue
+            found = read_json(path)
+            if found["key"] != self.key:
+                changed = sorted(
+                    part
+                    for part in {*found["parts"], *self.key_parts}
+                    if found["parts"].get(part) != self.key_parts.get(part)
+                )
+                raise UserError(
+                    f"{self.folder} holds a {found['parts']['stage']} stage made under other settings (differing: "
+                    f"{', '.join(changed)}). Choose another output_dir, or delete the folder to make it anew."
+                )
+            return
+
+    def _check_free(self) -> None:
+        """A stage replaces files of its folder by name: they must be its own."""
+        data = sorted(path.name for path in self.folder.glob("*.jsonl*"))
+        if data and not any((self.folder / name).is_file() for name in (BEGUN_FILE, STAGE_FILE)):
+            raise UserError(
+                f"{self.folder} holds {', '.join(data[:3])}, which the {self.name} stage did not make and might write "
+                "over. Choose another output_dir, or move the files away."
+            )
+
+    def _sweep(self) -> None:
+        """Remove what a killed write left behind, and the word of a stage that has lost files that it is done."""
+        (self.folder / STAGE_FILE).unlink(missing_ok=True)
+        left = [self.sidecar.glob("partial-*"), self.folder.glob("*/.*.partial")]
+        left += [self.folder.glob(f".{name}.*.partial") for name in (STAGE_FILE, BEGUN_FILE)]
+        for path in chain.from_iterable(left):
+            path.unlink()
+
+    def _repair_journal(self) -> None:
+        """Drop a torn last line (the process was killed while writing it) and index what is whole."""
+        if not self._journal.is_file():
+            return
+        good = 0
+        with open(self._journal, "rb") as journal:
+            for line in journal:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                if not entry.get("failed"):  # a unit that failed is tried again
+                    self._offsets[entry["unit"]] = good
+                good += len(line)
+        if good < self._journal.stat().st_size:
+            self.torn_lines += 1
+            os.truncate(self._journal, good)
+
+    def _link_from(self, link: Path) -> None:
+        """Take over a finished stage with the same key, as hard links, if it has all its files."""
+        if not link.is_file() or self._experiment is None:
+            return
+        source = self._experiment / read_json(link)
+        if source == self.folder or not (source / STAGE_FILE).is_file() or not _is_whole(source):
+            return
+        manifest = read_json(source / STAGE_FILE)
+        if manifest["key"] != self.key:
+            return
+        for name in [*manifest["files"], STAGE_FILE]:
+            target = self.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                target.unlink()
+            try:
+                os.link(source / name, target)
+            except OSError:  # another file system, or one without hard links
+                shutil.copy2(source / name, target)
+        self._journal.unlink(missing_ok=True)  # of this folder's own attempt, if it was killed
+        write_json(self.sidecar / "linked.json", {"from": str(source)})
+
+
+def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> str:
+    rows = [{"type": type(record).__name__, "row": row_of(record)} for record in records]
+    return json.dumps({**entry, "records": rows}, ensure_ascii=False) + "\n"
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file of a finished stage is there, in its recorded size."""
+    files: dict[str, dict[str, Any]] = read_json(folder / STAGE_FILE)["files"]
+    paths = {folder / name: recorded["bytes"] for name, recorded in files.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())

@@ -1,1 +1,0 @@
-"""Numbers over many records: benchmarks, metrics, statistics, audits. Only here are truths read."""

@@ -1,0 +1,1 @@
+"""What says who is wrong: rules, or a model."""

@@ -1,0 +1,1 @@
+"""Rules about one answer, from the request, the offered tools and the answer alone."""

@@ -1,0 +1,1 @@
+"""Numbers over many records: metrics, statistics, audits, contamination. Only here are truths read."""

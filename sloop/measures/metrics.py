@@ -1,0 +1,133 @@
+"""From answers to METHOD's metrics. Pure: nothing here runs a tool or asks a model.
+
+| metric | over (n) | right when |
+| --- | --- | --- |
+| call_accuracy | samples | the calls are the label's; for a label without calls: the answer ends and calls nothing |
+| tool_accuracy | samples whose label calls | the multiset of tool names is the label's |
+| argument_accuracy | calls to a right tool | the arguments match |
+| format_correctness | answers that attempt a call | they parse and every call satisfies its tool's schema |
+| no_call_accuracy | samples whose label does not call | the answer ends and calls nothing |
+| false_refusal_rate | samples whose label calls | (lower is better) no call is attempted |
+| model_errors | all samples | (lower is better) the student gave no answer; such samples are in no other metric |
+| pass_hat_k | samples with k trials or more | k answers to it, drawn from its trials, are all right |
+
+Where a sample was asked several times, every answer counts in the metrics above ``pass_hat_k``, and those of one sample
+are in one cluster.
+
+A call that cannot be parsed is an attempt. An answer cut off at the longest length is an attempt if it opened a call;
+if it did not, it is a refusal where a call is wanted and no abstention where none is: it earns nothing either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sloop.calls.formats import opens_call
+from sloop.calls.match import strict
+from sloop.calls.schema import call_errors
+from sloop.measures.stats import mean_score, pass_hat, rate
+from sloop.records import Grade, Prediction, Sample, Score, UserError
+
+
+def grade(sample: Sample, prediction: Prediction) -> Grade:
+    """Grade one answer by the strict comparator.
+
+    Raises:
+        UserError: the sample has no label, or a tool's schema cannot be used.
+        ValueError: the answer is to another sample.
+    """
+    if sample.label is None:
+        raise UserError(f"sample {sample.id} has no label, so no answer to it can be graded. Give it one.")
+    if prediction.sample_id != sample.id:
+        raise ValueError(f"an answer to {prediction.sample_id} was graded against {sample.id}")
+    error, expected = prediction.error, bool(sample.label.calls)
+    calls = prediction.calls if error is None else None
+    match = strict(sample.tools, calls, sample.label)
+    asked = error != "model"
+    return Grade(
+        sample_id=sample.id,
+        cluster=sample.group or sample.id,
+        slice=sample.slice,
+        calls_expected=expected,
+        attempted=bool(calls) or error == "format" or (error == "truncated" and opens_call(prediction.text)),
+        parsed=error is None,
+        schema_valid=not any(call_errors(call, sample.tools) for call in calls) if calls else None,
+        tool_correct=match.tools_equal if expected and asked else None,
+        argument_pairs=(match.right, match.paired) if expected else (0, 0),
+        correct=match.valid if asked else None,
+        error=error,
+        reason="truncated: the answer was cut off" if error == "truncated" else match.reason if asked else None,
+    )
+
+
+def scores(grades: Iterable[Grade]) -> list[Score]:
+    """Every metric, overall (slice ``""``) and for each slice by name, with n and a 95% interval (see `stats.rate`)."""
+    graded = list(grades)
+    slices = sorted({g.slice for g in graded} - {""})
+    return [
+        rate(name, ((g.cluster, *count(g)) for g in graded if part in ("", g.slice)), part)
+        for part in ("", *slices)
+        for name, count in METRICS.items()
+    ]
+
+
+def pass_hat_scores(grades: Iterable[Grade], trials: int) -> list[Score]:
+    """How reliable a student is that is asked the same again: ``pass_hat_<k>`` (written pass^k), k = 1 .. trials.
+
+    The chance that k answers to a sample are all right (tau-bench, arXiv:2406.12045), overall and for each slice; see
+    `stats.pass_hat`. An answer that could not be had is no trial, and a sample with fewer than k trials is left out
+    of n.
+    """
+    by_slice: dict[str, dict[str, tuple[str, int, int]]] = {"": {}}
+    for g in grades:
+        for part in {"", g.slice}:
+            samples = by_slice.setdefault(part, {})
+            _, right, answers = samples.get(g.sample_id, ("", 0, 0))
+            answered = int(g.error != "model")
+            samples[g.sample_id] = g.cluster, right + bool(g.correct), answers + answered
+    return [
+        pass_hat(f"pass_hat_{k}", samples.values(), k, part)
+        for part, samples in sorted(by_slice.items())
+        for k in range(1, trials + 1)
+    ]
+
+
+def probe_scores(answers: Iterable[Prediction], contested: Iterable[str]) -> list[Score]:
+    """What a probe found, as shares of the answers.
+
+    Args:
+        answers: to everything that was probed.
+        contested: ids of the samples where answer and label differ.
+
+    Returns:
+        ``probe/disagreement``, ``probe/errors/<kind>`` for format, truncated and model, and ``probe/perplexity``, a
+        mean over the answers that have one.
+    """
+    asked, differ = list(answers), set(contested)
+    kinds = ("format", "truncated", "model")
+    perplexities = [answer.perplexity for answer in asked if answer.perplexity is not None]
+    return [
+        rate("probe/disagreement", ((a.sample_id, int(a.sample_id in differ), 1) for a in asked)),
+        *(rate(f"probe/errors/{k}", ((a.sample_id, int(a.error == k), 1) for a in asked)) for k in kinds),
+        mean_score("probe/perplexity", perplexities),
+    ]
+
+
+def _of_samples(right: bool | None, applies: bool) -> tuple[int, int]:
+    return int(bool(right)), int(applies)
+
+
+def _when_answered(count: Callable[[Grade], tuple[int, int]]) -> Callable[[Grade], tuple[int, int]]:
+    return lambda g: (0, 0) if g.error == "model" else count(g)
+
+
+METRICS: dict[str, Callable[[Grade], tuple[int, int]]] = {
+    "call_accuracy": _when_answered(lambda g: _of_samples(g.correct, True)),
+    "tool_accuracy": _when_answered(lambda g: _of_samples(g.tool_correct, g.calls_expected)),
+    "argument_accuracy": _when_answered(lambda g: g.argument_pairs),
+    "format_correctness": _when_answered(lambda g: _of_samples(g.schema_valid, g.attempted)),
+    "no_call_accuracy": _when_answered(lambda g: _of_samples(g.correct and not g.calls_expected, not g.calls_expected)),
+    "false_refusal_rate": _when_answered(lambda g: _of_samples(g.calls_expected and not g.attempted, g.calls_expected)),
+    "model_errors": lambda g: _of_samples(g.error == "model", True),
+}
+"""(right, of) that one answer adds to each metric."""

@@ -1,0 +1,85 @@
+"""The prompts of the roles: a text that anybody may rewrite, and the facts of the task as JSON, which none may omit.
+
+A role's text is ``<role>.jinja``, looked for in the user's own folder first and then in ``sloop/prompts``. Its
+variables are the fields of the brief. The brief itself is put behind it, in a code fence that ends the prompt: it says
+what the task is about and never which answer is right, nor which of two is the label.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sloop.records import Label, Message, UserError
+
+PACKAGED = Path(__file__).parents[1] / "prompts"
+_BRIEF = re.compile(r"^```json\n(.*)\n```\s*\Z", re.M)
+
+
+class Prompts:
+    """Prompts from a search path."""
+
+    def __init__(self, folder: str | None) -> None:
+        """Look into this folder first, where there is one.
+
+        Raises:
+            UserError: there is no such folder.
+        """
+        if folder is not None and not Path(folder).is_dir():
+            raise UserError(
+                f"prompts={folder}: no such folder. Put your own user.jinja, assistant.jinja or judge.jinja there."
+            )
+        self._folders = [Path(folder), PACKAGED] if folder is not None else [PACKAGED]
+        # Sandboxed: a folder of prompts may be a stranger's. Strict: a misspelt variable would pass as an empty text.
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader(self._folders),
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def write(self, brief: Mapping[str, Any]) -> list[Message]:
+        """The prompt for a brief; its ``role`` names the text.
+
+        Raises:
+            UserError: a text that is no template, or that asks for what the brief does not have.
+        """
+        name = f"{brief['role']}.jinja"
+        try:
+            text = self._environment.get_template(name).render(brief)
+        except TemplateError as error:
+            folders = ", ".join(map(str, self._folders))
+            raise UserError(
+                f"the prompt {name} (looked for in {folders}): {error}. Its variables are: {', '.join(brief)}."
+            ) from error
+        # Within JSON a line break is written as \n, so that no fact can end the fence.
+        return [
+            Message(role="user", content=f"{text.strip()}\n\n```json\n{json.dumps(brief, ensure_ascii=False)}\n```")
+        ]
+
+
+def last_brief(messages: Sequence[Message]) -> dict[str, Any] | None:
+    """The brief of the last user message that ends in one; None: there is none."""
+    for message in reversed(messages):
+        if message.role == "user" and (found := _BRIEF.search(message.content)):
+            try:
+                brief = json.loads(found[1])
+            except ValueError:
+                return None
+            return brief if isinstance(brief, dict) else None
+    return None
+
+
+def said(label: Label) -> dict[str, Any]:
+    """An answer as a brief shows it."""
+    return {
+        "calls": [{"name": call.name, "arguments": call.arguments} for call in label.calls],
+        "content": label.content,
+    }

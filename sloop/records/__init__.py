@@ -1,0 +1,71 @@
+"""The records of the loop: their identity, their canonical form, and nothing else.
+
+Every record is immutable and is written to disk as one JSON line.
+"""
+
+from sloop.records.base import OutOfBudget, Record, UserError, canonical_json, digest, finite, from_json, no_constant
+from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict
+from sloop.records.runs import Checkpoint, Score
+from sloop.records.samples import (
+    Axis,
+    Decode,
+    Dialogue,
+    EnvSpec,
+    Kind,
+    Label,
+    Lineage,
+    Message,
+    Order,
+    Prediction,
+    Rejected,
+    Sample,
+    Source,
+    Tool,
+    ToolCall,
+    Truth,
+    decisions,
+    number_calls,
+    parse_tools,
+    trial_field,
+    trial_id,
+)
+
+__all__ = [
+    "Axis",
+    "Checkpoint",
+    "Decode",
+    "Dialogue",
+    "EnvSpec",
+    "Grade",
+    "Judgement",
+    "Kind",
+    "Label",
+    "Lineage",
+    "Message",
+    "Order",
+    "OutOfBudget",
+    "Outcome",
+    "Prediction",
+    "Record",
+    "Rejected",
+    "Rubric",
+    "Ruling",
+    "Sample",
+    "Score",
+    "Source",
+    "Tool",
+    "ToolCall",
+    "Truth",
+    "UserError",
+    "Verdict",
+    "canonical_json",
+    "decisions",
+    "digest",
+    "finite",
+    "from_json",
+    "no_constant",
+    "number_calls",
+    "parse_tools",
+    "trial_field",
+    "trial_id",
+]

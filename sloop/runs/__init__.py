@@ -1,0 +1,1 @@
+"""Runs as they stand on disk: found, read, cited, projected to MLflow."""

@@ -1,0 +1,210 @@
+"""What must be known to cite a run and to run it again: written to ``run.json`` when the run starts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sloop.engine.identity import code_digest
+from sloop.records import digest
+from sloop.store import now
+from sloop.version import __version__
+
+PACKAGES = (
+    "accelerate", "datasets", "hydra-core", "jsonschema", "mlflow", "numpy", "openai", "pandas", "pydantic", "scipy",
+    "statsmodels", "tokenizers", "torch", "transformers", "trl",
+)  # fmt: skip
+ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
+"""The only environment variables that are recorded: a list of what is allowed, so that no key slips in."""
+
+COMMAND_VARIABLE = "SLOOP_COMMAND"
+"""Environment variable that carries the command line as given to whatever process runs it."""
+
+NOT_RESULTS = (
+    "output_dir", "paths", "tracking", "executor", "preview", "cache", "preflight", "spending", "prices",
+    "retry_failed",
+)  # fmt: skip
+"""Configuration that says where and how a run is kept, not what it computes."""
+HOW_KEPT = {"endpoint": ("limits", "cache", "cache_path"), "benchmark": ("cache_path",)}
+"""The same inside a section of that name, wherever it stands."""
+LATER: dict[str, dict[str, Any]] = {"": {"trials": 1}, "decode": {"temperature": 0.0}}
+"""By section: keys that came after hashes had been published, with the value at which a run computes what it did
+before. At that value they are no part of the hash."""
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """64 hex digits over what a run computes; `NOT_RESULTS`, `HOW_KEPT` and `LATER` are left out."""
+    return digest(_without(config, "", NOT_RESULTS))
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The keys, with dots, by which two configurations have different hashes."""
+    one, other = (dict(_leaves(_without(config, "", NOT_RESULTS))) for config in (first, second))
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _without(section: Mapping[str, Any], name: str, names: Sequence[str]) -> dict[str, Any]:
+    later = LATER.get(name, {})
+    return {
+        key: _without(value, key, HOW_KEPT.get(key, ())) if isinstance(value, Mapping) else value
+        for key, value in section.items()
+        if key not in names and (key not in later or later[key] != value)
+    }
+
+
+def run_record(
+    *, kind: str, name: str, config: Mapping[str, Any], overrides: Sequence[str], sweep: str | None
+) -> dict[str, Any]:
+    """The content of a new ``run.json``.
+
+    Args:
+        kind: ``loop`` or the stage's name.
+        name: of the run, as shown.
+        config: resolved, plain data.
+        overrides: as given on the command line.
+        sweep: id of the sweep that the run belongs to.
+    """
+    hashed, began = config_hash(config), now()
+    return {
+        "id": uuid.uuid4().hex,
+        "kind": kind,
+        "name": name,
+        "study": config["name"],
+        "seed": config["seed"],
+        "config_hash": hashed,
+        "config": dict(config),
+        "overrides": list(overrides),
+        "command": command(),
+        "sweep": sweep,
+        "code": code_state(),
+        "versions": versions(),
+        "machine": machine(),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        "bibtex": bibtex(name, config["name"], hashed, began),
+        "status": "RUNNING",
+        "began": began,
+        "finished": None,
+    }
+
+
+def command() -> str:
+    """The command as it was given: Hydra has its own words in this process, and none in a worker."""
+    return os.environ.get(COMMAND_VARIABLE) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def bibtex(name: str, study: str, hashed: str, began: str) -> str:
+    """An entry for the run, to stand beside the software's (CITATION.cff)."""
+    return (
+        f"@misc{{sloop:{name},\n  title = {{sloop run {name} of the study {study}}},\n"
+        f"  year = {{{began[:4]}}},\n  note = {{configuration {hashed}}}\n}}"
+    )
+
+
+def code_state() -> dict[str, Any]:
+    """The sources that run: version, digest, and for a checkout commit, branch and the digest of what differs."""
+    state: dict[str, Any] = {"version": __version__, "digest": code_digest()}
+    root = Path(__file__).parents[2]
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None or not (root / "pyproject.toml").is_file():
+        return {**state, "commit": None}
+    changed = _git(root, "diff", "HEAD") or ""
+    untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
+    return {
+        **state,
+        "commit": commit.strip(),
+        "branch": (_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+        "dirty": bool(changed or untracked),
+        "diff": changed or None,
+        "diff_sha256": hashlib.sha256(changed.encode()).hexdigest() if changed else None,
+        "untracked": untracked,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on; None: not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Where it runs; process id and host tell a running run from an abandoned one."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "gpus": _gpus(),
+    }
+
+
+def is_gone(host: str, pid: int) -> bool:
+    """Whether a process ran on this host and runs no more."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _gpus() -> list[str]:
+    """Names of NVIDIA GPUs, asked of the driver's own tool; none where it is not installed."""
+    try:
+        result = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True, text=True, check=False, timeout=20,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return result.stdout.splitlines() if result.returncode == 0 else []
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout if result.returncode == 0 else None
+
+
+def sweep_record(study: str, stage: str) -> dict[str, Any]:
+    """What is known of a sweep when it starts."""
+    return {
+        "id": uuid.uuid4().hex,
+        "name": f"sweep {stage} {now()[5:16]}",
+        "study": study,
+        "command": command(),
+        "machine": machine(),
+        "status": "RUNNING",
+        "began": now(),
+        "finished": None,
+    }

@@ -1,0 +1,416 @@
+"""MLflow as a projection of the disk: `Tracker.project` replays a run's files, with their own times, as often as asked.
+
+The only module that imports mlflow, and only once something is to be logged. What is on disk is the truth: a server
+that was down, or a resumed run, is made good by projecting again. A run is found by its tag ``sloop.id``, so that
+projecting twice gives one run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from filelock import FileLock
+
+from sloop.engine.folder import STAGE_FILE
+from sloop.records import Score, UserError, digest
+from sloop.runs.cite import is_gone
+from sloop.runs.read import RUN_FILE, Run, metric_name
+from sloop.stages.train import LOSS
+from sloop.store import read_json, write_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Metric
+
+BATCH_METRICS = 1000
+BATCH_PARAMS = 100
+PARAM_LENGTH = 6000
+TAG_LENGTH = 5000
+NAME_LENGTH = 200
+ARTIFACTS = ("*.jsonl", "card.md")
+"""Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
+
+DATABASE = "mlflow.db"
+FIGURES = "figures.html"
+Page = Callable[[Run], str]
+"""Draws the figures of a run."""
+
+
+class Tracker:
+    """One MLflow experiment, named after the study."""
+
+    def __init__(self, *, uri: str | None, mlruns: Path, study: str, page: Page | None = None) -> None:
+        """Connect; makes database and experiment where they are missing, under a lock.
+
+        Args:
+            uri: tracking server; None: the sqlite database ``mlruns/mlflow.db``.
+            mlruns: folder of the embedded database and its artifacts.
+            study: name of the experiment.
+            page: draws a run's figures as one page, empty where there is nothing to draw; None: none are logged.
+        """
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        # A server that is down is told of within seconds; MLflow's own patience is minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        mlruns = mlruns.resolve()
+        self.uri = uri or f"sqlite:///{mlruns / DATABASE}"
+        self.study = study
+        self._page = page
+        try:
+            mlruns.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"paths.mlruns={mlruns}: this folder cannot be made ({error.strerror}). Give one that you may write to."
+            ) from error
+        # Several processes that open a new database at once corrupt its schema for good.
+        with FileLock(mlruns / ".lock"):
+            self.client: MlflowClient = MlflowClient(tracking_uri=self.uri)
+            experiment = self.client.get_experiment_by_name(study)
+            if experiment is None:
+                location = None if uri else (mlruns / "artifacts" / study).as_uri()
+                self.experiment_id = self.client.create_experiment(study, artifact_location=location)
+            else:
+                self.experiment_id = experiment.experiment_id
+            if uri is None:
+                with closing(sqlite3.connect(mlruns / DATABASE)) as database:
+                    database.execute("PRAGMA journal_mode=WAL")
+
+    def project(self, folder: Path) -> str:
+        """Bring MLflow up to date with a run folder; returns the MLflow run id. Idempotent.
+
+        Raises:
+            UserError: the server cannot be reached, or refuses.
+        """
+        with _reached(self.uri):
+            return self._project(folder)
+
+    def _project(self, folder: Path) -> str:
+        record = read_json(folder / RUN_FILE)
+        run = Run(folder, record)
+        parent = self._run_id(record["sweep"]) if record["sweep"] else None
+        tags = _run_tags(run)
+        run_id = self._run(record["id"], record["name"], record["began"], tags, parent)
+        if record.get("mlflow", {}).get("run_id") != run_id:
+            config = _flat({key: part for key, part in record["config"].items() if key != "prices"})
+            for start in range(0, len(config), BATCH_PARAMS):
+                self.client.log_batch(run_id, params=_params(config[start : start + BATCH_PARAMS]))
+            record["mlflow"] = {"run_id": run_id, "experiment_id": self.experiment_id, "rounds": {}}
+        logged = record["mlflow"]["rounds"]
+        if record["kind"] == "loop":
+            for content in run.rounds:
+                state = digest(content)
+                if logged.get(str(content["round"])) != state:
+                    self._round(run, content, run_id)
+                    logged[str(content["round"])] = state
+        elif (folder / STAGE_FILE).is_file():
+            state = digest(read_json(folder / STAGE_FILE)["files"])  # another one where failures were retried
+            if logged.get("stage") != state:
+                self._stage(run, run_id)
+                logged["stage"] = state
+        self._costs(run, record["mlflow"].setdefault("cost", {}), run_id)
+        # A resumed run has another process, and may belong to another sweep.
+        now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record["status"]}
+        self._tag(run_id, now_so | ({"mlflow.parentRunId": parent} if parent else {}))
+        if record["finished"]:
+            self._figures(run, record["mlflow"], run_id)
+            self.client.log_artifact(run_id, str(folder / RUN_FILE))
+            self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
+        else:
+            self.client.update_run(run_id, status="RUNNING")
+        write_json(folder / RUN_FILE, {**read_json(folder / RUN_FILE), "mlflow": record["mlflow"]})
+        return run_id
+
+    def sweep(self, record: Mapping[str, Any]) -> str:
+        """The parent run of a sweep: made once, by the parent process, and finished by it."""
+        tags = {
+            "sloop.kind": "sweep",
+            "sloop.command": str(record["command"]),
+            "sloop.host": str(record["machine"]["host"]),
+            "sloop.pid": str(record["machine"]["pid"]),
+        }
+        with _reached(self.uri):
+            run_id = self._run(record["id"], record["name"], record["began"], tags, None)
+            if record["finished"]:
+                self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
+        return run_id
+
+    def links(self, server: str, run_ids: Sequence[str]) -> dict[str, str]:
+        """Deep links to the charts of the loops and to the comparison of runs."""
+        page = f"{server}/#/experiments/{self.experiment_id}/runs"
+        search = quote("tags.`sloop.kind` = 'loop'")
+        links = {"charts": f"{page}?compareRunsMode=CHART&searchFilter={search}"}
+        if len(run_ids) > 1:
+            ids, experiments = quote(json.dumps(list(run_ids))), quote(json.dumps([self.experiment_id]))
+            links["compare"] = f"{server}/#/compare-runs?runs={ids}&experiments={experiments}"
+        return links
+
+    def loops(self) -> list[str]:
+        """Ids of the loop runs of the study, oldest first."""
+        found = self.client.search_runs(
+            [self.experiment_id], "tags.`sloop.kind` = 'loop'", order_by=["attributes.start_time ASC"], max_results=500
+        )
+        return [run.info.run_id for run in found]
+
+    def reap(self) -> list[str]:
+        """Mark as KILLED what still says RUNNING although its process is gone from this host; returns names.
+
+        For what has no record on disk, such as sweeps; runs are marked on disk (`sloop.runs.read.Run.reap`) first.
+        """
+        reaped = []
+        for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'", max_results=1000):
+            host, pid = run.data.tags.get("sloop.host", ""), run.data.tags.get("sloop.pid", "")
+            if pid and is_gone(host, int(pid)):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+                reaped.append(run.info.run_name)
+        return reaped
+
+    def _round(self, run: Run, content: Mapping[str, Any], run_id: str) -> None:
+        number, when = content["round"], _milliseconds(content["finished"])
+        scores = [Score.model_validate(row) for row in content["metrics"]]
+        self._log_metrics(run_id, list(_metrics(scores, number, when)))
+        tags = {**_run_tags(run), "sloop.kind": "round", "sloop.round": str(number)}
+        name = f"round {number}"
+        child = self._run(f"{run.record['id']}-{number}", name, content["began"], tags, run_id)
+        folder = run.folder / f"round_{number}"
+        self._log_metrics(child, [*_metrics(scores, number, when), *_loss(folder / "train" / "sidecar" / LOSS, when)])
+        data = [_dataset(run.folder / content["data"]["path"], content["data"]["sha256"], f"round_{number}")]
+        for stage in content["stages"]:
+            if stage.startswith("evaluate/"):
+                (sha256,) = read_json(folder / stage / STAGE_FILE)["parts"]["data"]
+                benchmark = stage.removeprefix("evaluate/")
+                data.append(_dataset(Path(benchmark), sha256, benchmark, "evaluation"))
+        for target in (run_id, child):
+            self.client.log_inputs(target, datasets=data)
+        for stage in content["stages"]:
+            self._upload(child, folder / stage, stage)
+        self._upload(child, folder, "round")
+        self.client.set_terminated(child, "FINISHED", when)
+
+    def _costs(self, run: Run, logged: dict[str, str], run_id: str) -> None:
+        """What every round cost at endpoints, and how long they took, once it is complete or the run has ended; what
+        was spent when a run was stopped is told then, and again, larger, when the round is complete.
+        """
+        ends = {content["round"]: content["finished"] for content in run.rounds}
+        found: dict[int, list[Score]] = {}
+        for number, score in chain(run.costs(), run.latencies()):
+            found.setdefault(number, []).append(score)
+        for number, scores in found.items():
+            state, finished = digest([score.model_dump() for score in scores]), ends.get(number, run.ended)
+            if finished is None or logged.get(str(number)) == state:
+                continue
+            child = self._run_id(f"{run.record['id']}-{number}")
+            for target in (run_id, *([child] if child else [])):
+                self._log_metrics(target, list(_metrics(scores, number, _milliseconds(finished))))
+            logged[str(number)] = state
+
+    def _stage(self, run: Run, run_id: str) -> None:
+        manifest = read_json(run.folder / STAGE_FILE)
+        when = _milliseconds(run.ended or run.record["began"])
+        scores = [Score.model_validate(row) for row in run.record.get("metrics", [])]
+        numbers = [*_metrics(scores, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
+        self._log_metrics(run_id, [*numbers, *_counts(manifest["summary"], when)])
+        context = "evaluation" if run.record["kind"] == "eval" else "training"
+        inputs = [
+            _dataset(Path(entry["path"]), entry["sha256"], entry["name"], context)
+            for entry in run.record.get("inputs", [])
+        ]
+        for name, entry in manifest["files"].items():
+            if name.endswith(".jsonl") and entry.get("rows"):
+                inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem, context))
+        self.client.log_inputs(run_id, datasets=inputs)
+        self._upload(run_id, run.folder, run.record["kind"])
+
+    def _figures(self, run: Run, logged: dict[str, Any], run_id: str) -> None:
+        """One page with all figures, once the run has ended: plotly's script makes it 5 MB."""
+        state = digest([run.rounds, run.record.get("metrics", [])])
+        if self._page is None or run.record["kind"] not in ("loop", "eval") or logged.get("figures") == state:
+            return
+        if page := self._page(run):
+            self.client.log_text(run_id, page, FIGURES)
+            logged["figures"] = state
+
+    def _upload(self, run_id: str, folder: Path, place: str) -> None:
+        for pattern in ARTIFACTS:
+            for path in sorted(folder.glob(pattern)):
+                self.client.log_artifact(run_id, str(path), artifact_path=place)
+
+    def _run_id(self, sloop_id: str) -> str | None:
+        found = self.client.search_runs([self.experiment_id], f"tags.`sloop.id` = '{sloop_id}'", max_results=1)
+        return found[0].info.run_id if found else None
+
+    def _run(self, sloop_id: str, name: str, began: str, tags: Mapping[str, str], parent: str | None) -> str:
+        """The run with this id, made if it is missing."""
+        if run_id := self._run_id(sloop_id):
+            return run_id
+        extra = {"sloop.id": sloop_id, **({"mlflow.parentRunId": parent} if parent else {})}
+        run = self.client.create_run(self.experiment_id, _milliseconds(began), {**tags, **extra}, name)
+        return str(run.info.run_id)
+
+    def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        for start in range(0, len(metrics), BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH_METRICS])
+
+
+def _run_tags(run: Run) -> dict[str, str]:
+    record = run.record
+    code, machine = record["code"], record["machine"]
+    tags = {
+        "sloop.kind": record["kind"],
+        "sloop.run": record["name"],
+        "sloop.seed": record["seed"],
+        "sloop.student": run.student,
+        "sloop.variant": run.variant,
+        "sloop.config_hash": record["config_hash"],
+        "sloop.code": code["digest"],
+        "sloop.command": record["command"],
+        "sloop.host": machine["host"],
+        "sloop.pid": machine["pid"],
+        "sloop.dirty": code.get("dirty"),
+        "mlflow.source.name": "sloop",
+        "mlflow.source.git.commit": code["commit"],
+    }
+    return {key: str(value)[:TAG_LENGTH] for key, value in tags.items() if value not in (None, "")}
+
+
+def _metrics(scores: Sequence[Score], step: int, when: int) -> Iterator[Metric]:
+    """Values, and the intervals of the overall ones under ``interval/``."""
+    from mlflow.entities import Metric
+
+    for score in scores:
+        if score.value is None:
+            continue
+        name = _fit(metric_name(score))
+        yield Metric(name, float(score.value), when, step)
+        if score.low is not None and score.high is not None and not score.slice:
+            yield Metric(f"interval/{name}/low", score.low, when, step)
+            yield Metric(f"interval/{name}/high", score.high, when, step)
+
+
+def _fit(name: str) -> str:
+    """A name as MLflow takes it, which refuses all of a batch for one mark in the name of a slice.
+
+    What had to be changed ends in letters of its digest, so that two slices do not become one.
+    """
+    parts = (re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/"))
+    fit = "/".join("_" if part in ("", ".", "..") else part for part in parts)[:NAME_LENGTH]
+    return name if fit == name else f"{fit}_{digest(name)[:6]}"
+
+
+def _loss(path: Path, when: int) -> Iterator[Metric]:
+    """The loss curve over optimizer steps; steps that an interrupted training repeated count once."""
+    from mlflow.entities import Metric
+
+    if not path.is_file():
+        return
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    for step, row in sorted({row["step"]: row for row in rows}.items()):
+        for name in ("loss", "learning_rate"):
+            if name in row:
+                yield Metric(f"train/curve/{name}", row[name], when, step)
+
+
+def _counts(summary: Mapping[str, Any], when: int, prefix: str = "data") -> Iterator[Metric]:
+    from mlflow.entities import Metric
+
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            yield from _counts(value, when, f"{prefix}/{name}")
+        elif isinstance(value, int | float):
+            yield Metric(f"{prefix}/{name}", float(value), when, 0)
+
+
+def _dataset(path: Path, sha256: str, name: str, context: str = "training") -> DatasetInput:
+    """A dataset under our own digest: MLflow's ignores list columns and samples rows. Its field holds 36 characters."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": str(path)})
+    dataset = Dataset(name=name, digest=sha256[:32], source_type="local", source=source)
+    return DatasetInput(dataset, [InputTag("sloop.sha256", sha256), InputTag("mlflow.data.context", context)])
+
+
+def _params(items: Sequence[tuple[str, str]]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(key, value[:PARAM_LENGTH]) for key, value in items]
+
+
+def _flat(config: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if not isinstance(config, Mapping) or not config:
+        return [(prefix, str(config))]
+    return [pair for key, value in config.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
+
+
+def _milliseconds(when: str) -> int:
+    return int(datetime.fromisoformat(when).timestamp() * 1000)
+
+
+@contextmanager
+def _reached(where: str | Path) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise UserError(
+            f"tracking.uri={where}: {error.message}. Start the server, or go on without it (tracking.enabled=false) "
+            "and log later with: sloop runs sync"
+        ) from error
+
+
+def connect(uri: str | None, mlruns: Path, study: str, page: Page | None = None) -> Tracker:
+    """A tracker, or a `UserError` where the server cannot be reached; arguments as of `Tracker`."""
+    with _reached(uri or mlruns):
+        return Tracker(uri=uri, mlruns=mlruns, study=study, page=page)
+
+
+def attach(run: Run, file: Path, place: str, page: Page | None = None) -> bool:
+    """Log a file under a folder of a run's artifacts, where the run was logged and its server or database is at hand.
+
+    Returns:
+        Whether it was logged.
+
+    Raises:
+        UserError: the server cannot be reached, or refuses.
+    """
+    config = run.record["config"]
+    uri, mlruns = config["tracking"]["uri"], Path(config["paths"]["mlruns"])
+    logged = "mlflow" in run.record and config["tracking"]["enabled"]
+    if not logged or not (uri or (mlruns / DATABASE).is_file()):
+        return False
+    tracker = connect(uri, mlruns, run.record["study"], page)
+    # A run that is under way brings MLflow up to date itself: two at once would make its rounds twice.
+    run_id = tracker.project(run.folder) if run.record["finished"] else run.record["mlflow"]["run_id"]
+    with _reached(tracker.uri):
+        tracker.client.log_artifact(run_id, str(file), artifact_path=place)
+    return True
+
+
+def studies(mlruns: Path) -> list[str]:
+    """Names of the studies in the embedded database, newest first; none where there is no database."""
+    if not (mlruns / DATABASE).is_file():
+        return []
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / DATABASE}")
+    return [experiment.name for experiment in client.search_experiments()]

@@ -1,0 +1,142 @@
+"""The commands beside the stages: tables, comparisons, runs, the MLflow UI."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from sloop.records import UserError
+from sloop.runs.cite import code_state
+from sloop.runs.read import find_round, find_runs
+from sloop.show import pages
+from sloop.show.console import console, rounds_table
+from sloop.show.reports import RUN_FORMS, compare, show
+from sloop.show.reports import parser as _parser
+
+
+def run(command: str, arguments: Sequence[str]) -> None:
+    """Run one command with its arguments."""
+    _COMMANDS[command](arguments)
+
+
+def version(arguments: Sequence[str]) -> None:
+    """Print version, commit and Python."""
+    _parser("version", "Print version, commit and Python.").parse_args(arguments)
+    code = code_state()
+    commit = code["commit"] or "not a checkout"
+    dirty = " (with changes)" if code.get("dirty") else ""
+    console().print(f"sloop {code['version']}, commit {commit}{dirty}, Python {platform.python_version()}")
+
+
+def table(arguments: Sequence[str]) -> None:
+    """Print rounds x metrics of a study's runs."""
+    parser = _parser("table", "Rounds x metrics of the loops under a folder.")
+    parser.add_argument("study", nargs="?", default="", help="folder under --outputs (default: all)")
+    options = parser.parse_args(arguments)
+    loops = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
+    if not loops:
+        raise UserError(f"no loops under {options.outputs / options.study}. Make one with: sloop loop experiment=demo")
+    console().print(rounds_table(loops))
+
+
+def figures(arguments: Sequence[str]) -> None:
+    """Write the figures of a loop or an evaluation: one page, or an image each."""
+    parser = _parser("figures", "Figures of a loop or an evaluation: metrics, slices, kinds of error, with intervals.")
+    parser.add_argument("run", metavar="RUN", help=RUN_FORMS)
+    parser.add_argument("--out", type=Path, help="folder for the files (default: figures/ in the run's folder)")
+    parser.add_argument("--format", choices=pages.FORMS, default="html", help="(default: html, one page with all)")
+    options = parser.parse_args(arguments)
+    run, number = find_round(options.outputs, options.run)
+    found = pages.figures_of(run, number)
+    if not found:
+        raise UserError(f"run {run.name} has evaluated nothing yet, so there is nothing to draw.")
+    out = options.out or run.folder / "figures"
+    files = {"figures": found} if options.format == "html" else {name: {name: found[name]} for name in found}
+    for name, part in files.items():
+        path = out / f"{name}.{options.format}"
+        pages.save(part, run.name, path)
+        console().print(f"figures: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def runs(arguments: Sequence[str]) -> None:
+    """List the runs on disk, project them to MLflow again, or mark abandoned ones."""
+    parser = _parser("runs", "Runs on disk.")
+    parser.add_argument("action", nargs="?", choices=["list", "sync", "reap"], default="list")
+    parser.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
+    parser.add_argument("--uri", help="tracking server instead of --mlruns")
+    options = parser.parse_args(arguments)
+    found = find_runs(options.outputs)
+    out = console()
+    if options.action == "list":
+        shown = Table("run", "study", "kind", "status", "began", "folder")
+        for item in found:
+            record = item.record
+            cells = [item.name, record["study"], record["kind"], record["status"], record["began"], str(item.folder)]
+            shown.add_row(*map(escape, cells))
+        out.print(shown)
+        return
+    from sloop.runs.track import connect
+
+    for study in sorted({item.record["study"] for item in found}):
+        tracker = connect(options.uri, options.mlruns, study, pages.page_of)
+        of_study = [item for item in found if item.record["study"] == study]
+        if options.action == "reap":
+            reaped = [item for item in of_study if item.reap()]
+            for item in reaped:
+                tracker.project(item.folder)
+            for name in [*(item.name for item in reaped), *tracker.reap()]:
+                out.print(f"marked as KILLED: {name}", markup=False)
+            continue
+        for item in of_study:
+            tracker.project(item.folder)
+            out.print(f"logged: {item.name}", markup=False)
+
+
+def ui(arguments: Sequence[str]) -> None:
+    """Start a lean MLflow server on loopback and print deep links."""
+    parser = _parser("ui", "Start the MLflow UI on this machine and print links to charts and comparison.")
+    parser.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--links", action="store_true", help="print the links and start nothing")
+    options = parser.parse_args(arguments)
+    database = options.mlruns.resolve() / "mlflow.db"
+    if not database.is_file():
+        raise UserError(f"no tracking database at {database}. Run something first: sloop loop experiment=smoke")
+    print_links(options.mlruns, f"http://127.0.0.1:{options.port}")
+    if options.links:
+        return
+    # One worker and no job execution: the default starts 15 processes that hold 3 GB.
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}"]
+    command += ["--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+def print_links(mlruns: Path, server: str) -> None:
+    """Print the deep links of every study in the database."""
+    from sloop.runs.track import connect, studies
+
+    out = console()
+    for study in studies(mlruns):
+        tracker = connect(None, mlruns, study)
+        if loops := tracker.loops():
+            for what, link in tracker.links(server, loops).items():
+                out.print(f"{study} {what}: {link}", markup=False, soft_wrap=True)
+
+
+_COMMANDS = {
+    "version": version,
+    "table": table,
+    "compare": compare,
+    "figures": figures,
+    "show": show,
+    "runs": runs,
+    "ui": ui,
+}

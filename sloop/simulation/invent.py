@@ -1,0 +1,356 @@
+"""Invents an argument value from a JSON Schema, a parameter's name and its description.
+
+Types, enums, bounds, formats, ``const`` and ``examples`` of the schema are obeyed; what a string looks like is read
+from the name and the description (an ID, a date, a city, ...). A ``pattern`` is met by trying values of common looks.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from sloop.calls.schema import pointed
+from sloop.simulation.values import Values, made_up_word, words
+
+MAX_ITEMS = 3
+"""Most items of an invented list, unless the schema asks for more."""
+MAX_DEPTH = 6
+_TRIES = 60
+
+Maker = Callable[[Random, Values], str]
+
+
+class Unsayable(Exception):
+    """A teacher cannot write what it was asked to; becomes a `Rejected` record."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+def invent(
+    name: str, schema: Mapping[str, Any], rng: Random, bank: Values, root: Mapping[str, Any], depth: int = 0
+) -> Any:
+    """A value of the schema.
+
+    Args:
+        name: of the parameter.
+        schema: of the value.
+        rng: decides.
+        bank: where names, cities, dates and so on come from.
+        root: the tool's parameters, for local references.
+        depth: how deep inside the arguments the value stands.
+
+    Raises:
+        Unsayable: ("no_value") no value could be made, such as for a pattern that no common look meets.
+    """
+    schema = _resolved(schema, root)
+    if depth > MAX_DEPTH:
+        raise Unsayable("no_value", f"{name}: the schema nests deeper than {MAX_DEPTH}")
+    if "const" in schema:
+        return schema["const"]
+    if choices := [choice for choice in schema.get("enum") or schema.get("examples") or () if choice not in (None, "")]:
+        return rng.choice(choices)
+    kind = _type(schema)
+    if kind == "boolean":
+        return rng.random() < 0.5
+    if kind in ("integer", "number"):
+        return _number(name, kind, schema, rng)
+    if kind == "array":
+        return _array(name, schema, rng, bank, root, depth)
+    if kind == "object":
+        parts: Mapping[str, Any] = schema.get("properties") or {}
+        keys = schema.get("required") or list(parts)[:2]
+        if not keys:
+            raise Unsayable("no_value", f"{name}: an object without properties")
+        return {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1) for key in keys}
+    return _string(name, schema, rng, bank)
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with references followed and the first branch that is not null taken."""
+    for _ in range(MAX_DEPTH):
+        if not isinstance(schema, Mapping):
+            return {}
+        if "$ref" in schema:
+            schema = {**pointed(dict(root), schema["$ref"]), **{k: v for k, v in schema.items() if k != "$ref"}}
+            continue
+        branches = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+        if not branches:
+            break
+        branch = next((b for b in branches if isinstance(b, Mapping) and b.get("type") != "null"), {})
+        kept = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf", "allOf")}
+        schema = {**kept, **branch}
+    return schema
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((each for each in kind if each != "null"), "string")
+    if kind is None:
+        kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
+    return str(kind)
+
+
+def _array(
+    name: str, schema: Mapping[str, Any], rng: Random, bank: Values, root: Mapping[str, Any], depth: int
+) -> list[Any]:
+    least = max(1, schema.get("minItems", 1))
+    most = min(schema.get("maxItems", MAX_ITEMS), max(MAX_ITEMS, least))
+    count = rng.randint(least, max(least, most))
+    part = schema.get("items")
+    item = part if isinstance(part, Mapping) else {}
+    single = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
+    described = {"description": schema.get("description", ""), **item}
+    values: list[Any] = []
+    for attempt in range(_TRIES):
+        if len(values) == count:
+            break
+        value = invent(single, described, rng, bank, root, depth + 1)
+        if value not in values or (attempt > _TRIES // 2 and not schema.get("uniqueItems")):
+            values.append(value)
+    if len(values) < least:
+        raise Unsayable("no_value", f"{name}: fewer than {least} different items")
+    return values
+
+
+def _number(name: str, kind: str, schema: Mapping[str, Any], rng: Random) -> int | float:
+    low, high = _bounds(name, schema)
+    whole = kind == "integer" or high - low >= 2
+    step = schema.get("multipleOf", 1 if whole else 0.01)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    if first * step <= schema.get("exclusiveMinimum", -math.inf):
+        first += 1
+    if last * step >= schema.get("exclusiveMaximum", math.inf):
+        last -= 1
+    if first > last:
+        raise Unsayable("no_value", f"{name}: no multiple of {step} from {low} to {high}")
+    value = rng.randint(first, last)
+    if kind == "number" and step == 1 and "multipleOf" not in schema and value < last and rng.random() < 0.4:
+        return value + rng.randint(1, 9) / 10
+    scaled = round(value * step, 6)
+    return int(scaled) if scaled == int(scaled) else scaled
+
+
+def _bounds(name: str, schema: Mapping[str, Any]) -> tuple[float, float]:
+    """The schema's bounds; where it has none, those of what the name says."""
+    low, high = _usual_range(words(name), str(schema.get("description", "")))
+    high = max(high, low + 10 * schema.get("multipleOf", 0))
+    floor = schema.get("minimum", schema.get("exclusiveMinimum"))
+    ceiling = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if floor is not None and floor > low:
+        low, high = floor, max(high, floor + 50, floor + 10 * schema.get("multipleOf", 0))
+    if ceiling is not None and ceiling < high:
+        low, high = low if low < ceiling else ceiling - 50 if floor is None else floor, ceiling
+    return low, high
+
+
+def _usual_range(label: str, description: str) -> tuple[float, float]:
+    for pattern, ends in _RANGES:
+        if pattern.search(label.lower()):
+            return ends
+    return (0, 100) if "percent" in description.lower() else (1, 500)
+
+
+_RANGES: tuple[tuple[re.Pattern[str], tuple[float, float]], ...] = (
+    (re.compile(r"\b(year)\b"), (1990, 2030)),
+    (re.compile(r"\b(latitude|lat)\b"), (-80, 80)),
+    (re.compile(r"\b(longitude|lon|lng)\b"), (-170, 170)),
+    (re.compile(r"\b(month)\b"), (1, 12)),
+    (re.compile(r"\b(day)\b"), (1, 28)),
+    (re.compile(r"\b(hour)\b"), (0, 23)),
+    (re.compile(r"\b(id|port|code|number)\b"), (1000, 99999)),
+    (re.compile(r"\b(page|offset|version|level|priority)\b"), (1, 20)),
+)
+
+
+def _string(name: str, schema: Mapping[str, Any], rng: Random, bank: Values) -> str:
+    least, most = schema.get("minLength", 1), schema.get("maxLength", 10_000)
+    pattern = schema.get("pattern")
+    matches = re.compile(pattern).search if isinstance(pattern, str) else None
+    makers = [_maker(name, schema)] if not matches else [_maker(name, schema), *_LOOKS]
+    for attempt in range(_TRIES):
+        value = makers[attempt % len(makers)](rng, bank)
+        if len(value) < least:
+            value += "".join(made_up_word(rng) for _ in range(least - len(value)))
+        value = value[:most].strip()
+        if len(value) >= least and (matches is None or matches(value)):
+            return value
+    raise Unsayable("no_value", f"{name}: no value of a common look matches {pattern!r}")
+
+
+def _maker(name: str, schema: Mapping[str, Any]) -> Maker:
+    """How a string parameter's values are made: by format, then name, then description."""
+    if (by_format := _FORMATS.get(str(schema.get("format")))) is not None:
+        return by_format
+    label = words(name).lower()
+    description = str(schema.get("description", "")).lower()
+    declared = re.match(r"\W*(?:\[required\]|required|optional)?\W*(integer|number|boolean)\b", description)
+    if declared:
+        return _true_or_false if declared.group(1) == "boolean" else _digits
+    if re.search(r"\btrue\b.*\bfalse\b", description, re.DOTALL):
+        return _true_or_false
+    for pattern, maker in _BY_NAME:
+        if pattern.search(label):
+            return maker
+    quoted = re.findall(r"[`'\"]([A-Za-z][\w-]{1,24})[`'\"]", str(schema.get("description", "")))
+    if len(set(quoted)) >= 2 and not any(mark in description for mark in ("parameter", "deprecated", "e.g")):
+        return lambda rng, _: rng.choice(list(dict.fromkeys(quoted)))
+    for pattern, maker in _BY_DESCRIPTION:
+        if pattern.search(description):
+            return maker
+    return _name_like
+
+
+def _of(kind: str) -> Maker:
+    return lambda rng, bank: str(bank.draw(kind, rng))
+
+
+def _one_of(*values: str) -> Maker:
+    return lambda rng, _: rng.choice(values)
+
+
+def _street(rng: Random, bank: Values) -> str:
+    return f"{rng.randint(1, 199)} {bank.draw('street', rng)} street"
+
+
+def _digits(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"integers": [10, 99999]}, rng))
+
+
+def _identifier(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"codes": ["####", "@@####", "@@@-####", "@#@#@#", "#######"]}, rng))
+
+
+def _long_identifier(rng: Random, bank: Values) -> str:
+    return f"{made_up_word(rng, (1, 2))}{bank.draw({'codes': ['######', '#@#@#@#@']}, rng).lower()}"
+
+
+def _true_or_false(rng: Random, bank: Values) -> str:
+    return rng.choice(("true", "false"))
+
+
+def _uuid(rng: Random, bank: Values) -> str:
+    digits = f"{rng.getrandbits(128):032x}"
+    return "-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", f"8{digits[17:20]}", digits[20:]))
+
+
+def _name_like(rng: Random, bank: Values) -> str:
+    first = bank.draw("adjective", rng) if rng.random() < 0.5 else bank.draw("street", rng).lower()
+    return f"{first} {bank.draw('noun', rng)}" if rng.random() < 0.6 else made_up_word(rng, (2, 4))
+
+
+def _full_name(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('first_name', rng)} {made_up_word(rng).capitalize()}"
+
+
+def _slug(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('street', rng).lower()}-{made_up_word(rng)}"
+
+
+def _email(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('first_name', rng).lower()}@{made_up_word(rng)}.com"
+
+
+def _host(rng: Random, bank: Values) -> str:
+    return f"{made_up_word(rng)}.{rng.choice(('com', 'org', 'net', 'io'))}"
+
+
+def _url(rng: Random, bank: Values) -> str:
+    return f"https://{_host(rng, bank)}/{made_up_word(rng)}"
+
+
+def _path(rng: Random, bank: Values) -> str:
+    return f"/{made_up_word(rng)}/{made_up_word(rng)}.{rng.choice(('txt', 'csv', 'pdf', 'json'))}"
+
+
+def _address(rng: Random, bank: Values) -> str:
+    return ".".join(str(rng.randint(1, 254)) for _ in range(4))
+
+
+def _phone(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"codes": ["+1##########", "+44##########", "###-###-####"]}, rng))
+
+
+def _version(rng: Random, bank: Values) -> str:
+    return rng.choice((f"v{rng.randint(1, 9)}", f"{rng.randint(1, 9)}.{rng.randint(0, 20)}"))
+
+
+def _date_time(rng: Random, bank: Values) -> str:
+    return f"{bank.draw('date', rng)}T{bank.draw('time', rng)}:00Z"
+
+
+def _plain_code(rng: Random, bank: Values) -> str:
+    return str(bank.draw({"codes": ["@@@", "@@##", "@@@@", "@@@##"]}, rng))
+
+
+def _word(rng: Random, bank: Values) -> str:
+    return made_up_word(rng)
+
+
+_FORMATS: dict[str, Maker] = {
+    **{"date": _of("date"), "time": _of("time"), "date-time": _date_time, "email": _email, "uuid": _uuid},
+    **{"uri": _url, "url": _url, "hostname": _host, "ipv4": _address, "phone": _phone},
+}
+_LOOKS: tuple[Maker, ...] = (
+    *(_digits, _of("ticker"), _of("currency"), _plain_code, _identifier, _word, _of("date"), _of("time"), _date_time),
+    *(_email, _url, _phone, _uuid, _slug, _version, _of("person"), _path, _of("tracking_number")),
+)
+
+
+def _table(*rows: tuple[str, Maker]) -> tuple[tuple[re.Pattern[str], Maker], ...]:
+    return tuple((re.compile(rf"\b(?:{alternatives})\b", re.DOTALL), maker) for alternatives, maker in rows)
+
+
+_BY_NAME = _table(
+    ("e?mails?", _email),
+    ("uuid|guid", _uuid),
+    ("token|cursor|secret|password|hash|signature|etag", _long_identifier),
+    ("phone|mobile|fax", _phone),
+    ("ids?|key|identifier|sku|barcode|uid", _identifier),
+    ("(?:first|given) name", _of("first_name")),
+    ("(?:last|family) name|surname", _word),
+    ("(?:file|path|folder|directory) ?name|filename", _path),
+    ("(?:host|domain|server) ?name|hostname|host|domain", _host),
+    (".*name$|title$", _name_like),
+    ("url|uri|href|webhook|website", _url),
+    ("ip|ip address", _address),
+    ("address|street", _street),
+    ("tickers?|symbols?|stock", _of("ticker")),
+    ("currency|currencies", _of("currency")),
+    ("languages?|locale|lang|hl", _of("language")),
+    ("time ?zone|tz", _one_of("UTC", "Europe/Paris", "Asia/Tokyo", "America/New_York", "Africa/Cairo")),
+    ("city|town|location|place|origin|destination|region", _of("city")),
+    ("country|state or province|province|nationality", _of("land")),
+    ("datetime|timestamp|date time|modified at|created at", _date_time),
+    ("dates?$|birthday|deadline|since$|until$|before$|after$|day$|from$|to$|start$|end$", _of("date")),
+    ("time$|time of day|clock", _of("time")),
+    ("author|artist|user|owner|assignee|person|recipient|contact|member|manager|customer", _full_name),
+    ("query|keywords?|search|q|term|topic|subject|title", _of("subject")),
+    ("text|message|content|body|comments?|note|description|summary|reason|question|prompt", _of("text")),
+    ("path|file|directory|folder", _path),
+    ("version|revision", _version),
+    ("limit|offset|page|size|count|max|min|number|quantity|index|length|age|level", _digits),
+    ("amount|total|subtotal|tax|price|cost|budget|fee|rate|balance", _digits),
+    ("years?|hours?|minutes?|days?|seconds?|duration|interval", _digits),
+    ("codes?", _plain_code),
+    ("sort|order|direction", _one_of("ascending", "descending")),
+    ("status|state|stage", _one_of("open", "closed", "active", "pending", "done", "cancelled", "draft")),
+    ("gender|sex", _one_of("female", "male")),
+    ("slug|tags?|label|channel|branch|bucket|table|database|schema|namespace|environment|cluster", _slug),
+    ("colou?r", _of("color")),
+)
+_BY_DESCRIPTION = _table(
+    ("true if|flag that|boolean", _true_or_false),
+    ("e-?mail address", _email),
+    ("url|uri", _url),
+    (r"sys_id|unique id\w*|id of|identifier|guid", _identifier),
+    ("date and time|timestamp|iso 8601", _date_time),
+    ("yyyy-mm-dd|date", _of("date")),
+    ("number of|maximum|how many|integer", _digits),
+)

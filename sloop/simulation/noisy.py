@@ -1,0 +1,135 @@
+"""A fallible annotator, simulated: a teacher whose labels are sometimes wrong, and known to be.
+
+This is a simulation. Real annotators err in clusters, on hard samples, and in ways that nobody writes down; this one
+errs independently on each decision, with a given probability, in one of five ways (`sloop.simulation.mistakes`). It
+is there because the loop's claim is to find and repair wrong labels, which can only be measured where the right ones
+are known. What it was given before it erred goes to ``Dialogue.truth`` for metrics alone.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from sloop.calls.match.strict import strict
+from sloop.engine.executor import Remote, units_in_flight
+from sloop.records import Dialogue, Label, Message, Order, Rejected, Tool, UserError
+from sloop.simulation.grammar import Grammar
+from sloop.simulation.mistakes import MISTAKES
+from sloop.simulation.templates import load_templates
+from sloop.simulation.values import Values
+from sloop.teachers.base import Teacher
+
+_TRIES = 5
+
+
+class NoisyTeacher:
+    """Any teacher, with wrong labels among the right ones (`sloop.teachers.base.Teacher`)."""
+
+    def __init__(
+        self,
+        *,
+        teacher: Teacher,
+        label_noise: float,
+        wrong_tool: float,
+        dropped_argument: float,
+        altered_value: float,
+        missing_call: float,
+        spurious_call: float,
+        refusal: str,
+    ) -> None:
+        """Keep the teacher and how it is to be spoilt.
+
+        Args:
+            teacher: who writes the dialogues and their right labels.
+            label_noise: probability that a decision's label is altered.
+            wrong_tool: weight of a call to another tool on offer.
+            dropped_argument: weight of a call that lost an argument.
+            altered_value: weight of a call with another value.
+            missing_call: weight of a call left out.
+            spurious_call: weight of a call too many; the only mistake that a label without calls leaves room for
+                (at 0 such a label stays right).
+            refusal: content of a label that has lost its only call.
+
+        Raises:
+            UserError: a probability outside 0 to 1, a negative weight, or noise with all weights 0.
+        """
+        weights = {
+            "wrong_tool": wrong_tool,
+            "dropped_argument": dropped_argument,
+            "altered_value": altered_value,
+            "missing_call": missing_call,
+            "spurious_call": spurious_call,
+        }
+        if not 0 <= label_noise <= 1:
+            raise UserError(f"label_noise={label_noise}: a probability from 0 to 1. Try label_noise=0.2.")
+        for name, weight in weights.items():
+            if weight < 0:
+                raise UserError(f"teacher.{name}={weight}: a weight is 0 or more. Try teacher.{name}=1.")
+        if label_noise and not any(weights.values()):
+            raise UserError(f"label_noise={label_noise}, but all weights are 0. Try teacher.altered_value=1.")
+        self._teacher = teacher
+        self._label_noise = label_noise
+        self._weights = weights
+        self._refusal = refusal
+        values = Values(load_templates("everyday").types, part="train", random_values=0.3)
+        self._grammar = Grammar(values, part="train", spelled_values=0.0)
+
+    @property
+    def in_flight(self) -> int:
+        """Orders worth having on their way at a time: as many as the teacher wants."""
+        return units_in_flight(1, self._teacher)
+
+    def close(self) -> None:
+        """Close the teacher's connections."""
+        if isinstance(self._teacher, Remote):
+            self._teacher.close()
+
+    async def write(self, order: Order, rng: Random) -> Dialogue | Rejected:
+        """Write one dialogue and err on some of its decisions.
+
+        The text is the same at any noise, for it is written first. The truth of a decision is left out where its
+        label was taken over from a seed that may itself be wrong (axis ``tools``, or ``contrast`` on a sample that a
+        student has answered): what the right label is there, this teacher does not know.
+        """
+        dialogue = await self._teacher.write(order, rng)
+        if isinstance(dialogue, Rejected):
+            return dialogue
+        inherited = order.seed is not None and (
+            order.axis == "tools" or (order.axis == "contrast" and order.mistake is not None)
+        )
+        messages = list(dialogue.messages)
+        truth, noise = dict(dialogue.truth), dict(dialogue.noise)
+        for index, message in enumerate(dialogue.messages):
+            if message.role != "assistant" or index in dialogue.doubtful:
+                continue
+            right = Label(calls=message.tool_calls, content=message.content, ordered=index in dialogue.ordered)
+            if not inherited:
+                truth.setdefault(index, right)
+            if rng.random() >= self._label_noise:
+                continue
+            request = _request(dialogue.messages[:index])
+            mistake, wrong = self._spoilt(dialogue.tools, request, right, rng)
+            if wrong is not None:
+                messages[index] = wrong.message()
+                noise[index] = mistake
+        return dialogue.model_copy(update={"messages": tuple(messages), "truth": truth, "noise": noise})
+
+    def _spoilt(self, tools: tuple[Tool, ...], request: str, right: Label, rng: Random) -> tuple[str, Label | None]:
+        """A mistake's name and the label with it; None where the sample leaves room for none."""
+        weights = dict(self._weights) if right.calls else {"spurious_call": self._weights["spurious_call"]}
+        while any(weights.values()):
+            name = rng.choices(list(weights), list(weights.values()))[0]
+            for _ in range(_TRIES):
+                wrong = MISTAKES[name](tools, request, right, rng, self._grammar)
+                if wrong is None:
+                    break
+                if not strict(tools, wrong.calls, right).valid:
+                    content = right.content if wrong.calls and right.calls else "" if wrong.calls else self._refusal
+                    return name, wrong.model_copy(update={"content": content})
+            weights[name] = 0.0
+        return "", None
+
+
+def _request(messages: tuple[Message, ...]) -> str:
+    """Text of the last user message."""
+    return next((message.content for message in reversed(messages) if message.role == "user"), "")

@@ -1,0 +1,1 @@
+"""The stages of the loop, and what may enter a dataset."""

@@ -1,0 +1,191 @@
+"""What the next training set is made of: quotas first, then the choice of samples. Pure functions over columns."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sloop.records import Record, Ruling, Source, UserError, digest
+
+T = TypeVar("T")
+
+
+class Quotas(Record):
+    """Shares of the next training set, in samples; they add up to the budget unless ``shortfall`` is above 0."""
+
+    unseen: int
+    error: int
+    expanded: int
+    mastered: int
+    shortfall: int = 0
+
+
+class Shares(Record):
+    """What the quotas follow: shares of the budget, 0 to 1."""
+
+    unseen: float
+    """Of seed data that no round has trained on, in round 2."""
+    unseen_decay: float
+    """Factor on ``unseen`` for every later round (LoopTool: one half)."""
+    error: float
+    """Most of the budget that error seeds may take."""
+    expanded: float
+    """Most of the budget that expansions may take, unless there is nothing else to fill it with."""
+    expansions: int
+    """Most new samples for each error seed."""
+    no_call: float
+    """Most of the error seeds, and of the expansions, whose label does not call: a student that fails to refuse has
+    many such errors, and a set full of refusals teaches it to refuse everything."""
+
+    def check(self) -> None:
+        """Raise a `UserError` where the shares cannot be met."""
+        for name in ("unseen", "unseen_decay", "error", "expanded", "no_call"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise UserError(f"optimize.shares.{name}={value}: give a share from 0 to 1.")
+        if self.expansions < 0:
+            raise UserError(f"optimize.shares.expansions={self.expansions}: give a whole number from 0.")
+        if (total := self.unseen + self.error + self.expanded) > 1 + 1e-9:
+            raise UserError(f"optimize.shares: unseen + error + expanded = {total:g}; they may take at most 1.")
+
+
+def unseen_quota(budget: int, round: int, shares: Shares) -> int:
+    """Unseen seed samples in the set of round ``round`` (2, 3, ...)."""
+    return int(budget * shares.unseen * shares.unseen_decay ** (round - 2))
+
+
+def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, shares: Shares) -> Quotas:
+    """Divide the budget: the unseen share first, then error seeds up to their cap, then expansions, then mastered.
+
+    Where there are too few mastered samples to fill the rest, expansions may take more than their share.
+
+    Args:
+        budget: samples in the next set.
+        unseen: verified unseen samples that are there to be used.
+        num_error: error seeds there are.
+        num_mastered: mastered samples there are.
+        shares: see `Shares`.
+    """
+    unseen = min(unseen, budget)
+    error = min(num_error, int(budget * shares.error), budget - unseen)
+    left = budget - unseen - error
+    expanded = min(num_error * shares.expansions, left, max(int(budget * shares.expanded), left - num_mastered))
+    mastered = min(num_mastered, left - expanded)
+    return Quotas(
+        unseen=unseen, error=error, expanded=expanded, mastered=mastered, shortfall=left - expanded - mastered
+    )
+
+
+def by_hash(ids: Sequence[str], salt: str) -> list[str]:
+    """The ids in an order that depends on each id alone: a subsample that no other sample can shift."""
+    return sorted(ids, key=lambda sample_id: digest([salt, sample_id]))
+
+
+def balanced(items: Iterable[T], is_no_call: Callable[[T], bool], share: float) -> Iterator[T]:
+    """The items, those without a call kept back so that they are never more than ``share`` of what has come.
+
+    What is still kept back at the end does not come at all.
+    """
+    waiting: deque[T] = deque()
+    count = no_calls = 0
+    for item in items:
+        if is_no_call(item):
+            waiting.append(item)
+        else:
+            count += 1
+            yield item
+        while waiting and no_calls + 1 <= share * (count + 1):
+            count, no_calls = count + 1, no_calls + 1
+            yield waiting.popleft()
+
+
+def hardest(perplexity: Mapping[str, float | None], count: int) -> list[str]:
+    """The ``count`` ids of highest perplexity; those without a measured one come last."""
+    return sorted(perplexity, key=lambda i: (perplexity[i] is None, -(perplexity[i] or 0.0), i))[:count]
+
+
+class Plan:
+    """What the next set may be made of, as columns, and what the quotas make of it."""
+
+    def __init__(
+        self,
+        rulings: Iterable[Ruling],
+        perplexity: Mapping[str, float | None],
+        trained: Sequence[str],
+        unseen: Sequence[str],
+        budget: int,
+        shares: Shares,
+        salt: str,
+    ) -> None:
+        """Sort the samples by what was ruled about them.
+
+        Args:
+            rulings: on the samples that were judged; a sample without one agrees with its label.
+            perplexity: of the student's answers, by sample id.
+            trained: ids of the samples that the student was trained on.
+            unseen: ids of those that may join.
+            budget: samples in the next set.
+            shares: see `Shares`.
+            salt: of the order in which error seeds are taken.
+        """
+        self.budget = budget
+        self.outcomes: Counter[str] = Counter()
+        self.relabelled: set[str] = set()
+        self.placed = 0
+        self.rejected: Counter[str] = Counter()
+        self.no_call: set[str] = set()
+        leaving: set[str] = set()
+        failed: set[str] = set()
+        for ruling in rulings:
+            agreed = ruling.verdict_prediction is None
+            self.outcomes[f"AGREED_{ruling.outcome}" if agreed else ruling.outcome] += 1
+            if ruling.new is None:
+                leaving.add(ruling.sample_id)
+            elif ruling.outcome in ("PRED_WRONG", "LABEL_WRONG"):
+                failed.add(ruling.sample_id)
+                if not ruling.new.calls:
+                    self.no_call.add(ruling.sample_id)
+            if ruling.outcome == "LABEL_WRONG":
+                self.relabelled.add(ruling.sample_id)
+        kept = [i for i in trained if i not in leaving]
+        self.unseen = [i for i in unseen if i not in leaving]
+        errors = by_hash([i for i in kept if i in failed], salt)
+        self.errors = list(balanced(errors, self.no_call.__contains__, shares.no_call))
+        self.seeds = by_hash([i for i in [*kept, *self.unseen] if i in failed], salt)
+        mastered = {i: perplexity.get(i) for i in kept if i not in failed}
+        self.mastered = hardest(mastered, len(mastered))
+        self._unmeasured = {i for i, measured in mastered.items() if measured is None}
+        self.quotas = quotas(budget, len(self.unseen), len(self.errors), len(mastered), shares)
+
+    def chosen(self, expanded: int) -> dict[str, Source]:
+        """What each kept sample stands in the next set for, in the set's order.
+
+        Args:
+            expanded: expansions that were admitted; where they fell short of their quota, mastered samples fill up.
+        """
+        quota = self.quotas
+        rest = self.budget - quota.unseen - quota.error - expanded
+        chosen: dict[str, Source] = dict.fromkeys(self.errors[: quota.error], "error")
+        chosen |= dict.fromkeys(self.unseen[: quota.unseen], "unseen")
+        chosen |= dict.fromkeys(self.mastered[: max(0, rest)], "mastered")
+        return chosen
+
+    def summary(self, expanded: int) -> dict[str, Any]:
+        """Counts of outcomes, sources and rejections, and any shortfall.
+
+        ``mastered_by_id``: mastered samples of which no perplexity was measured, taken after those that have one, in
+        the order of their ids, which is as good as at random.
+        """
+        picked = self.chosen(expanded)
+        chosen = Counter(picked.values())
+        total = chosen.total() + expanded
+        return {
+            "outcomes": dict(sorted(self.outcomes.items())),
+            "composition": {**dict(sorted(chosen.items())), "expanded": expanded},
+            "mastered_by_id": sum(source == "mastered" and i in self._unmeasured for i, source in picked.items()),
+            "quotas": self.quotas.model_dump(),
+            "expansion_orders": self.placed,
+            "rejected": dict(sorted(self.rejected.items())),
+            "samples": total,
+            "shortfall": self.budget - total,
+        }

@@ -1,0 +1,54 @@
+"""Error-driven expansion: each error seed becomes orders for new samples, one scenario axis each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from sloop.records import Axis, Order, Prediction, Sample, Tool, digest
+
+
+def axes_of(sample_id: str, axes: Sequence[Axis]) -> list[Axis]:
+    """The axes in this seed's own order, so that few expansions a seed still use every axis."""
+    start = int(digest(sample_id)[:8], 16) % len(axes)
+    return [*axes[start:], *axes[:start]]
+
+
+def plan_expansions(ids: Sequence[str], axes: Sequence[Axis], expansions: int) -> Iterator[tuple[str, str, Axis]]:
+    """Orders to be placed as (key, seed id, axis): every seed once, then every seed again, up to ``expansions``."""
+    for turn in range(expansions):
+        for sample_id in ids:
+            axis = axes_of(sample_id, axes)[turn % len(axes)]
+            yield f"e{turn}-{axis}-{sample_id}", sample_id, axis
+
+
+def order_for(
+    key: str, seed: Sample, mistake: Prediction | None, axis: Axis, tools: Sequence[Tool], rng: Random
+) -> Order:
+    """The order that expands one seed along one axis.
+
+    ``values`` and ``phrasing`` keep the tools on offer; ``tools`` replaces those that the label does not call;
+    ``contrast`` offers anything but the tools that the label calls. Where the label calls nothing, ``tools`` and
+    ``contrast`` leave one of the offered tools out: another tool might be the very one that the request wants.
+
+    Args:
+        key: of the order.
+        seed: an error seed, its label repaired where it was wrong.
+        mistake: what the student answered.
+        axis: what is to change.
+        tools: that the loop runs on.
+        rng: the order's own generator.
+    """
+    called = {call.name for call in seed.label.calls} if seed.label else set()
+    wanted = tuple(tool for tool in seed.tools if tool.name in called)
+    offered = list(seed.tools)
+    if axis in ("tools", "contrast") and not called:
+        offered = rng.sample(offered, max(1, len(offered) - 1))
+    elif axis in ("tools", "contrast"):
+        drawn = rng.sample(list(tools), min(len(offered) + len(called), len(tools)))
+        others = [tool for tool in drawn if tool.name not in called]
+        kept = list(wanted) if axis == "tools" else []
+        offered = [*kept, *others[: max(1, len(offered) - len(kept))]]
+        rng.shuffle(offered)
+    kind = "irrelevant" if axis == "contrast" else (seed.kind or ("single" if called else "irrelevant"))
+    return Order(key=key, kind=kind, tools=tuple(offered), wanted=wanted, axis=axis, seed=seed, mistake=mistake)

@@ -1,0 +1,44 @@
+"""What turns a checkpoint and a dataset into the next checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from sloop.records import Checkpoint
+from sloop.store import Dataset
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called now and then with (steps done, steps in all, {"loss": ..., "learning_rate": ...})."""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """One round of training."""
+
+    def train(
+        self,
+        start: Checkpoint,
+        data: Dataset,
+        predictions: Path | None,
+        *,
+        steps: int,
+        seed: int,
+        out: Path,
+        progress: Progress | None = None,
+    ) -> Checkpoint:
+        """Train for exactly ``steps`` steps and write a checkpoint under ``out``.
+
+        Interrupted and called again with the same arguments, it resumes to the same bytes.
+
+        Args:
+            start: where the weights start; the optimizer always starts afresh.
+            data: the round's dataset, unique by id; a sample with ``copies`` c stands in it c times.
+            predictions: the student's answers to ``data`` (JSON lines), for preference pairs.
+            steps: optimizer steps.
+            seed: of the order of the data and of everything drawn at random.
+            out: folder of the new checkpoint; partial state lives under it until training ends.
+            progress: told of every few steps.
+        """
+        ...

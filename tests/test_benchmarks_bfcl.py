@@ -1,0 +1,199 @@
+"""BFCL as a benchmark: its data in our form, its verdicts and aggregates, and METHOD's metrics beside them."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from grading import Answer, official_means, scores_of
+
+from sloop.benchmarks.bfcl import CATEGORIES, BfclBenchmark, shown
+from sloop.cli import conf_folder
+from sloop.engine.build import build
+from sloop.records import Prediction, Sample, ToolCall, UserError
+
+BAD = "multiple_1"
+
+
+def function(name: str, **types: str) -> dict[str, Any]:
+    properties = {key: {"type": kind, "description": f"the {key}."} for key, kind in types.items()}
+    parameters = {"type": "dict", "properties": properties, "required": list(properties)[:1]}
+    return {"name": name, "description": f"Does {name}.", "parameters": parameters}
+
+
+WEATHER = function("get.weather", city="string", days="float")
+TIMER = function("set_timer", minutes="integer")
+ENTRIES: dict[str, list[tuple[list[Any], list[Any]]]] = {
+    "simple_python": [([WEATHER], [{"get.weather": {"city": ["Oslo"], "days": [2.0, ""]}}])] * 3,
+    "multiple": [([WEATHER, TIMER], [{"set_timer": {"minutes": [5]}}]), ([TIMER], [{"set_timer": {"minutes": []}}])],
+    "live_parallel": [([TIMER], [{"set_timer": {"minutes": [1]}}, {"set_timer": {"minutes": [2]}}])],
+    "irrelevance": [([TIMER], [])] * 2,
+    "live_relevance": [([TIMER, WEATHER], [])],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bfcl" / "possible_answer").mkdir(parents=True)
+    for category, entries in ENTRIES.items():
+        ids = [f"{category}_{n}" if "live" not in category else f"{category}_{n}-{n}-0" for n in range(len(entries))]
+        asked = [
+            {"id": i, "question": [[{"role": "user", "content": f"{category} {k}"}]], "function": functions}
+            for k, (i, (functions, _)) in enumerate(zip(ids, entries, strict=True))
+        ]
+        text = "\n".join(map(json.dumps, asked))
+        (tmp_path / "bfcl" / f"BFCL_v4_{category}.json").write_text(text)
+        answers = [{"id": i, "ground_truth": truth} for i, (_, truth) in zip(ids, entries, strict=True) if truth]
+        if answers:
+            with gzip.open(tmp_path / "bfcl" / "possible_answer" / f"BFCL_v4_{category}.jsonl.gz", "wt") as file:
+                file.write("\n".join(map(json.dumps, answers)) + "\n")
+    return tmp_path / "bfcl"
+
+
+def bench(folder: Path | None, **changes: Any) -> BfclBenchmark:
+    spec = yaml.safe_load((conf_folder() / "benchmark" / "bfcl.yaml").read_text())
+    own = {"cache_path": "cache"}
+    if folder:
+        own = {
+            "path": str(folder),
+            "categories": list(ENTRIES),
+            "digests": None,
+            "known_bad": [BAD],
+            "cache_path": str(folder.parent / "cache"),
+        }
+    found = build({**spec, **own, **changes}, "benchmark")
+    assert isinstance(found, BfclBenchmark)
+    return found
+
+
+def gold(sample: Sample) -> Prediction:
+    assert sample.label is not None
+    return Prediction(sample_id=sample.id, calls=sample.label.calls)
+
+
+def silent(sample: Sample) -> Prediction:
+    return Prediction(sample_id=sample.id, content="No tool fits.")
+
+
+def eager(sample: Sample) -> Prediction:
+    return Prediction(sample_id=sample.id, calls=(ToolCall(name=sample.tools[0].name, arguments={"minutes": 1}),))
+
+
+def broken(sample: Sample) -> Prediction:
+    return Prediction(sample_id=sample.id, text="<tool_call>{", error="format")
+
+
+def test_tools_are_shown_as_the_leaderboard_shows_them() -> None:
+    tool = shown(function("a.b", x="float", y="dict", z="tuple", w="any"))
+    assert tool.name == "a_b"
+    assert tool.description == "Does a.b. Note that the provided function is in Python 3 syntax."
+    assert [part["type"] for part in tool.properties.values()] == ["number", "object", "array", "string"]
+    assert tool.properties["x"]["format"] == "float"
+    assert tool.properties["x"]["description"] == "the x. This is a float type value."
+
+
+def test_gold_answers_are_right_where_an_entry_can_be_met(folder: Path) -> None:
+    found = scores_of(bench(folder), gold)
+    assert found["official_accuracy", "multiple"].value == 0.5
+    assert found["official_accuracy_without_known_bad", ""].value == 1.0
+    assert found["official_non_live", ""].value == 0.75
+    assert found["official_non_live", ""].n == 5
+    assert found["official_live", ""].value == 1.0
+    assert {slice for name, slice in found if name == "official_accuracy"} == {"", *ENTRIES}
+
+
+def test_known_bad_entries_can_be_left_out(folder: Path) -> None:
+    benchmark = bench(folder, skip_known_bad=True)
+    assert len(benchmark.data) == 8
+    assert scores_of(benchmark, gold)["official_accuracy", ""].value == 1.0
+
+
+def test_silence_earns_nothing_where_a_call_is_wanted(folder: Path) -> None:
+    found = scores_of(bench(folder), silent)
+    for category in ENTRIES:
+        assert found["official_accuracy", category].value == (1.0 if category == "irrelevance" else 0.0)
+    assert found["format_correctness", ""].value is None
+    assert found["false_refusal_rate", ""].value == 1.0
+
+
+def test_a_call_always_earns_nothing_where_none_is_wanted(folder: Path) -> None:
+    found = scores_of(bench(folder), eager)
+    assert found["official_accuracy", "irrelevance"].value == 0.0
+    assert found["no_call_accuracy", ""].value == 0.0
+    assert found["official_accuracy", "live_relevance"].value == 1.0
+
+
+def test_a_broken_call_is_an_abstention_to_the_leaderboard_and_not_to_us(folder: Path) -> None:
+    found = scores_of(bench(folder), broken)
+    assert found["official_accuracy", "irrelevance"].value == 1.0
+    assert found["call_accuracy", "irrelevance"].value == 0.0
+    assert found["no_call_accuracy", ""].value == 0.0
+    assert found["format_correctness", ""].value == 0.0
+    assert found["official_accuracy", "live_relevance"].value == 0.0
+
+
+def test_an_endpoints_failure_is_neither_right_nor_wrong(folder: Path) -> None:
+    found = scores_of(bench(folder), lambda s: Prediction(sample_id=s.id, error="model"))
+    assert found["official_accuracy", ""].value is None
+    assert found["call_accuracy", ""].n == 0
+    assert found["model_errors", ""].value == 1.0
+
+
+def test_arguments_are_counted_call_by_call(folder: Path) -> None:
+    def half(sample: Sample) -> Prediction:
+        calls = gold(sample).calls
+        return Prediction(sample_id=sample.id, calls=(calls[0], calls[0])[: len(calls)])
+
+    found = scores_of(bench(folder, categories=["live_parallel"]), half)
+    assert found["argument_accuracy", ""].value == 0.5
+    assert found["tool_accuracy", ""].value == 1.0
+    assert found["call_accuracy", ""].value == 0.0
+
+
+def test_what_an_aggregate_lacks_is_named(folder: Path) -> None:
+    notes = " ".join(bench(folder).notes())
+    assert "official_non_live lacks simple_java, simple_javascript, parallel, parallel_multiple;" in notes
+    assert "official_irrelevance lacks live_irrelevance;" in notes
+    assert "8 files, digest" in notes
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"categories": ["simple"]}, r"no category 'simple'; allowed: simple_python, "),
+        ({"categories": []}, r"benchmark\.categories=\[\]"),
+        ({"categories": ["parallel"]}, r"no BFCL_v4_parallel\.json"),
+        ({"path": "nowhere"}, r"benchmark\.path=nowhere: no such folder"),
+        ({"digests": {}}, r"BFCL_v4_simple_python.* differ from the pinned data"),
+    ],
+)
+def test_what_cannot_be_run_is_said(folder: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        len(bench(folder, **changes).data)
+
+
+def test_official_accuracy_over_trials_is_the_mean_of_the_trials(folder: Path) -> None:
+    benchmark = bench(folder)
+    trials: list[Answer] = [gold, silent, broken]
+    found, once = scores_of(benchmark, *trials), scores_of(benchmark, gold)
+    for key, mean in official_means(benchmark, trials).items():
+        assert found[key].value == pytest.approx(mean), key
+        assert found[key].n == 3 * once[key].n
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("bfcl_eval"), reason="bfcl-eval, installed --no-deps, is not there")
+def test_the_official_data_are_the_pinned_ones_and_their_gold_scores_as_officially(tmp_path: Path) -> None:
+    benchmark = bench(None, cache_path=str(tmp_path))
+    found = scores_of(benchmark, gold)
+    assert found["official_accuracy", ""].n == 3491
+    for category in CATEGORIES:
+        wrong = {"parallel_multiple": 1, "live_simple": 2, "live_multiple": 2}.get(category, 0)
+        score = found["official_accuracy", category]
+        assert score.value == (score.n - wrong) / score.n
+    sound = found["official_accuracy_without_known_bad", ""]
+    assert (sound.n, sound.value) == (3487, 3486 / 3487)  # an optional parameter whose value makes one entry fail

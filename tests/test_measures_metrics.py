@@ -1,0 +1,285 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sloop.calls.formats import parse
+from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores
+from sloop.records import Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
+
+WEATHER = Tool(
+    name="weather",
+    parameters={
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+    },
+)
+CLOCK = Tool(name="clock", parameters={"type": "object", "properties": {}})
+
+
+def call(name: str = "weather", **arguments: Any) -> ToolCall:
+    return ToolCall(name=name, arguments=arguments)
+
+
+ROME = call(city="Rome")
+CLOCK_CALL = call("clock")
+
+
+def sample(*calls: ToolCall, text: str = "?", group: str = "", slice: str = "") -> Sample:
+    messages = (Message(role="user", content=text),)
+    return Sample(tools=(WEATHER, CLOCK), messages=messages, label=Label(calls=calls), group=group, slice=slice)
+
+
+def answer(to: Sample, text: str) -> Prediction:
+    parsed = parse("hermes", text)
+    return Prediction(sample_id=to.id, text=text, calls=parsed.calls, content=parsed.content, error=parsed.error)
+
+
+def graded(asked: Sample, *calls: ToolCall, **fields: Any) -> Grade:
+    return grade(asked, Prediction(sample_id=asked.id, calls=calls, **fields))
+
+
+def by_name(grades: list[Grade], slice: str = "") -> dict[str, Score]:
+    return {score.name: score for score in scores(grades) if score.slice == slice}
+
+
+def values(*grades: Grade) -> dict[str, float | None]:
+    return {name: score.value for name, score in by_name(list(grades)).items()}
+
+
+def sizes(*grades: Grade) -> dict[str, int]:
+    return {name: score.n for name, score in by_name(list(grades)).items()}
+
+
+# --- one answer -------------------------------------------------------------------------------------------------
+
+
+def test_a_right_call() -> None:
+    result = graded(sample(ROME), ROME)
+    assert result.correct
+    assert result.tool_correct
+    assert result.schema_valid
+    assert result.argument_pairs == (1, 1)
+    assert result.reason is None
+
+
+def test_the_right_tool_with_wrong_arguments() -> None:
+    result = graded(sample(ROME), call(city="Bari"))
+    assert (result.correct, result.tool_correct, result.argument_pairs) == (False, True, (0, 1))
+    assert result.reason == "value:weather.city"
+
+
+def test_the_wrong_tool_has_no_arguments_to_be_right() -> None:
+    result = graded(sample(ROME), call("clock"))
+    assert (result.correct, result.tool_correct, result.argument_pairs) == (False, False, (0, 0))
+
+
+def test_a_call_against_the_schema_is_parsed_and_not_valid() -> None:
+    result = graded(sample(ROME), call(city="Rome", mayor="x"))
+    assert (result.parsed, result.schema_valid) == (True, False)
+
+
+def test_no_call_where_none_is_wanted() -> None:
+    result = graded(sample(), content="No suitable tool.")
+    assert (result.correct, result.attempted, result.schema_valid, result.tool_correct) == (True, False, None, None)
+
+
+@pytest.mark.parametrize("text", ["<tool_call>", '<tool_call>{"name":', "<tool_call>\n{}\n</tool_call>"])
+def test_a_broken_call_is_an_attempt_even_where_no_call_is_wanted(text: str) -> None:
+    asked = sample()
+    result = grade(asked, answer(asked, text))
+    assert (result.attempted, result.parsed, result.correct) == (True, False, False)
+    assert values(result)["no_call_accuracy"] == 0
+    assert values(result)["format_correctness"] == 0
+
+
+def test_an_answer_cut_off_in_prose_earns_nothing_either_way() -> None:
+    wanted = graded(sample(ROME), text="Well, let me", error="truncated")
+    unwanted = graded(sample(), text="Well, let me", error="truncated")
+    assert values(wanted)["false_refusal_rate"] == 1
+    assert values(unwanted)["no_call_accuracy"] == 0
+    assert sizes(wanted, unwanted)["format_correctness"] == 0
+
+
+def test_an_answer_cut_off_in_a_call_is_a_failed_attempt() -> None:
+    result = graded(sample(ROME), text='<tool_call>{"name": "wea', error="truncated")
+    assert values(result)["false_refusal_rate"] == 0
+    assert values(result)["format_correctness"] == 0
+    assert result.reason == "truncated: the answer was cut off"
+
+
+def test_no_answer_is_not_wrong() -> None:
+    result = graded(sample(ROME), error="model")
+    assert (result.correct, result.tool_correct, result.schema_valid) == (None, None, None)
+
+
+def test_a_sample_without_a_label_cannot_be_graded() -> None:
+    asked = sample().model_copy(update={"label": None})
+    with pytest.raises(UserError, match="no label"):
+        graded(asked)
+
+
+def test_an_answer_to_another_sample_is_refused() -> None:
+    with pytest.raises(ValueError, match="graded against"):
+        grade(sample(), Prediction(sample_id="x"))
+
+
+def test_a_sample_without_a_group_is_its_own_cluster() -> None:
+    asked = sample()
+    assert graded(asked).cluster == asked.id
+    assert graded(sample(group="g")).cluster == "g"
+
+
+# --- many answers -----------------------------------------------------------------------------------------------
+
+
+def test_every_metric_over_its_denominator() -> None:
+    both = (ROME, call("clock"))
+    grades = [
+        graded(sample(ROME, text="1"), ROME),
+        graded(sample(ROME, text="2"), call(city="Bari")),
+        graded(sample(ROME, text="3"), call("clock")),
+        graded(sample(ROME, text="4"), content="No suitable tool."),
+        graded(sample(*both, text="5"), call("clock"), call(city=1)),
+        graded(sample(text="6"), content="Hello."),
+        graded(sample(text="7"), ROME),
+        graded(sample(ROME, text="8"), text="<tool_call>", error="format"),
+        graded(sample(ROME, text="9"), error="model"),
+    ]
+    assert sizes(*grades) == {
+        "call_accuracy": 8,
+        "tool_accuracy": 6,
+        "argument_accuracy": 4,
+        "format_correctness": 6,
+        "no_call_accuracy": 2,
+        "false_refusal_rate": 6,
+        "model_errors": 9,
+    }
+    assert values(*grades) == pytest.approx(
+        {
+            "call_accuracy": 2 / 8,
+            "tool_accuracy": 3 / 6,
+            "argument_accuracy": 2 / 4,
+            "format_correctness": 4 / 6,
+            "no_call_accuracy": 1 / 2,
+            "false_refusal_rate": 1 / 6,
+            "model_errors": 1 / 9,
+        }
+    )
+
+
+def test_silence_earns_only_what_asks_for_silence() -> None:
+    silent = [graded(sample(ROME, text=str(k))) for k in range(8)] + [graded(sample(text=f"no {k}")) for k in range(2)]
+    assert values(*silent) == {
+        "call_accuracy": 0.2,
+        "tool_accuracy": 0.0,
+        "argument_accuracy": None,
+        "format_correctness": None,
+        "no_call_accuracy": 1.0,
+        "false_refusal_rate": 1.0,
+        "model_errors": 0.0,
+    }
+
+
+def test_a_student_that_never_answers_has_no_accuracy() -> None:
+    grades = [graded(sample(text=str(k)), error="model") for k in range(3)]
+    assert values(*grades)["call_accuracy"] is None
+    assert values(*grades)["no_call_accuracy"] is None
+    assert values(*grades)["model_errors"] == 1
+
+
+def test_slices_are_scored_apart_and_together() -> None:
+    grades = [
+        graded(sample(ROME, text="1", slice="seen"), ROME),
+        graded(sample(ROME, text="2", slice="unseen"), call("clock")),
+    ]
+    assert by_name(grades)["call_accuracy"].value == 0.5
+    assert by_name(grades, "seen")["call_accuracy"].value == 1
+    assert by_name(grades, "unseen")["call_accuracy"].value == 0
+    assert len(scores(grades)) == 3 * len(METRICS)
+
+
+def test_contrast_pairs_count_as_clusters() -> None:
+    def grades(paired: bool) -> list[Grade]:
+        return [
+            graded(sample(ROME, text=str(k), group=f"g{k // 2 if paired else k}"), *([ROME] if k < 20 else []))
+            for k in range(40)
+        ]
+
+    pairs, singles = by_name(grades(True))["call_accuracy"], by_name(grades(False))["call_accuracy"]
+    assert pairs.value == singles.value
+    assert pairs.high is not None
+    assert singles.high is not None
+    assert pairs.high > singles.high
+
+
+def test_nothing_graded_gives_every_metric_without_a_value() -> None:
+    assert [(score.value, score.n) for score in scores([])] == [(None, 0)] * len(METRICS)
+
+
+GRADES = st.builds(
+    lambda asked, given_calls, error: graded(asked, *(() if error else given_calls), error=error),
+    st.builds(
+        lambda calls, text, slice: sample(*calls, text=text, slice=slice),
+        st.sampled_from([(), (ROME,), (ROME, ROME)]),
+        st.text(max_size=3),
+        st.sampled_from(["", "a", "b"]),
+    ),
+    st.sampled_from([(), (ROME,), (call("clock"),), (call(city=1),)]),
+    st.sampled_from([None, None, None, "format", "truncated", "model"]),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(GRADES, max_size=12), st.randoms(use_true_random=False))
+def test_order_of_grades_changes_nothing_and_shares_are_shares(grades: list[Grade], rng: Any) -> None:
+    before = scores(grades)
+    for score in before:
+        assert (score.value is None) == (score.n == 0)
+        assert score.value is None or 0 <= score.value <= 1
+    shuffled = list(grades)
+    rng.shuffle(shuffled)
+    assert scores(shuffled) == before
+
+
+@settings(deadline=None, max_examples=60)
+@given(GRADES)
+def test_right_is_tools_and_arguments_right_or_no_call_attempted(one: Grade) -> None:
+    if one.correct and one.calls_expected:
+        assert one.tool_correct
+        assert one.argument_pairs[0] == one.argument_pairs[1] > 0
+    if one.correct and not one.calls_expected:
+        assert not one.attempted
+
+
+# --- several answers to a sample ---
+
+
+def test_pass_hat_is_told_for_every_k_and_slice_and_leaves_out_what_was_not_answered() -> None:
+    easy, hard = sample(ROME, text="easy", slice="a"), sample(ROME, text="hard", slice="b")
+    grades = [
+        *(graded(easy, ROME) for _ in range(3)),
+        graded(hard, ROME),
+        graded(hard, call(city="Oslo")),
+        graded(hard, error="model"),
+    ]
+    found = {(score.name, score.slice): score for score in pass_hat_scores(grades, 3)}
+    assert {name for name, _ in found} == {"pass_hat_1", "pass_hat_2", "pass_hat_3"}
+    assert [found["pass_hat_1", part].value for part in ("", "a", "b")] == [0.75, 1.0, 0.5]
+    assert [found["pass_hat_2", part].value for part in ("", "a", "b")] == [0.5, 1.0, 0.0]
+    assert [(found["pass_hat_3", part].value, found["pass_hat_3", part].n) for part in ("", "b")] == [
+        (1.0, 1),
+        (None, 0),
+    ]
+
+
+def test_the_answers_to_one_sample_are_one_cluster_in_every_metric() -> None:
+    samples = [sample(ROME, text=str(number)) for number in range(20)]
+    grades = [graded(one, ROME if number < 12 else CLOCK_CALL) for number, one in enumerate(samples)]
+    once, thrice = (by_name(grades * times)["call_accuracy"] for times in (1, 3))
+    assert (once.value, once.n, thrice.n) == (thrice.value, 20, 60)
+    assert once.low is not None
+    assert thrice.low is not None
+    assert thrice.low <= once.low

@@ -1,0 +1,84 @@
+"""What is recorded of a run, and what is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sloop.runs.cite import NOT_RESULTS, code_state, config_hash, differing, machine, run_record, sweep_record, versions
+
+CONFIG: dict[str, Any] = {"name": "study", "seed": 0, "steps": 4, "output_dir": None, "executor": {"workers": 8}}
+
+plain = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+values = st.recursive(plain, lambda part: st.lists(part, max_size=3))
+
+
+@given(key=st.sampled_from(NOT_RESULTS), value=values)
+@settings(deadline=None, max_examples=40)
+def test_where_and_how_does_not_change_the_hash(key: str, value: Any) -> None:
+    assert config_hash({**CONFIG, key: value}) == config_hash(CONFIG)
+
+
+@given(key=st.text(min_size=1, max_size=8).filter(lambda key: key not in NOT_RESULTS), value=values)
+@settings(deadline=None, max_examples=40)
+def test_what_is_computed_changes_the_hash(key: str, value: Any) -> None:
+    changed = {**CONFIG, key: value}
+    same = key in CONFIG and CONFIG[key] == value and type(CONFIG[key]) is type(value)
+    assert (config_hash(changed) == config_hash(CONFIG)) == same
+
+
+def test_the_keys_that_make_the_difference_are_named() -> None:
+    given = {**CONFIG, "output_dir": "here", "decode": {"max_tokens": 9}, "benchmark": {"cache_path": "a", "name": "b"}}
+    other = {**given, "output_dir": "there", "decode": {"max_tokens": 9, "temperature": 0.7}, "data": "x.jsonl"}
+    other["benchmark"] = {"cache_path": "c", "name": "b"}
+    assert differing(given, other) == ["data", "decode.temperature"]
+    assert differing(given, {**given, "trials": 1}) == []
+
+
+def test_a_key_that_came_later_changes_the_hash_only_where_it_changes_what_is_computed() -> None:
+    config = {**CONFIG, "decode": {"max_tokens": 9}}
+    as_before = {**config, "trials": 1, "decode": {"max_tokens": 9, "temperature": 0.0}}
+    assert config_hash(as_before) == config_hash(config)
+    assert config_hash({**as_before, "trials": 2}) != config_hash(config)
+    assert config_hash({**as_before, "decode": {"max_tokens": 9, "temperature": 0.7}}) != config_hash(config)
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    assert config_hash(dict(reversed(CONFIG.items()))) == config_hash(CONFIG)
+
+
+def test_only_named_variables_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("SLOOP_STRONG_API_KEY", "sk-planted")
+    record = run_record(kind="loop", name="run", config=CONFIG, overrides=["steps=4"], sweep=None)
+    assert record["environment"]["OMP_NUM_THREADS"] == "1"
+    assert "sk-planted" not in str(record)
+    assert (record["study"], record["seed"], record["status"]) == ("study", 0, "RUNNING")
+
+
+def test_every_run_has_its_own_id() -> None:
+    ids = {run_record(kind="gen", name="run", config=CONFIG, overrides=[], sweep=None)["id"] for _ in range(20)}
+    ids |= {sweep_record("study", "loop")["id"] for _ in range(20)}
+    assert len(ids) == 40
+
+
+def test_versions_of_what_is_installed_and_none_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sloop.runs.cite.PACKAGES", ("pydantic", "no-such-package"))
+    found = versions()
+    assert found["python"] == platform.python_version()
+    assert found["pydantic"]
+    assert found["no-such-package"] is None
+
+
+def test_the_machine_tells_this_process() -> None:
+    assert machine()["pid"] == os.getpid()
+
+
+def test_the_digest_of_the_code_is_stable() -> None:
+    assert code_state()["digest"] == code_state()["digest"]
+    assert len(code_state()["digest"]) == 64

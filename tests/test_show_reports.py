@@ -1,0 +1,396 @@
+"""Comparisons and samples, as a paper or a person wants them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from running import ALONE, acme, cells, fresh_database, graded, rounds, sloop
+
+from sloop.records import Grade, Ruling
+from sloop.runs.track import connect
+from sloop.show.reports import as_csv, as_latex, as_markdown, outcome
+from sloop.store import Dataset, read_json, read_rows, write_json, write_rows
+
+
+def _full(outputs: Path, number: int) -> dict[str, bool | None]:
+    return graded(outputs / "acme" / "full0", number)
+
+
+HEAD, LINES = ["what", "A - B"], [["seen_values", "+1.5"], ["50% & a|b", "-1.0 to +2.0"]]
+
+
+def test_compare_two_runs(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [outputs / "acme" / name for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--outputs", str(outputs))
+    assert sloop("compare", *map(str, folders), *words) == 0
+    row = cells(capsys.readouterr().out, "samples")
+    a, b = (graded(folder, 2) for folder in folders)
+    share = [sum(map(bool, part.values())) / len(part) * 100 for part in (a, b)]
+    assert row[1] == "2", "the last round that both have"
+    assert row[2:5] == [f"{share[0]:.1f}", f"{share[1]:.1f}", f"{share[0] - share[1]:+.1f}"]
+    assert int(row[-1]) == len(a)
+    only_a = sum(bool(a[key]) and not b[key] for key in a)
+    only_b = sum(bool(b[key]) and not a[key] for key in a)
+    total, least = only_a + only_b, min(only_a, only_b)
+    p = min(1.0, 2 * sum(math.comb(total, k) for k in range(least + 1)) / 2**total)
+    assert float(row[-2]) == pytest.approx(p, rel=0.05)
+
+
+def test_compare_of_a_run_with_itself_is_zero(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(outputs / "acme" / "full0")
+    assert sloop("compare", folder, folder, "--benchmark", "dev", "--outputs", str(outputs)) == 0
+    assert cells(capsys.readouterr().out, "samples")[4] == "+0.0"
+
+
+def test_compare_takes_a_round(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    assert sloop("compare", *folders, "--benchmark", "dev", "--round", "1", "--outputs", str(outputs)) == 0
+    row = cells(capsys.readouterr().out, "samples")
+    share = [sum(map(bool, part.values())) / len(part) * 100 for part in (graded(Path(f), 1) for f in folders)]
+    assert row[1:4] == ["1", f"{share[0]:.1f}", f"{share[1]:.1f}"]
+
+
+def test_compare_takes_two_rounds_of_one_run(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--format", "csv")
+    assert sloop("compare", "variant=full,seed=0@2", "acme/acme-full-s0@1", *words) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    share = [sum(map(bool, part.values())) / len(part) * 100 for part in (_full(outputs, 2), _full(outputs, 1))]
+    assert (row["round"], row["A"], row["B"]) == ("2, 1", f"{share[0]:.1f}", f"{share[1]:.1f}")
+
+
+def test_a_round_that_is_not_named_is_the_last_that_both_have(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--format", "csv")
+    assert sloop("compare", "variant=full,seed=0@1", "variant=static,seed=0", *words) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["round"] == "1, 2"
+
+
+def test_compare_takes_searches_over_the_seeds_of_a_study(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--study", "acme", "--benchmark", "dev", "--outputs", str(outputs), "--format", "csv")
+    told = []
+    for a, b in (("full", "static"), ("variant=full,student.skill=0.4", "variant=static"), ("full@2", "full@1")):
+        assert sloop("compare", a, b, *words) == 0
+        told.append(next(csv.DictReader(io.StringIO(capsys.readouterr().out))))
+    assert told[0] == told[1]
+    assert (told[2]["what"], told[2]["round"]) == ("acme, 2 seeds", "2, 1")
+
+
+def test_a_comparison_is_drawn_and_logged_where_tracking_is_on(
+    tmp_path: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / "outputs" / name) for name in ("full0", "static0")]
+    fresh_database(tmp_path / "mlruns")
+    for folder, enabled in zip(folders, (True, False), strict=True):
+        record = read_json(folder / "run.json")
+        record["config"]["tracking"]["enabled"] = enabled
+        record["config"]["paths"]["mlruns"] = str(tmp_path / "mlruns")
+        write_json(folder / "run.json", record)
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    ids = [tracker.project(folder) for folder in folders]
+    path = tmp_path / "drawn" / "rounds.html"
+    capsys.readouterr()
+    assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--format", "csv", "--figure", str(path)) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2, "the figure is told of beside the table, not in it"
+    assert err.count("logged to MLflow") == 1
+    assert str(path) in err
+    artifacts = [[item.path for item in tracker.client.list_artifacts(run_id, "compare")] for run_id in ids]
+    assert artifacts == [["compare/rounds.html"], []]
+    assert f"A = {folders[0]}" in path.read_text()
+
+
+def test_a_drawn_comparison_of_many_lines_says_the_adjusted_p(
+    tmp_path: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--slices", "--format", "csv", "--figure", str(tmp_path / "x.html"))
+    assert sloop("compare", *folders, *words) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert any(row["p"] != row["p (Holm)"] for row in rows)
+    drawn = (tmp_path / "x.html").read_text()
+    assert all(f"p (Holm) = {row['p (Holm)']}" in drawn for row in rows)
+
+
+def test_a_run_that_is_under_way_is_left_to_bring_mlflow_up_to_date_itself(tmp_path: Path, outputs: Path) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "full0")
+    fresh_database(tmp_path / "mlruns")
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    run_id = tracker.project(folder)
+    record = read_json(folder / "run.json") | {"status": "RUNNING", "finished": None}
+    record["config"] |= {"tracking": {"enabled": True, "uri": None}, "paths": {"mlruns": str(tmp_path / "mlruns")}}
+    record["mlflow"]["rounds"] = {}
+    write_json(folder / "run.json", record)
+    path = tmp_path / "x.html"
+    assert sloop("compare", f"{folder}", f"{folder}", "--benchmark", "dev", "--figure", str(path)) == 0
+    assert [item.path for item in tracker.client.list_artifacts(run_id, "compare")] == ["compare/x.html"]
+    assert read_json(folder / "run.json") == record
+
+
+def test_compare_variants_over_seeds(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--study", "acme", "--benchmark", "dev", "--outputs", str(outputs))
+    assert sloop("compare", "full", "static", *words) == 0
+    row = cells(capsys.readouterr().out, "acme, 2 seeds")
+    deltas = []
+    for seed in (0, 1):
+        a, b = (graded(outputs / "acme" / f"{name}{seed}", 2) for name in ("full", "static"))
+        deltas.append((sum(map(bool, a.values())) - sum(map(bool, b.values()))) / len(a) * 100)
+    assert row[4] == f"{sum(deltas) / 2:+.1f}"
+
+
+def test_compare_names_what_is_missing(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(outputs / "acme" / "full0")
+    assert sloop("compare", folder, folder, "--benchmark", "nope", "--outputs", str(outputs)) == 2
+    assert "evaluate/dev" in capsys.readouterr().err
+    assert sloop("compare", "full", "winter", "--study", "acme", "--outputs", str(outputs)) == 2
+    assert "variants: ['full', 'static']" in capsys.readouterr().err
+    assert sloop("compare", "acme-full", folder, "--outputs", str(outputs)) == 2
+    assert "several runs match" in capsys.readouterr().err
+
+
+def test_compare_refuses_runs_that_were_asked_different_data(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / "acme" / name) for name in ("full0", "static0")]
+    stage = folders[1] / "round_2" / "evaluate" / "dev" / "stage.json"
+    content = read_json(stage)
+    content["parts"]["data"] = ["f" * 64]
+    write_json(stage, content)
+    for words in (map(str, folders), ("full", "static", "--study", "acme")):
+        assert sloop("compare", *words, "--outputs", str(tmp_path)) == 2
+        message = capsys.readouterr().err
+        assert "different data under the name dev" in message
+        assert f"sha256 {'f' * 16}" in message
+    assert sloop("compare", *map(str, folders), "--round", "1", "--outputs", str(tmp_path)) == 0
+
+
+def test_compare_takes_several_runs_and_adjusts_for_their_number(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(outputs / "acme" / name) for name in ("full0", "static0", "full1")]
+    assert sloop("compare", *names, "--benchmark", "dev", "--outputs", str(outputs), "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["what"].split(": ")[0] for row in rows] == [f"{names[0]} - {other}" for other in names[1:]]
+    raw, corrected = ([float(row[name]) for row in rows] for name in ("p", "p (Holm)"))
+    smaller, larger = sorted(raw)
+    both = {smaller: min(1.0, 2 * smaller), larger: min(1.0, max(larger, 2 * smaller))}
+    assert corrected == pytest.approx([both[p] for p in raw], rel=0.05)
+
+
+def test_compare_goes_slice_by_slice(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--slices", "--format", "csv")
+    assert sloop("compare", *folders, *words) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    counts = {row["what"]: int(row["n"]) for row in rows}
+    grades = read_rows(outputs / "acme" / "full0" / "round_2" / "evaluate" / "dev" / "grades.jsonl", Grade)
+    slices = [grade.slice for grade in grades]
+    assert counts == {"samples, McNemar exact": len(slices), **{part: slices.count(part) for part in set(slices)}}
+
+
+def test_compare_leaves_out_slices_that_a_metric_does_not_ask(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--outputs", str(outputs), "--slices", "--format", "csv")
+    assert sloop("compare", *folders, *words, "--metric", "no_call_accuracy") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert "seen" not in {row["what"] for row in rows}
+    assert len(rows) > 1
+
+
+def test_compare_counts_the_samples_of_a_cluster_as_alike(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / name) for name in ("full0", "static0")]
+    rows = []
+    for clusters in (None, 12):
+        for folder in folders if clusters else []:
+            path = folder / "round_2" / "evaluate" / "dev" / "grades.jsonl"
+            grades = list(read_rows(path, Grade))
+            write_rows(path, (g.model_copy(update={"cluster": str(k % 12)}) for k, g in enumerate(grades)))
+        assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--format", "csv") == 0
+        rows += csv.DictReader(io.StringIO(capsys.readouterr().out))
+    alone, together = rows
+    assert (alone["A - B"], alone["n"]) == (together["A - B"], together["n"])
+    assert float(together["p"]) > float(alone["p"]), "McNemar's test is on 12 clusters at most"
+
+
+def _unanswered(folder: Path, chosen: Callable[[Grade], bool]) -> list[Grade]:
+    """Make as if the student had given no answer to some questions of the second round; returns what they were."""
+    path = folder / "round_2" / "evaluate" / "dev" / "grades.jsonl"
+    grades = list(read_rows(path, Grade))
+    silent = {"correct": None, "error": "model"}
+    write_rows(path, (grade.model_copy(update=silent) if chosen(grade) else grade for grade in grades))
+    return [grade for grade in grades if chosen(grade)]
+
+
+def test_compare_tells_what_only_one_side_answered_and_leaves_out_a_slice_without_pairs(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [shutil.copytree(outputs / "acme" / name, tmp_path / name) for name in ("full0", "static0")]
+    lost = _unanswered(folders[1], lambda grade: grade.slice == "seen")
+    assert sloop("compare", *map(str, folders), "--benchmark", "dev", "--slices", "--format", "csv") == 0
+    out, err = capsys.readouterr()
+    rows = {row["what"]: row for row in csv.DictReader(io.StringIO(out))}
+    assert "seen" not in rows
+    assert len(rows) > 2
+    assert int(rows["samples, McNemar exact"]["n"]) == len(_full(outputs, 2)) - len(lost)
+    assert f"seen: {len(lost)} samples are left out, as only A or only B has a result" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--study", "nope"), "no loops under"),
+        (("--study", "acme", "--student", "nobody"), "study acme has no loops of nobody; its students: ['acme']"),
+        (("--student", "acme"), "give --study as well"),
+        (("--round", "0"), "in round 0; it has:"),
+        (("--figure", "{outputs}/acme/full0/run.json/x.html"), "x.html: this file cannot be written"),
+    ],
+)
+def test_compare_says_what_is_wrong_with_an_option(
+    words: tuple[str, ...], said: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ab = ("full", "static") if "--study" in words else (str(outputs / "acme" / "full0"),) * 2
+    given = (word.format(outputs=outputs) for word in words)
+    assert sloop("compare", *ab, "--benchmark", "dev", "--outputs", str(outputs), *given) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_slices_of_a_study_say_whose_they_are(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(outputs / "acme", tmp_path / "acme")
+    for name in ("full", "static"):
+        folder = shutil.copytree(outputs / "acme" / f"{name}0", tmp_path / "acme" / f"other-{name}0")
+        record = read_json(folder / "run.json")
+        record["config"]["student"]["name"] = "other"
+        write_json(folder / "run.json", record)
+    words = ("--study", "acme", "--outputs", str(tmp_path), "--slices", "--format", "csv")
+    assert sloop("compare", "full", "static", *words, "--benchmark", "dev") == 0
+    said = [row["what"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert len(said) == len(set(said)) > 4
+    whose = {
+        student: {what.split(", ")[1] for what in said if what.startswith(student)} for student in ("acme", "other")
+    }
+    assert whose["acme"] - {"2 seeds"} == whose["other"] - {"1 seeds"} != set()
+
+
+def test_compare_takes_evaluations_alone(tmp_path: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, skill in (("a", 0.9), ("b", 0.1)):
+        start = tmp_path / f"start-{name}"
+        words = (*acme(), ALONE, f"student.skill={skill}")
+        assert sloop("gen", *words, "num_samples=30", f"output_dir={start}") == 0
+        checkpoint = tmp_path / f"train-{name}"
+        assert sloop("train", *words, f"data={start / 'train.jsonl'}", "steps=3", f"output_dir={checkpoint}") == 0
+        path = f"+student.path={checkpoint / 'checkpoint'}"
+        assert sloop("eval", *words, path, f"output_dir={tmp_path / 'runs' / name}") == 0
+    capsys.readouterr()
+    assert sloop("compare", *(str(tmp_path / "runs" / name) for name in "ab")) == 0
+    row = cells(capsys.readouterr().out, "samples")
+    assert row[1] == "-"
+    assert float(row[2]) > float(row[3])
+
+
+def drawn(folder: Path, trials: int, right: float) -> Path:
+    """A run folder with the grades of some trials, each right with a chance that falls from sample to sample."""
+    grades = [
+        Grade(
+            sample_id=f"s{n}", cluster=f"s{n}", slice="", calls_expected=True, attempted=True, parsed=True,
+            schema_valid=True, tool_correct=True, argument_pairs=(0, 0), error=None, reason=None, trial=trial,
+            correct=(n * 7 + trial * 3) % 10 < 10 * right,
+        )
+        for n in range(40)
+        for trial in range(trials)
+    ]  # fmt: skip
+    write_rows(folder / "grades.jsonl", grades)
+    record = {"kind": "eval", "name": folder.name, "id": folder.name, "config": {"benchmark": {"name": "bench"}}}
+    write_json(folder / "run.json", record)
+    write_json(folder / "stage.json", {"parts": {"data": ["the same"]}})
+    return folder
+
+
+def test_trials_are_compared_as_shares_of_each_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(drawn(tmp_path / name, 4, right)) for name, right in (("a", 0.8), ("b", 0.4))]
+    assert sloop("compare", *runs, "--format", "csv") == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["A"], row["B"], row["n"]) == ("80.0", "40.0", "160")
+    gains = {grade.sample_id for grade in read_rows(tmp_path / "a" / "grades.jsonl", Grade) if grade.correct}
+    assert float(row["p"]) == pytest.approx(2 * 0.5 ** len(gains), rel=0.05)  # a sample counts once in the test
+
+
+def test_runs_with_other_numbers_of_trials_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(drawn(tmp_path / name, trials, 0.5)) for name, trials in (("a", 1), ("b", 3))]
+    assert sloop("compare", *runs) == 2
+    assert "run a has 1 trials of every sample and run b has 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (as_markdown, "| what | A - B |\n| --- | ---: |\n| seen_values | +1.5 |\n| 50% & a\\|b | -1.0 to +2.0 |\n"),
+        (
+            as_latex,
+            "\\begin{tabular}{lr}\n\\toprule\nwhat & A - B \\\\\n\\midrule\nseen\\_values & $+1.5$ \\\\\n"
+            "50\\% \\& a|b & -1.0 to +2.0 \\\\\n\\bottomrule\n\\end{tabular}\n",
+        ),
+        (as_csv, "what,A - B\nseen_values,+1.5\n50% & a|b,-1.0 to +2.0\n"),
+    ],
+)
+def test_a_table_is_written_in_each_form(write: object, text: str) -> None:
+    assert callable(write)
+    assert write(HEAD, LINES) == text
+
+
+def test_an_outcome_is_what_the_metric_counts(outputs: Path) -> None:
+    folder = outputs / "acme" / "full0"
+    grades = list(read_rows(folder / "round_2" / "evaluate" / "dev" / "grades.jsonl", Grade))
+    for metric in ("call_accuracy", "tool_accuracy", "no_call_accuracy", "format_correctness"):
+        asked = [right for grade in grades if (right := outcome(metric, grade)) is not None]
+        score = next(row for row in rounds(folder)[1]["metrics"] if row["name"] == f"eval/dev/{metric}")
+        assert (sum(asked), len(asked)) == (round(score["value"] * score["n"]), score["n"])
+
+
+def test_show_tells_a_question_of_the_benchmark_whole(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = outputs / "acme" / "full0"
+    sample = next(iter(Dataset(Path(acme()[-1].partition("=")[2]))))
+    assert sloop("show", str(folder), sample.id[:16]) == 0
+    out = capsys.readouterr().out
+    assert f"sample {sample.id}" in out
+    assert f"user: {sample.request}" in out
+    for number in (1, 2):
+        verdict = "right" if graded(folder, number)[sample.id] else "wrong"
+        assert f"round_{number}/evaluate/dev: grade: {verdict}" in out
+        assert f"round_{number}/evaluate/dev: answer: " in out
+        assert f"round_{number}/evaluate/dev: judge: " in out
+
+
+def test_show_tells_what_became_of_a_label(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = outputs / "acme" / "full0"
+    ruling = next(iter(read_rows(folder / "round_1" / "optimize" / "rulings.jsonl", Ruling)))
+    assert sloop("show", str(folder), ruling.sample_id) == 0
+    assert f"round_1/optimize: ruling: {ruling.outcome}; label was " in capsys.readouterr().out
+
+
+def test_show_keeps_to_the_round_that_is_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample_id = next(iter(_full(outputs, 1)))
+    assert sloop("show", "variant=full,seed=0@2", sample_id, "--outputs", str(outputs)) == 0
+    out = capsys.readouterr().out
+    assert "round_2/evaluate/dev: grade: " in out
+    assert "round_1/" not in out
+
+
+@pytest.mark.parametrize(("beginning", "words"), [("", "samples have ids that begin"), ("zz", "no sample has an id")])
+def test_show_names_what_it_cannot_find(
+    beginning: str, words: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sloop("show", str(outputs / "acme" / "full0"), beginning) == 2
+    assert words in capsys.readouterr().err

@@ -1,0 +1,136 @@
+"""Orders for expansions: every axis is used, and offers what its meaning asks for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sloop.records import Label, Message, Prediction, Sample, Tool, ToolCall
+from sloop.stages.optimize.expand import axes_of, order_for, plan_expansions
+
+AXES = ("values", "phrasing", "tools", "contrast")
+TOOLS = tuple(Tool(name=f"f{n}", parameters={"type": "object", "properties": {}}) for n in range(8))
+IDS = [f"{n:032x}" for n in range(40)]
+
+
+def _seed(called=(0,), offered=3, kind="single"):
+    return Sample(
+        tools=TOOLS[:offered],
+        messages=(Message(role="user", content="do it"),),
+        label=Label(calls=tuple(ToolCall(name=f"f{n}", arguments={}) for n in called)),
+        kind=kind,
+        group="g",
+    )
+
+
+def _order(axis, seed=None, tools=TOOLS, number=0):
+    return order_for("k", seed or _seed(), Prediction(sample_id="x"), axis, tools, Random(number))
+
+
+def _names(tools):
+    return [tool.name for tool in tools]
+
+
+# --- plans --------------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_is_expanded_along_every_axis_before_one_comes_again():
+    axes = {}
+    for _, sample_id, axis in plan_expansions(IDS, AXES, 8):
+        axes.setdefault(sample_id, []).append(axis)
+    assert all(set(used[:4]) == set(used[4:]) == set(AXES) for used in axes.values())
+
+
+def test_one_expansion_a_seed_still_uses_every_axis():
+    assert set(Counter(axis for _, _, axis in plan_expansions(IDS, AXES, 1))) == set(AXES)
+
+
+def test_every_seed_comes_once_before_any_comes_twice():
+    planned = [sample_id for _, sample_id, _ in plan_expansions(IDS, AXES, 2)]
+    assert planned == IDS + IDS
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from(IDS), unique=True), st.sets(st.sampled_from(AXES), min_size=1), st.integers(0, 6))
+def test_keys_are_unique_and_as_many_as_asked_for(ids, axes, expansions):
+    planned = list(plan_expansions(ids, sorted(axes), expansions))
+    assert len({key for key, _, _ in planned}) == len(planned) == len(ids) * expansions
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(), st.lists(st.sampled_from(AXES), unique=True, min_size=1))
+def test_the_axes_of_a_seed_are_the_given_ones_turned(sample_id, axes):
+    assert Counter(axes_of(sample_id, axes)) == Counter(axes)
+
+
+# --- orders -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", ["values", "phrasing"])
+def test_new_values_and_wording_keep_the_tools_and_the_kind(axis):
+    order = _order(axis, _seed(kind="parallel"))
+    assert order.tools == TOOLS[:3]
+    assert (order.kind, _names(order.wanted)) == ("parallel", ["f0"])
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_other_tools_are_offered_beside_the_called_one(number):
+    order = _order("tools", number=number)
+    assert len(order.tools) == len(set(_names(order.tools))) == 3
+    assert "f0" in _names(order.tools)
+    assert order.kind == "single"
+
+
+def test_other_tools_come_from_all_that_there_are():
+    seen = {name for number in range(40) for name in _names(_order("tools", number=number).tools)}
+    assert seen == set(_names(TOOLS))
+
+
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("called", [(0,), (0, 1), (0, 1, 2)])
+def test_a_contrast_offers_none_of_the_called_tools(number, called):
+    order = _order("contrast", _seed(called), number=number)
+    assert not set(_names(order.tools)) & {f"f{n}" for n in called}
+    assert order.tools
+    assert order.kind == "irrelevant"
+
+
+@pytest.mark.parametrize("axis", ["tools", "contrast"])
+def test_where_nothing_is_called_one_of_the_offered_tools_goes_and_none_comes(axis):
+    order = _order(axis, _seed(called=(), kind="irrelevant"))
+    assert len(order.tools) == 2
+    assert set(_names(order.tools)) < {"f0", "f1", "f2"}
+    assert order.wanted == ()
+
+
+@pytest.mark.parametrize("called", [(), (0,)])
+def test_a_seed_without_a_kind_gets_that_of_its_label(called):
+    assert _order("values", _seed(called, kind=None)).kind == ("single" if called else "irrelevant")
+
+
+def test_an_order_carries_its_seed_and_the_mistake():
+    order = _order("values")
+    assert order.seed == _seed()
+    assert order.mistake.sample_id == "x"
+
+
+def test_the_same_generator_gives_the_same_order():
+    assert _order("tools", number=5) == _order("tools", number=5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.sampled_from(AXES),
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.integers(1, 8),
+    st.integers(0, 10**6),
+)
+def test_an_order_never_offers_a_tool_twice(axis, offered, called, known, number):
+    seed = _seed(tuple(range(min(called, offered))), offered)
+    names = _names(_order(axis, seed, TOOLS[:known], number).tools)
+    assert len(set(names)) == len(names)

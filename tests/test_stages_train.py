@@ -1,0 +1,94 @@
+"""The start and train stages: a checkpoint under its key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acme_tools import CountingTrainer, LookupStudent
+from running import questions
+
+from sloop.engine.folder import Stage
+from sloop.records import Checkpoint, UserError
+from sloop.stages.train import FOLDER, LOSS, checkpoint_of, start, train
+from sloop.store import Dataset
+
+
+@pytest.fixture
+def data() -> Dataset:
+    return Dataset(questions())
+
+
+@pytest.fixture
+def first(tmp_path: Path, data: Dataset) -> Checkpoint:
+    return checkpoint_of(
+        start(student=LookupStudent(name="acme", skill=0.4), data=data, seed=0, out=tmp_path / "start")
+    )
+
+
+def trained(out: Path, first: Checkpoint, data: Dataset, **changed: Any) -> Stage:
+    words: dict[str, Any] = {"steps": 5, "seed": 1, "predictions": None, "trainer": CountingTrainer(gain=0.1)}
+    return train(start=first, data=data, out=out, **{**words, **changed})
+
+
+def test_a_start_from_a_folder_makes_no_copy(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
+    student = LookupStudent(name="acme", skill=0.4, path=first.path)
+    stage = start(student=student, data=data, seed=0, out=tmp_path / "again")
+    assert checkpoint_of(stage) == first
+    assert not (stage.folder / FOLDER).exists()
+
+
+def test_a_checkpoint_moves_with_its_run(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
+    trained(tmp_path / "run" / "train", first, data)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    checkpoint = checkpoint_of(trained(tmp_path / "moved" / "train", first, data))
+    assert checkpoint.path == str(tmp_path / "moved" / "train" / FOLDER)
+    assert Path(checkpoint.path, "config.json").is_file()
+
+
+def test_the_manifest_says_steps_loss_and_files(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
+    stage = trained(tmp_path / "train", first, data)
+    assert stage.summary["steps"] == 5
+    assert stage.summary["loss"] == 0.5
+    assert set(stage.manifest["files"]) == {"checkpoint/config.json", "checkpoint/weights.json"}
+    rows = [json.loads(line) for line in (stage.sidecar / LOSS).read_text().splitlines()]
+    assert rows == [{"step": 5, "loss": 0.5, "learning_rate": 0.0}]
+
+
+def test_progress_is_reported(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
+    told: list[tuple[int, int]] = []
+    trained(tmp_path / "train", first, data, report=lambda done, total: told.append((done, total)))
+    assert told == [(5, 5)]
+
+
+def test_same_arguments_same_bytes(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
+    one, two = (trained(tmp_path / name, first, data) for name in ("one", "two"))
+    assert one.manifest == two.manifest
+
+
+@pytest.mark.parametrize("changed", [{"steps": 6}, {"seed": 2}, {"trainer": CountingTrainer(gain=0.2)}])
+def test_other_arguments_are_another_stage(
+    changed: dict[str, Any], tmp_path: Path, first: Checkpoint, data: Dataset
+) -> None:
+    trained(tmp_path / "train", first, data)
+    with pytest.raises(UserError, match=f"differing: {next(iter(changed))}"):
+        trained(tmp_path / "train", first, data, **changed)
+
+
+def test_nothing_to_do_is_refused(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
+    with pytest.raises(UserError, match="steps=0"):
+        trained(tmp_path / "train", first, data, steps=0)
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(UserError, match="holds no samples"):
+        trained(tmp_path / "train", first, Dataset(tmp_path / "empty.jsonl"))
+    assert not (tmp_path / "train").exists()
+
+
+def test_answers_for_preference_pairs_are_part_of_the_key(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
+    trained(tmp_path / "train", first, data, predictions=None)
+    answers = tmp_path / "predictions.jsonl"
+    answers.write_text("")
+    with pytest.raises(UserError, match="differing: predictions"):
+        trained(tmp_path / "train", first, data, predictions=answers)
