@@ -1,8 +1,22 @@
-"""What a run keeps of itself: numbers with their doubt, weights."""
+"""What a run keeps of itself on disk: ``run.json``, ``round.json`` and ``stage.json``, typed and versioned.
+
+Version 1 is what was written before versions were: `upgraded` makes version 2 of it. A record of a later version is
+not read (`Unreadable`), for half of what it says would be missed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
 from sloop.records.base import Record
+
+VERSION = 2
+"""Of the three records below."""
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
 class Score(Record):
@@ -22,3 +36,211 @@ class Checkpoint(Record):
 
     path: str
     digest: str
+
+
+class FileRecord(Record):
+    """A file that a stage made."""
+
+    rows: int | None = Field(None, exclude_if=lambda rows: rows is None)
+    """Of JSON lines; None for any other file."""
+    bytes: int
+    sha256: str
+
+
+class Versioned(Record):
+    """A record that says in which version it was written."""
+
+    version: int = VERSION
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, data: Any) -> Any:
+        return upgraded(data) if isinstance(data, Mapping) else data
+
+    @classmethod
+    def read(cls, data: Any, where: object) -> Self:
+        """A record from JSON.
+
+        Args:
+            data: as it was read.
+            where: the file, for messages.
+
+        Raises:
+            Unreadable: it is not such a record, or one of a later version; says which.
+        """
+        version = data.get("version", 1) if isinstance(data, Mapping) else None
+        if isinstance(version, int) and version > VERSION:
+            raise Unreadable(
+                f"{where}: written by a later sloop (record version {version}; this one reads up to {VERSION}). "
+                "Install that version, or a later one."
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "the record"
+            raise Unreadable(f"{where}: not a {cls.__name__} of sloop ({key}: {first['msg']}).") from error
+
+    def plain(self) -> dict[str, Any]:
+        """The record as it stands on disk."""
+        return self.model_dump(mode="json", exclude_unset=False)
+
+
+class Unreadable(ValueError):
+    """A file is not the record that it should be."""
+
+
+class StageRecord(Versioned):
+    """``stage.json``: what a finished stage made, under which key."""
+
+    key: str
+    """Digest (64 hex digits) of ``parts``."""
+    parts: dict[str, Any]
+    """What the stage's result depends on (`sloop.engine.identity`)."""
+    files: dict[str, FileRecord]
+    """By name in the stage's folder."""
+    summary: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the stage."""
+        return str(self.parts["stage"])
+
+
+class StageFiles(Record):
+    """A finished stage as its round and its run remember it."""
+
+    key: str
+    seed: int | None = Field(None, exclude_if=lambda seed: seed is None)
+    files: dict[str, FileRecord]
+
+
+class DataRecord(Record):
+    """The training set of a round."""
+
+    path: str
+    """From the run's folder."""
+    rows: int
+    shortfall: int
+    """Samples fewer than the budget."""
+    sha256: str
+
+
+class RoundRecord(Versioned):
+    """``round.json``: a complete round."""
+
+    round: int
+    began: str
+    finished: str
+    steps: int
+    data: DataRecord
+    stages: dict[str, StageFiles]
+    metrics: tuple[Score, ...]
+    contamination: tuple[dict[str, Any], ...] = ()
+    """A `sloop.measures.overlap.Overlap` a benchmark."""
+
+
+class Machine(Record):
+    """Where a run runs; process id and host tell a running run from an abandoned one."""
+
+    host: str
+    pid: int
+    system: str
+    processor: str
+    cpus: int | None
+    gpus: tuple[str, ...] = ()
+
+
+class CodeState(Record):
+    """The sources that run; what a checkout adds is None without one."""
+
+    version: str
+    digest: str
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+    diff: str | None = None
+    diff_sha256: str | None = None
+    untracked: tuple[str, ...] = ()
+
+
+class InputRecord(Record):
+    """A file that a stage used alone was given."""
+
+    name: str
+    path: str
+    sha256: str
+    source: dict[str, Any] | None = Field(None, exclude_if=lambda source: source is None)
+    """How a file in another form was read (`sloop.intake.Intake`)."""
+
+
+class Retry(Record):
+    """One time that failures were asked for again."""
+
+    began: str
+    finished: str | None
+    failed: dict[str, int]
+    failed_again: dict[str, int] = Field(default_factory=dict)
+
+
+class RoundSummary(Record):
+    """A round as the run's record remembers it: training data, and its metrics over all samples."""
+
+    round: int
+    data: DataRecord
+    metrics: tuple[Score, ...]
+
+
+class Tracked(Record):
+    """What of a run was logged to MLflow."""
+
+    run_id: str
+    experiment_id: str
+    rounds: dict[str, str] = Field(default_factory=dict)
+    """By round (``stage`` for a stage used alone): digest of what was logged."""
+    cost: dict[str, str] = Field(default_factory=dict)
+    figures: str | None = None
+
+
+class RunRecord(Versioned):
+    """``run.json``: what must be known to cite a run and to run it again."""
+
+    id: str
+    kind: str
+    """``loop`` or the stage's name."""
+    name: str
+    study: str
+    seed: int
+    config_hash: str
+    config: dict[str, Any]
+    """Resolved, plain data."""
+    overrides: tuple[str, ...]
+    command: str
+    sweep: str | None
+    code: CodeState
+    versions: dict[str, str | None]
+    machine: Machine
+    environment: dict[str, str]
+    bibtex: str
+    status: Status
+    began: str
+    finished: str | None
+    resumed: int = 0
+    retried: tuple[Retry, ...] = ()
+    inputs: tuple[InputRecord, ...] = ()
+    metrics: tuple[Score, ...] = ()
+    contamination: tuple[dict[str, Any], ...] = ()
+    stages: dict[str, StageFiles] = Field(default_factory=dict)
+    """By place in the run's folder."""
+    rounds: tuple[RoundSummary, ...] = ()
+    cost: tuple[dict[str, Any], ...] = ()
+    latency: tuple[dict[str, Any], ...] = ()
+    mlflow: Tracked | None = None
+
+
+def upgraded(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record of any earlier version as one of `VERSION`; the one place that knows earlier versions.
+
+    Version 1 bore no number and left out what was empty, as version 2's defaults do.
+    """
+    return data if "version" in data else {**data, "version": VERSION}
