@@ -15,17 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sloop.engine.folder import Stage
+    from sloop.engine.stage import Made
+    from sloop.stages.gen import GenSummary
 
 SIZES = (1_000, 10_000, 100_000)
 GOAL = "peak memory of the largest at most 1.2x that of the smallest"
 
 
-def demo_pool(size: int, folder: Path) -> Stage:
+def demo_pool(size: int, folder: Path) -> Made[GenSummary]:
     """Generate samples as the demo does, all of them in ``train.jsonl``."""
+    from sloop.engine.stage import Place, run_stage
     from sloop.simulation.noisy import NoisyTeacher
     from sloop.simulation.template import TemplateTeacher
-    from sloop.stages.gen import GenSettings, RandomSampler, gen
+    from sloop.stages.gen import Gen, GenSettings
+    from sloop.stages.samplers import RandomSampler
     from sloop.tools.sources import load_tools
 
     teacher = TemplateTeacher(
@@ -37,18 +40,19 @@ def demo_pool(size: int, folder: Path) -> Stage:
         spurious_call=0.5, refusal="None of my tools can do that.",
     )  # fmt: skip
     kinds = {"single": 0.66, "parallel": 0.16, "irrelevant": 0.18}
-    return gen(
+    stage = Gen(
         tools=load_tools("everyday", "train"), teacher=noisy, sampler=RandomSampler(),
         settings=GenSettings(kinds=kinds, offered=(3, 5), contrast=0.7), num_samples=size, seed=0,
-        train_split=1.0, out=folder,
+        train_split=1.0,
     )  # fmt: skip
+    return run_stage(stage, Place(folder))
 
 
 def one(size: int) -> None:
     """Generate in this process and print the figures as JSON."""
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        made = demo_pool(size, Path(folder) / "gen").summary["samples"]
+        made = demo_pool(size, Path(folder) / "gen").summary.samples
     cpu = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"samples": made, "ms_per_sample": cpu / made * 1000, "peak_mib": peak}))

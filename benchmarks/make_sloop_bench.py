@@ -14,9 +14,11 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from sloop.engine.stage import Place, run_stage
 from sloop.records import Sample, Tool
 from sloop.simulation.template import TemplateTeacher
-from sloop.stages.gen import GenSettings, RandomSampler, gen, pool_of
+from sloop.stages.gen import TRAIN, Gen, GenSettings
+from sloop.stages.samplers import RandomSampler
 from sloop.store import write_rows
 from sloop.tools.sources import load_tools
 
@@ -52,13 +54,14 @@ def make(part: str, size: int, seed: int, out: Path) -> list[Sample]:
             templates="everyday", values=values, phrases=phrases, random_values=0.3, optional_arguments=0.35,
             spelled_values=0.2,
         )  # fmt: skip
-        stage = gen(
+        wanted_samples = Gen(
             tools=tools, teacher=teacher, sampler=Only({tool.name for tool in wanted}),
             settings=GenSettings(kinds=kinds, offered=(3, 5), contrast=0.0), num_samples=size * 3, seed=seed + number,
-            train_split=1.0, out=out / name,
+            train_split=1.0,
         )  # fmt: skip
+        pool = run_stage(wanted_samples, Place(out / name)).dataset(TRAIN)
         kept = 0
-        for sample in pool_of(stage):
+        for sample in pool:
             if kept < size and sample.request not in seen:
                 seen.add(sample.request)
                 group = f"bench-{name}-{sample.id[:12]}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
 from sloop.benchmarks.base import Benchmark
-from sloop.engine.build import build
+from sloop.engine.build import Components
+from sloop.engine.executor import Local
+from sloop.engine.stage import Place, Report, run_stage
 from sloop.intake import open_dataset
 from sloop.judges.base import Judge
 from sloop.loop import Variant
@@ -17,16 +19,15 @@ from sloop.measures.overlap import OverlapSettings
 from sloop.models.preflight import Checkable
 from sloop.models.usage import Meter, Price, Spending
 from sloop.records import Checkpoint, Decode, Record, Tool, UserError
-from sloop.stages.gen import GenSettings, Sampler
+from sloop.stages.gen import GenSettings
 from sloop.stages.optimize.stage import OptimizeSettings
-from sloop.stages.train import checkpoint_of, start
+from sloop.stages.samplers import Sampler
+from sloop.stages.train import Start, checkpoint_of
 from sloop.store import Dataset
 from sloop.students.base import Student
 from sloop.teachers.base import Teacher
 from sloop.tools.sources import load_tools
 from sloop.trainers.base import Trainer
-
-T = TypeVar("T")
 
 
 class LoopConfig(Record):
@@ -139,8 +140,22 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     return config
 
 
+PARTS: dict[str, type[Any]] = {
+    "teacher": Teacher,
+    "judge": Judge,
+    "student": Student,
+    "sampler": Sampler,
+    "trainer": Trainer,
+    "benchmark": Benchmark,
+}
+"""What each group of the configuration names a component of."""
+
+
 class Builder:
-    """The components of one run, built when first asked for, so that a stage needs only what it uses."""
+    """The parts of one run, as the configuration names them; a context manager that closes what was built.
+
+    Stages get specifications (`spec`): what they need is built where their units run.
+    """
 
     def __init__(self, config: Config, meter: Meter | None = None) -> None:
         """Take the configuration, and what counts the spending of its endpoints."""
@@ -148,7 +163,21 @@ class Builder:
         self.meter = meter or Meter()
         self.endpoints: list[Checkable] = []
         """Those of the components that were built."""
-        self._built: dict[str, Any] = {}
+        self.components = Components(self._count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.components.close()
+        for endpoint in self.endpoints:
+            endpoint.close()
+        self.meter.close()
+
+    def place(self, folder: Path, report: Report) -> Place:
+        """Where the run's stages are made."""
+        executor = Local(self.components, self.config.executor.workers)
+        return Place(folder, executor=executor, report=report, retry_failed=self.config.retry_failed)
 
     def tools(self) -> tuple[Tool, ...]:
         """The tools that samples are about."""
@@ -158,25 +187,19 @@ class Builder:
             raise UserError(f"tools.{min(unknown)}: no such key. Allowed: tools.path, tools.split.")
         return load_tools(self._given("tools", "path"), section.get("split"))
 
-    def teacher(self) -> Teacher:
-        """Who writes."""
-        return self._build("teacher", Teacher)
+    def spec(self, group: str) -> dict[str, Any]:
+        """The specification of a component.
 
-    def judge(self) -> Judge:
-        """Who judges."""
-        return self._build("judge", Judge)
+        Raises:
+            UserError: a value of it is missing.
+        """
+        self._given(group, "_target_")
+        found: dict[str, Any] = getattr(self.config, group)
+        return found
 
-    def student(self) -> Student:
-        """Who answers."""
-        return self._build("student", Student)
-
-    def sampler(self) -> Sampler:
-        """Which tools are wanted."""
-        return self._build("sampler", Sampler)
-
-    def trainer(self) -> Trainer:
-        """How weights change."""
-        return self._build("trainer", Trainer)
+    def part(self, group: str) -> Any:
+        """A component (one of `PARTS`), built when first asked for."""
+        return self.components.get(self.spec(group), PARTS[group], group)
 
     def benchmark(self) -> Benchmark:
         """What is asked.
@@ -184,7 +207,7 @@ class Builder:
         Raises:
             UserError: its name cannot be that of a folder.
         """
-        made = self._build("benchmark", Benchmark)
+        made: Benchmark = self.part("benchmark")
         if "/" in made.name or made.name in ("", ".", ".."):
             raise UserError(f"benchmark.name={made.name}: a folder is called so. Give a name without a slash.")
         return made
@@ -203,36 +226,21 @@ class Builder:
             raise UserError(f"{key}={value}: no such file.")
         return Path(value)
 
-    def checkpoint(self, student: Student, data: Dataset, out: Path) -> Checkpoint:
+    def checkpoint(self, data: Dataset, place: Place) -> Checkpoint:
         """The checkpoint that ``student.path`` names, or checkpoint 0 made from scratch for ``data``."""
-        return checkpoint_of(start(student=student, data=data, seed=self.config.seed, out=out))
+        start = Start(student=self.spec("student"), data=data, seed=self.config.seed)
+        return checkpoint_of(run_stage(start, place.at("sidecar", "start")))
 
-    def trained(self, student: Student, data: Dataset, out: Path) -> Checkpoint:
+    def trained(self, data: Dataset, place: Place) -> Checkpoint:
         """The checkpoint that ``student.path`` names; a stage that answers does not make one."""
         if "path" in self.config.student and self.config.student["path"] is None:
             raise UserError(
                 "student.path is missing: name the checkpoint, such as student=checkpoint "
                 "student.path=RUN/round_3/train/checkpoint"
             )
-        return self.checkpoint(student, data, out)
+        return self.checkpoint(data, place)
 
-    def _build(self, group: str, kind: type[T]) -> T:
-        if group not in self._built:
-            self._given(group, "_target_")
-            self._built[group] = build(getattr(self.config, group), group, self._meter)
-        component = self._built[group]
-        if not isinstance(component, kind):
-            target = getattr(self.config, group)["_target_"]
-            raise UserError(f"{group}._target_={target}: it lacks methods of sloop's {kind.__name__}.")
-        return component
-
-    def close(self) -> None:
-        """Close the connections of what was built, and the usage file."""
-        for endpoint in self.endpoints:
-            endpoint.close()
-        self.meter.close()
-
-    def _meter(self, component: Any) -> None:
+    def _count(self, component: Any) -> None:
         if isinstance(component, Checkable):
             component.meter = self.meter
             self.endpoints.append(component)

@@ -25,6 +25,9 @@ from sloop.records import Dialogue, Lineage, Record, Sample, Tool, UserError, de
 from sloop.store.files import lines_of, read_json, write_json, write_rows
 from sloop.store.rows import Dataset
 
+MODULES = ("sloop.calls.schema", "sloop.intake", "sloop.records.base", "sloop.records.samples")
+"""What a conversion depends on."""
+
 Form = Literal["auto", "sloop", "openai"]
 Decisions = Literal["all", "last"]
 
@@ -95,7 +98,7 @@ def open_dataset(path: Path, *, form: Form, chosen: Decisions, cache: Path) -> D
     given = Dataset(path)
     if form == "sloop" or (form == "auto" and not is_dialogues(path)):
         return given
-    name = digest([given.sha256, chosen, code_digest()])[:32]
+    name = digest([given.sha256, chosen, code_digest(MODULES)])[:32]
     target, told = cache / f"{name}.jsonl", cache / f"{name}.json"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{name}.lock"):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import acme_tools
 import pytest
 
-from sloop.engine.build import build, describe
+from sloop.engine.build import build
 from sloop.records import Decode, UserError
-from sloop.stages.gen import CoverageSampler, RandomSampler
-from sloop.store import file_digest
+from sloop.stages.samplers import CoverageSampler, RandomSampler
 
 STUDENT = {"_target_": "acme_tools.LookupStudent", "name": "lookup", "skill": 0.5}
 
@@ -29,8 +28,8 @@ class Reader:
 
 OUTER = {
     "_target_": f"{__name__}.Outer",
-    "inner": {"_target_": "sloop.stages.gen.RandomSampler"},
-    "others": [{"_target_": "sloop.stages.gen.CoverageSampler", "decay": 0.5}],
+    "inner": {"_target_": "sloop.stages.samplers.RandomSampler"},
+    "others": [{"_target_": "sloop.stages.samplers.CoverageSampler", "decay": 0.5}],
     "plain": {"a": 1},
 }
 
@@ -76,7 +75,7 @@ def test_a_wrong_key_of_a_record_is_named():
 
 def test_a_class_that_takes_nothing_refuses_every_key():
     with pytest.raises(UserError, match=r"sampler\.decay"):
-        build({"_target_": "sloop.stages.gen.RandomSampler", "decay": 1}, "sampler")
+        build({"_target_": "sloop.stages.samplers.RandomSampler", "decay": 1}, "sampler")
 
 
 def test_a_wrong_type_is_named_with_key_and_value():
@@ -90,25 +89,25 @@ def test_a_missing_key_is_named_with_an_example():
 
 
 def test_a_mistake_deep_inside_is_named_by_its_whole_path():
-    broken = _changed(OUTER, others=[{"_target_": "sloop.stages.gen.CoverageSampler"}])
+    broken = _changed(OUTER, others=[{"_target_": "sloop.stages.samplers.CoverageSampler"}])
     with pytest.raises(UserError, match=r"outer\.others\[0\]\.decay is missing"):
         build(broken, "outer")
 
 
 def test_a_component_of_the_wrong_class_is_a_mistake_of_the_readers():
     with pytest.raises(UserError, match=r"outer\.inner="):
-        build(_changed(OUTER, inner={"_target_": "sloop.stages.gen.CoverageSampler", "decay": 1}), "outer")
+        build(_changed(OUTER, inner={"_target_": "sloop.stages.samplers.CoverageSampler", "decay": 1}), "outer")
 
 
 @pytest.mark.parametrize(
-    "target", ["nowhere.Thing", "Thing", "", ".Thing", "sloop.stages.gen.", "sloop..gen.RandomSampler"]
+    "target", ["nowhere.Thing", "Thing", "", ".Thing", "sloop.stages.samplers.", "sloop..gen.RandomSampler"]
 )
 def test_an_unknown_target_is_named(target):
     with pytest.raises(UserError, match=r"student\._target_="):
         build({"_target_": target}, "student")
 
 
-@pytest.mark.parametrize("target", [None, 7, ["sloop.stages.gen.RandomSampler"]])
+@pytest.mark.parametrize("target", [None, 7, ["sloop.stages.samplers.RandomSampler"]])
 def test_a_target_that_is_no_text_is_a_mistake_of_the_readers(target):
     with pytest.raises(UserError, match=r"student\._target_="):
         build({"_target_": target}, "student")
@@ -116,7 +115,7 @@ def test_a_target_that_is_no_text_is_a_mistake_of_the_readers(target):
 
 def test_an_unknown_class_is_named_with_those_that_there_are():
     with pytest.raises(UserError, match=r"it has: .*RandomSampler"):
-        build({"_target_": "sloop.stages.gen.RandmSampler"}, "sampler")
+        build({"_target_": "sloop.stages.samplers.RandmSampler"}, "sampler")
 
 
 def test_a_function_is_no_component():
@@ -126,39 +125,4 @@ def test_a_function_is_no_component():
 
 def test_a_mistake_found_by_the_constructor_is_told_in_its_own_words():
     with pytest.raises(UserError, match=r"^sampler\.decay=0\.0: give a factor"):
-        build({"_target_": "sloop.stages.gen.CoverageSampler", "decay": 0.0}, "sampler")
-
-
-# --- describe -----------------------------------------------------------------------------------------------------
-
-
-def test_a_component_is_described_by_what_it_was_built_from():
-    assert describe(build(OUTER)) == OUTER
-
-
-def test_a_file_is_described_by_its_content(tmp_path):
-    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
-    first.write_text("x")
-    second.write_text("x")
-    spec = {"_target_": f"{__name__}.Reader", "note": "no.file", "path": str(first)}
-    described = describe(build(spec))
-    assert described["path"] == {"file": file_digest(first)}
-    assert described["note"] == "no.file"
-    assert describe(build(_changed(spec, path=str(second)))) == described
-
-
-def test_a_component_made_by_hand_is_described_by_class_and_attributes():
-    assert describe(CoverageSampler(decay=0.5)) == {"_target_": "sloop.stages.gen.CoverageSampler", "decay": 0.5}
-
-
-def test_what_a_component_does_later_changes_nothing_of_its_description():
-    student = acme_tools.LookupStudent(name="lookup", skill=0.5)
-    before = describe(student)
-    student._skill = 0.7
-    assert describe(student) == before
-
-
-@pytest.mark.parametrize("text", ["Say it. " * 1000, "a/" * 5000, "nul.\0", "./" + "x" * 300])
-def test_a_text_that_cannot_be_the_name_of_a_file_is_described_as_it_is(text):
-    spec = {"_target_": f"{__name__}.Reader", "note": text, "path": "x"}
-    assert describe(build(spec))["note"] == text
+        build({"_target_": "sloop.stages.samplers.CoverageSampler", "decay": 0.0}, "sampler")

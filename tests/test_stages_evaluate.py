@@ -13,10 +13,12 @@ from acme_tools import LookupStudent, StrictJudge, share_of
 from running import questions
 
 from sloop.benchmarks.base import Benchmark, SampleBenchmark
-from sloop.engine.folder import Stage
+from sloop.engine.stage import Made, Place, run_stage
 from sloop.records import Checkpoint, Decode, Label, Prediction, Rubric, Sample, Score, UserError, Verdict
-from sloop.stages.evaluate import GRADES, SCORES, evaluate, grades_of
+from sloop.stages.evaluate import GRADES, SCORES, Evaluate, EvaluateSummary, grades_of
 from sloop.store import Dataset, predictions_at, read_rows, write_rows
+
+Finished = Made[EvaluateSummary]
 
 
 @pytest.fixture
@@ -62,10 +64,12 @@ class FailingJudge(StrictJudge):
         ]
 
 
-def drawn(out: Path, benchmark: SampleBenchmark, student: LookupStudent | None = None, **changes: Any) -> Stage:
+def drawn(out: Path, benchmark: SampleBenchmark, student: LookupStudent | None = None, **changes: Any) -> Finished:
+    place = Place(out, report=changes.pop("report", None), retry_failed=changes.pop("retry_failed", False))
     student = student or DrawingStudent(name="drawing", skill=0.7)
     settings: dict[str, Any] = {
         "benchmark": benchmark,
+        "data": benchmark.data,
         "student": student,
         "checkpoint": student.start(benchmark.data, seed=0, out=out.parent / "start"),
         "decode": Decode(temperature=0.7),
@@ -73,24 +77,25 @@ def drawn(out: Path, benchmark: SampleBenchmark, student: LookupStudent | None =
         "judge": FailingJudge(),
         "trials": 3,
     }
-    return evaluate(**{**settings, **changes}, out=out)
+    return run_stage(Evaluate(**{**settings, **changes}), place)
 
 
-def evaluated(out: Path, benchmark: SampleBenchmark, *, skill: float = 0.5, batch_size: int = 16) -> Stage:
+def evaluated(out: Path, benchmark: SampleBenchmark, *, skill: float = 0.5, batch_size: int = 16) -> Finished:
     student = LookupStudent(name="acme", skill=skill)
     checkpoint: Checkpoint = student.start(benchmark.data, seed=0, out=out.parent / f"start-{skill}")
-    return evaluate(
+    stage = Evaluate(
         benchmark=benchmark,
+        data=benchmark.data,
         student=student,
         checkpoint=checkpoint,
         decode=Decode(),
         batch_size=batch_size,
         judge=StrictJudge(abstain=0.0),
-        out=out,
     )
+    return run_stage(stage, Place(out))
 
 
-def scores(stage: Stage) -> dict[str, Score]:
+def scores(stage: Finished) -> dict[str, Score]:
     return {score.name: score for score in read_rows(stage.folder / SCORES, Score) if not score.slice}
 
 
@@ -98,12 +103,12 @@ def test_every_question_is_answered_and_graded_once(tmp_path: Path, benchmark: S
     stage = evaluated(tmp_path / "eval", benchmark)
     ids = benchmark.data.ids()
     assert sorted(predictions_at(stage.folder / "predictions.jsonl").ids()) == sorted(ids)
-    assert [grade.sample_id for grade in grades_of(stage)] == ids
+    assert [grade.sample_id for grade in grades_of(stage.folder)] == ids
 
 
 def test_scores_are_the_mean_of_the_grades(tmp_path: Path, benchmark: SampleBenchmark) -> None:
     stage = evaluated(tmp_path / "eval", benchmark)
-    grades = list(grades_of(stage))
+    grades = list(grades_of(stage.folder))
     found = scores(stage)["call_accuracy"]
     assert found.value == pytest.approx(sum(map(bool, (grade.correct for grade in grades))) / len(grades))
     assert found.n == len(grades)
@@ -158,7 +163,7 @@ def test_the_frozen_sets_share_no_question() -> None:
 
 def test_every_question_is_answered_in_every_trial(tmp_path: Path, few: SampleBenchmark) -> None:
     stage = drawn(tmp_path / "eval", few)
-    grades = list(grades_of(stage))
+    grades = list(grades_of(stage.folder))
     assert [(g.sample_id, g.trial) for g in grades] == [(i, t) for i in few.data.ids() for t in range(3)]
     found = scores(stage)
     assert found["call_accuracy"].value == sum(bool(g.correct) for g in grades) / len(grades)
@@ -166,7 +171,7 @@ def test_every_question_is_answered_in_every_trial(tmp_path: Path, few: SampleBe
     all_right = [all(g.correct for g in grades[start : start + 3]) for start in range(0, len(grades), 3)]
     assert found["pass_hat_3"].value == pytest.approx(sum(all_right) / len(all_right))
     assert found["judge_score"].n == 24
-    assert stage.summary["trials"] == 3
+    assert stage.summary.trials == 3
 
 
 def test_one_trial_leaves_no_word_of_trials_in_the_files(tmp_path: Path, few: SampleBenchmark) -> None:
@@ -217,7 +222,7 @@ def test_what_failed_is_asked_for_again_and_the_result_is_that_of_no_failure(
     ids = benchmark.data.ids()
     student.unlucky, judge._fails = frozenset(ids[:1]), {ids[-1]}
     given = {"student": student, "judge": judge}
-    failed = drawn(tmp_path / "a" / "eval", benchmark, **given).summary["failed"]
+    failed = drawn(tmp_path / "a" / "eval", benchmark, **given).summary.failed
     assert failed == {"answers": 12, "verdicts": 3}
     student.unlucky, judge._fails = frozenset(), set()
     before, asked = (tmp_path / "a" / "eval" / SCORES).read_bytes(), student.asked
@@ -244,7 +249,7 @@ def test_a_retry_that_is_cut_short_leaves_the_result_as_it_was_and_is_gone_on_wi
     before = {path.name: path.read_bytes() for path in (tmp_path / "eval").glob("*.json*")}
     student.unlucky = frozenset()
 
-    def stop(done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int) -> None:
         if total == 90 and done == 88:
             raise KeyboardInterrupt
 
@@ -254,4 +259,4 @@ def test_a_retry_that_is_cut_short_leaves_the_result_as_it_was_and_is_gone_on_wi
     assert after == before
     asked = student.asked
     again = drawn(tmp_path / "eval", benchmark, student, retry_failed=True)
-    assert (student.asked - asked, again.summary["failed"]["answers"]) == (8, 0)
+    assert (student.asked - asked, again.summary.failed["answers"]) == (8, 0)

@@ -14,9 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.wording import request_key
+from sloop.engine.build import Components
+from sloop.engine.executor import Local
 from sloop.engine.identity import unit_rng
+from sloop.engine.stage import Place, run_stage
 from sloop.records import Dialogue, Message, Rejected, Sample, Truth, UserError
-from sloop.stages.gen import CoverageSampler, GenSettings, RandomSampler, gen, in_train, plan_orders, preview
+from sloop.stages.gen import Gen, GenSettings, in_train, plan_orders, preview
+from sloop.stages.samplers import CoverageSampler, RandomSampler
 from sloop.store import Dataset, read_rows
 from sloop.tools.sources import load_tools
 
@@ -54,8 +58,10 @@ class TwoDecisionTeacher:
         return Dialogue(tools=order.tools, messages=tuple(Message(role=r, content=c) for r, c in said))
 
 
-def _gen(out, *, num_samples=60, seed=1, teacher=None, settings=SETTINGS, train_split=1.0, tools=TOOLS, **more):
-    return gen(
+def _gen(
+    out, *, num_samples=60, seed=1, teacher=None, settings=SETTINGS, train_split=1.0, tools=TOOLS, workers=1, **more
+):
+    stage = Gen(
         tools=tools,
         teacher=teacher or EchoTeacher(error_rate=0.2),
         sampler=RandomSampler(),
@@ -63,9 +69,9 @@ def _gen(out, *, num_samples=60, seed=1, teacher=None, settings=SETTINGS, train_
         num_samples=num_samples,
         seed=seed,
         train_split=train_split,
-        out=out,
         **more,
     )
+    return run_stage(stage, Place(out, executor=Local(Components(), workers)))
 
 
 def _plan(count, seed=0, settings=SETTINGS, tools=TOOLS):
@@ -198,9 +204,9 @@ def test_an_interrupted_gen_ends_with_the_same_bytes(tmp_path):
 def test_a_dataset_has_the_size_asked_for_and_unique_ids(tmp_path):
     stage = _gen(tmp_path)
     samples = _all(stage)
-    assert len({s.id for s in samples}) == len(samples) == stage.summary["samples"] == 60
-    assert stage.summary["shortfall"] == 0
-    assert stage.summary["kinds"] == Counter(s.kind for s in samples)
+    assert len({s.id for s in samples}) == len(samples) == stage.summary.samples == 60
+    assert stage.summary.shortfall == 0
+    assert stage.summary.kinds == Counter(s.kind for s in samples)
 
 
 def test_a_contrast_pair_shares_group_and_request_but_not_the_tool(tmp_path):
@@ -238,16 +244,16 @@ def test_a_request_of_the_benchmark_is_refused_and_counted(tmp_path):
     stage = _gen(tmp_path / "b", forbidden=forbidden)
     assert not {request_key(s.request) for s in _all(stage)} & forbidden
     rejected = list(read_rows(stage.folder / "rejected.jsonl", Rejected))
-    assert stage.summary["rejected"] == {"in_benchmark": len(rejected)}
+    assert stage.summary.rejected == {"in_benchmark": len(rejected)}
     assert len(rejected) >= 5
-    assert stage.summary["samples"] == 60
+    assert stage.summary.samples == 60
 
 
 def test_repeated_samples_are_refused_and_the_shortfall_is_reported(tmp_path):
     stage = _gen(tmp_path, teacher=DullTeacher())
-    assert stage.summary["samples"] == 3
-    assert stage.summary["shortfall"] == 57
-    assert stage.summary["rejected"]["duplicate"] > 57
+    assert stage.summary.samples == 3
+    assert stage.summary.shortfall == 57
+    assert stage.summary.rejected["duplicate"] > 57
 
 
 class PolicyTeacher(EchoTeacher):
@@ -261,15 +267,15 @@ class PolicyTeacher(EchoTeacher):
 
 def test_an_order_that_fails_for_good_is_counted_and_another_takes_its_place(tmp_path):
     stage = _gen(tmp_path, teacher=PolicyTeacher(error_rate=0.0), settings=SETTINGS.model_copy(update={"contrast": 0}))
-    assert stage.summary["samples"] == 60
-    assert stage.summary["orders"] == 62
-    assert stage.summary["rejected"] == {"failed:ValueError": 2}
+    assert stage.summary.samples == 60
+    assert stage.summary.orders == 62
+    assert stage.summary.rejected == {"failed:ValueError": 2}
 
 
 def test_a_teacher_that_only_refuses_leaves_an_empty_dataset_that_says_so(tmp_path):
     stage = _gen(tmp_path, teacher=RefusingTeacher(), num_samples=5)
-    assert (stage.summary["samples"], stage.summary["shortfall"]) == (0, 5)
-    assert set(stage.summary["rejected"]) >= {"cannot_express"}
+    assert (stage.summary.samples, stage.summary.shortfall) == (0, 5)
+    assert set(stage.summary.rejected) >= {"cannot_express"}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -277,7 +283,7 @@ def test_no_group_is_cut_by_the_split(tmp_path, share):
     stage = _gen(tmp_path, train_split=share, num_samples=100)
     train, dev = ({s.group for s in Dataset(tmp_path / name)} for name in ("train.jsonl", "dev.jsonl"))
     assert not train & dev
-    assert stage.summary["samples"] == 100
+    assert stage.summary.samples == 100
     assert (bool(train), bool(dev)) == (share > 0, share < 1)
 
 
@@ -299,16 +305,7 @@ def test_a_group_that_is_in_train_stays_there_when_the_share_grows(group, one, o
 
 
 def test_a_preview_shows_the_first_samples_that_gen_writes(tmp_path):
-    shown = asyncio.run(
-        preview(
-            tools=TOOLS,
-            teacher=EchoTeacher(error_rate=0.2),
-            sampler=RandomSampler(),
-            settings=SETTINGS,
-            num_samples=12,
-            seed=1,
-        )
-    )
+    shown = _preview(EchoTeacher(error_rate=0.2), 12)
     assert shown == _all(_gen(tmp_path))[:12]
 
 
@@ -325,8 +322,16 @@ class PickyTeacher(DullTeacher):
 
 
 def _preview(teacher, num_samples):
-    asked = {"tools": TOOLS, "sampler": RandomSampler(), "settings": SETTINGS, "seed": 1}
-    return asyncio.run(preview(teacher=teacher, num_samples=num_samples, **asked))
+    stage = Gen(
+        tools=TOOLS,
+        teacher=teacher,
+        sampler=RandomSampler(),
+        settings=SETTINGS,
+        num_samples=num_samples,
+        seed=1,
+        train_split=1.0,
+    )
+    return asyncio.run(preview(stage, Components()))
 
 
 def test_a_preview_shows_no_sample_that_gen_leaves_out_and_as_many_as_asked_for(tmp_path):

@@ -11,8 +11,11 @@ import pytest
 from acme_tools import CountingTrainer, EchoTeacher, LookupStudent, StrictJudge
 
 from sloop.calls.wording import request_key
+from sloop.engine.build import Components
+from sloop.engine.executor import Local
+from sloop.engine.stage import Place, run_stage
 from sloop.records import Decode, Judgement, Prediction, Rejected, Ruling, Truth, UserError, Verdict
-from sloop.stages.gen import GenSettings, RandomSampler, gen
+from sloop.stages.gen import Gen, GenSettings
 from sloop.stages.optimize.compose import Shares
 from sloop.stages.optimize.stage import (
     DATASET,
@@ -22,12 +25,13 @@ from sloop.stages.optimize.stage import (
     RULINGS,
     TRUTH,
     UNJUDGED,
+    Optimize,
     OptimizeSettings,
     agrees,
-    optimize,
 )
-from sloop.stages.probe import PREDICTIONS, probe
-from sloop.stages.train import checkpoint_of, start, train
+from sloop.stages.probe import PREDICTIONS, Probe
+from sloop.stages.samplers import RandomSampler
+from sloop.stages.train import Start, Train, checkpoint_of
 from sloop.store import Dataset, line_of, predictions_at, read_rows, write_rows
 from sloop.tools.sources import load_tools
 
@@ -43,7 +47,7 @@ BUDGET = 100
 def probed(tmp_path_factory):
     """A trained-on dataset, an unseen one, and a half-skilled student's answers to both."""
     root = tmp_path_factory.mktemp("probed")
-    pool = gen(
+    wanted = Gen(
         tools=TOOLS,
         teacher=EchoTeacher(error_rate=0.25),
         sampler=RandomSampler(),
@@ -51,28 +55,15 @@ def probed(tmp_path_factory):
         num_samples=130,
         seed=3,
         train_split=0.75,
-        out=root / "pool",
     )
+    pool = run_stage(wanted, Place(root / "pool"))
     data, unseen = pool.dataset("train.jsonl"), pool.dataset("dev.jsonl")
     student = LookupStudent(name="lookup", skill=0.3)
-    first = checkpoint_of(start(student=student, data=data, seed=1, out=root / "start"))
-    trained = train(
-        trainer=CountingTrainer(gain=0.2),
-        start=first,
-        data=data,
-        predictions=None,
-        steps=2,
-        seed=1,
-        out=root / "train",
-    )
-    answered = probe(
-        data=[data, unseen],
-        student=student,
-        checkpoint=checkpoint_of(trained),
-        decode=Decode(),
-        batch_size=16,
-        out=root / "probe",
-    )
+    first = checkpoint_of(run_stage(Start(student=student, data=data, seed=1), Place(root / "start")))
+    training = Train(trainer=CountingTrainer(gain=0.2), start=first, data=data, steps=2, seed=1)
+    trained = checkpoint_of(run_stage(training, Place(root / "train")))
+    asked = Probe(data=[data, unseen], student=student, checkpoint=trained, decode=Decode(), batch_size=16)
+    answered = run_stage(asked, Place(root / "probe"))
     path = answered.folder / PREDICTIONS
     return SimpleNamespace(
         data=data,
@@ -84,7 +75,7 @@ def probed(tmp_path_factory):
     )
 
 
-def _optimize(out, probed, *, settings=SETTINGS, judge=None, teacher=None, seed=1, **changes):
+def _optimize(out, probed, *, settings=SETTINGS, judge=None, teacher=None, seed=1, workers=1, report=None, **changes):
     arguments = {
         "data": probed.data,
         "unseen": probed.unseen,
@@ -96,9 +87,9 @@ def _optimize(out, probed, *, settings=SETTINGS, judge=None, teacher=None, seed=
         "budget": BUDGET,
         "seed": seed,
         "round": 1,
-        "out": out,
     }
-    return optimize(**{**arguments, **changes})
+    executor = Local(Components(), workers)
+    return run_stage(Optimize(**{**arguments, **changes}), Place(out, executor=executor, report=report))
 
 
 @pytest.fixture(scope="module")
@@ -220,19 +211,19 @@ def test_the_summary_adds_up(probed, made):
     outcomes = Counter(
         f"AGREED_{r.outcome}" if r.verdict_prediction is None else r.outcome for r in _rulings(made).values()
     )
-    assert summary["outcomes"] == outcomes
+    assert summary.outcomes == outcomes
     assert outcomes.total() == len(probed.samples)
-    assert {k: v for k, v in summary["composition"].items() if v} == Counter(s.source for s in samples.values())
-    assert summary["samples"] == len(samples)
-    assert summary["samples"] + summary["shortfall"] == BUDGET
+    assert {k: v for k, v in summary.composition.items() if v} == Counter(s.source for s in samples.values())
+    assert summary.samples == len(samples)
+    assert summary.samples + summary.shortfall == BUDGET
     rejected = Counter(r.reason for r in read_rows(made.folder / REJECTED, Rejected))
-    assert summary["rejected"] == rejected
-    assert summary["expansion_orders"] >= summary["composition"]["expanded"] + rejected.total()
+    assert summary.rejected == rejected
+    assert summary.expansion_orders >= summary.composition["expanded"] + rejected.total()
 
 
 def test_too_few_samples_are_a_shortfall_that_is_reported(tmp_path, probed):
     stage = _optimize(tmp_path, probed, budget=1000)
-    assert stage.summary["shortfall"] == 1000 - len(_set(stage)) > 0
+    assert stage.summary.shortfall == 1000 - len(_set(stage)) > 0
 
 
 # --- expansions ---------------------------------------------------------------------------------------------------
@@ -243,7 +234,7 @@ def test_expansions_are_let_in_only_where_the_judge_accepts_them(made):
     expanded = list(Dataset(made.folder / EXPANDED))
     assert expanded
     assert all(verdicts[s.id].correct for s in expanded)
-    assert made.summary["rejected"]["judged_wrong"] > 0
+    assert made.summary.rejected["judged_wrong"] > 0
 
 
 def test_a_judge_that_accepts_nothing_lets_no_expansion_in(tmp_path, probed):
@@ -254,9 +245,9 @@ def test_a_judge_that_accepts_nothing_lets_no_expansion_in(tmp_path, probed):
             return await super().judge(sample, answers, rng)
 
     stage = _optimize(tmp_path, probed, judge=Stern(abstain=0.0))
-    assert stage.summary["composition"]["expanded"] == 0
-    assert set(stage.summary["rejected"]) == {"judged_wrong"}
-    assert stage.summary["expansion_orders"] > 0
+    assert stage.summary.composition["expanded"] == 0
+    assert set(stage.summary.rejected) == {"judged_wrong"}
+    assert stage.summary.expansion_orders > 0
 
 
 def test_every_axis_is_used(made):
@@ -289,7 +280,7 @@ def test_an_expansion_repeats_no_request_of_the_benchmark(tmp_path, probed, made
     assert forbidden
     stage = _optimize(tmp_path, probed, forbidden=forbidden)
     assert not {request_key(s.request) for s in Dataset(stage.folder / EXPANDED)} & forbidden
-    assert stage.summary["rejected"]["in_benchmark"] > 0
+    assert stage.summary.rejected["in_benchmark"] > 0
 
 
 def test_the_truth_is_written_of_the_admitted_expansions_alone(made):
@@ -343,8 +334,8 @@ def test_an_interrupted_stage_ends_with_the_same_bytes(tmp_path, probed, made, a
 
 def test_without_unseen_data_the_set_is_made_of_the_rest(tmp_path, probed):
     stage = _optimize(tmp_path, probed, unseen=None)
-    assert "unseen" not in stage.summary["composition"]
-    assert stage.summary["quotas"]["unseen"] == 0
+    assert "unseen" not in stage.summary.composition
+    assert stage.summary.quotas.unseen == 0
 
 
 def test_axes_must_be_given(tmp_path, probed):
@@ -375,7 +366,7 @@ def test_a_sample_without_a_label_is_not_judged_and_leaves(tmp_path, probed):
     stage = _optimize(tmp_path / "out", probed, data=Dataset(tmp_path / "x.jsonl"), budget=1000)
     assert [r.reason for r in read_rows(stage.folder / UNJUDGED, Rejected)] == ["no_label"]
     assert rows[0]["id"] not in _set(stage)
-    assert stage.summary["unjudged"] == 1
+    assert stage.summary.unjudged == 1
 
 
 def test_a_sample_at_which_the_judge_failed_leaves(tmp_path, probed):

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from acme_tools import EchoTeacher, LookupStudent
 
+from sloop.engine.stage import Place, run_stage
 from sloop.records import Decode, Label, Prediction, UserError
-from sloop.stages.gen import GenSettings, RandomSampler, gen
-from sloop.stages.probe import PREDICTIONS, plan_batches, probe, prompt_size
-from sloop.stages.train import checkpoint_of, start
+from sloop.stages.gen import Gen, GenSettings
+from sloop.stages.probe import PREDICTIONS, Probe, plan_batches, prompt_size
+from sloop.stages.samplers import RandomSampler
+from sloop.stages.train import Start, checkpoint_of
 from sloop.store import Dataset, predictions_at, write_rows
 from sloop.tools.sources import load_tools
 
@@ -43,7 +45,7 @@ class Spy(LookupStudent):
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
     """Two datasets without a sample in common."""
-    stage = gen(
+    wanted = Gen(
         tools=TOOLS,
         teacher=EchoTeacher(error_rate=0.2),
         sampler=RandomSampler(),
@@ -51,17 +53,15 @@ def pool(tmp_path_factory):
         num_samples=50,
         seed=1,
         train_split=0.7,
-        out=tmp_path_factory.mktemp("pool"),
     )
+    stage = run_stage(wanted, Place(tmp_path_factory.mktemp("pool")))
     return [stage.dataset("train.jsonl"), stage.dataset("dev.jsonl")]
 
 
-def _probe(out, pool, student, batch_size=8, decode=None, **more):
-    checkpoint = checkpoint_of(start(student=student, data=pool[0], seed=1, out=out.parent / "start"))
-    decode = decode or Decode()
-    return probe(
-        data=pool, student=student, checkpoint=checkpoint, decode=decode, batch_size=batch_size, out=out, **more
-    )
+def _probe(out, pool, student, batch_size=8, decode=None, report=None):
+    first = checkpoint_of(run_stage(Start(student=student, data=pool[0], seed=1), Place(out.parent / "start")))
+    stage = Probe(data=pool, student=student, checkpoint=first, decode=decode or Decode(), batch_size=batch_size)
+    return run_stage(stage, Place(out, report=report))
 
 
 def _ids(pool):
@@ -90,7 +90,7 @@ def test_the_prompt_size_does_not_see_the_label(pool):
 def test_there_is_an_answer_to_every_sample_of_every_dataset(tmp_path, pool):
     stage = _probe(tmp_path / "p", pool, Spy())
     assert sorted(predictions_at(stage.folder / PREDICTIONS).ids()) == sorted(_ids(pool))
-    assert stage.summary["samples"] == 50
+    assert stage.summary.samples == 50
 
 
 def test_the_student_is_asked_the_planned_batches_with_weights_loaded_once(tmp_path, pool):
@@ -112,7 +112,7 @@ def test_an_interrupted_probe_asks_only_what_is_owed_and_ends_with_the_same_byte
     second, whole = Spy(), Spy()
     stages = [_probe(tmp_path / "a" / "p", pool, second), _probe(tmp_path / "b" / "p", pool, whole)]
     assert first.batches + second.batches == whole.batches
-    assert stages[0].manifest == stages[1].manifest
+    assert stages[0].record == stages[1].record
 
 
 def test_a_finished_probe_loads_no_weights(tmp_path, pool):
@@ -131,15 +131,15 @@ def test_another_batch_size_or_length_is_another_probe(tmp_path, pool, changes):
 
 def test_progress_is_told_batch_by_batch(tmp_path, pool):
     told = []
-    _probe(tmp_path / "p", pool, Spy(), report=lambda done, total: told.append((done, total)))
-    assert told == [(n, 7) for n in range(1, 8)]
+    _probe(tmp_path / "p", pool, Spy(), report=lambda *words: told.append(words))
+    assert told == [("probe", n, 7) for n in range(1, 8)]
 
 
 def test_the_samples_of_a_batch_that_failed_have_model_errors_for_answers(tmp_path, pool):
     student = Spy(fails_at=(2,))
     stage = _probe(tmp_path / "p", pool, student)
     answers = predictions_at(stage.folder / PREDICTIONS)
-    assert stage.failures == {"failed:RuntimeError": 1}
+    assert stage.summary.failed == {"answers": len(student.batches[2])}
     assert {a.sample_id for a in answers if a.error == "model"} == set(student.batches[2])
     assert len(answers) == 50
 

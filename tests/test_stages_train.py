@@ -10,9 +10,9 @@ import pytest
 from acme_tools import CountingTrainer, LookupStudent
 from running import questions
 
-from sloop.engine.folder import Stage
+from sloop.engine.stage import Made, Place, Report, run_stage
 from sloop.records import Checkpoint, UserError
-from sloop.stages.train import FOLDER, LOSS, checkpoint_of, start, train
+from sloop.stages.train import FOLDER, LOSS, Start, Train, TrainSummary, checkpoint_of
 from sloop.store import Dataset
 
 
@@ -23,19 +23,20 @@ def data() -> Dataset:
 
 @pytest.fixture
 def first(tmp_path: Path, data: Dataset) -> Checkpoint:
-    return checkpoint_of(
-        start(student=LookupStudent(name="acme", skill=0.4), data=data, seed=0, out=tmp_path / "start")
-    )
+    stage = Start(student=LookupStudent(name="acme", skill=0.4), data=data, seed=0)
+    return checkpoint_of(run_stage(stage, Place(tmp_path / "start")))
 
 
-def trained(out: Path, first: Checkpoint, data: Dataset, **changed: Any) -> Stage:
-    words: dict[str, Any] = {"steps": 5, "seed": 1, "predictions": None, "trainer": CountingTrainer(gain=0.1)}
-    return train(start=first, data=data, out=out, **{**words, **changed})
+def trained(
+    out: Path, first: Checkpoint, data: Dataset, report: Report | None = None, **changed: Any
+) -> Made[TrainSummary]:
+    words: dict[str, Any] = {"steps": 5, "seed": 1, "trainer": CountingTrainer(gain=0.1)}
+    return run_stage(Train(start=first, data=data, **{**words, **changed}), Place(out, report=report))
 
 
 def test_a_start_from_a_folder_makes_no_copy(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
     student = LookupStudent(name="acme", skill=0.4, path=first.path)
-    stage = start(student=student, data=data, seed=0, out=tmp_path / "again")
+    stage = run_stage(Start(student=student, data=data, seed=0), Place(tmp_path / "again"))
     assert checkpoint_of(stage) == first
     assert not (stage.folder / FOLDER).exists()
 
@@ -50,22 +51,22 @@ def test_a_checkpoint_moves_with_its_run(tmp_path: Path, first: Checkpoint, data
 
 def test_the_manifest_says_steps_loss_and_files(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
     stage = trained(tmp_path / "train", first, data)
-    assert stage.summary["steps"] == 5
-    assert stage.summary["loss"] == 0.5
-    assert set(stage.manifest["files"]) == {"checkpoint/config.json", "checkpoint/weights.json"}
-    rows = [json.loads(line) for line in (stage.sidecar / LOSS).read_text().splitlines()]
+    assert stage.summary.steps == 5
+    assert stage.summary.loss == 0.5
+    assert set(stage.record.files) == {"checkpoint/config.json", "checkpoint/weights.json"}
+    rows = [json.loads(line) for line in (stage.folder / "sidecar" / LOSS).read_text().splitlines()]
     assert rows == [{"step": 5, "loss": 0.5, "learning_rate": 0.0}]
 
 
 def test_progress_is_reported(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
-    told: list[tuple[int, int]] = []
-    trained(tmp_path / "train", first, data, report=lambda done, total: told.append((done, total)))
-    assert told == [(5, 5)]
+    told: list[tuple[str, int, int]] = []
+    trained(tmp_path / "train", first, data, report=lambda *words: told.append(words))
+    assert told == [("train", 5, 5)]
 
 
 def test_same_arguments_same_bytes(tmp_path: Path, first: Checkpoint, data: Dataset) -> None:
     one, two = (trained(tmp_path / name, first, data) for name in ("one", "two"))
-    assert one.manifest == two.manifest
+    assert one.record == two.record
 
 
 @pytest.mark.parametrize("changed", [{"steps": 6}, {"seed": 2}, {"trainer": CountingTrainer(gain=0.2)}])

@@ -17,13 +17,12 @@ from running import questions
 
 from sloop.benchmarks.base import SampleBenchmark
 from sloop.cli import conf_folder
-from sloop.engine.build import build
-from sloop.engine.folder import Stage
+from sloop.engine.stage import Place, run_stage
 from sloop.measures.metrics import grade
 from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
-from sloop.stages.evaluate import SCORES, evaluate
-from sloop.stages.probe import probe
-from sloop.stages.train import train
+from sloop.stages.evaluate import SCORES, Evaluate
+from sloop.stages.probe import Probe
+from sloop.stages.train import Train
 from sloop.store import Dataset, predictions_at, read_rows, write_rows
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Oslo"})
@@ -59,17 +58,18 @@ def answers(url: str, samples: list[Sample], **changes: Any) -> list[Prediction]
 def evaluated(url: str, out: Path, **changes: Any) -> dict[str, Score]:
     benchmark = SampleBenchmark(name="dev", path=str(questions()))
     one = student(url, **changes)
-    stage = evaluate(
+    stage = Evaluate(
         benchmark=benchmark,
+        data=benchmark.data,
         student=one,
         checkpoint=one.start(benchmark.data, seed=0, out=out),
         decode=Decode(),
         batch_size=32,
-        judge=build(yaml.safe_load((conf_folder() / "judge" / "grounding.yaml").read_text())),
-        out=out,
+        judge=yaml.safe_load((conf_folder() / "judge" / "grounding.yaml").read_text()),
     )
+    run_stage(stage, Place(out))
     one.close()
-    return {score.name: score for score in read_rows(stage.folder / SCORES, Score) if not score.slice}
+    return {score.name: score for score in read_rows(out / SCORES, Score) if not score.slice}
 
 
 # --- what is read ---
@@ -262,15 +262,7 @@ def test_an_endpoint_is_not_trained(endpoint: Endpoint, tmp_path: Path) -> None:
     data = Dataset(tmp_path / "data.jsonl")
     start = student(endpoint.url).start(data, seed=0, out=tmp_path)
     with pytest.raises(UserError, match="an endpoint can be probed and evaluated, not trained"):
-        train(
-            trainer=CountingTrainer(gain=0.1),
-            start=start,
-            data=data,
-            predictions=None,
-            steps=1,
-            seed=0,
-            out=tmp_path / "train",
-        )
+        Train(trainer=CountingTrainer(gain=0.1), start=start, data=data, steps=1, seed=0)
 
 
 def test_answers_of_another_endpoint_are_not_continued(endpoint: Endpoint) -> None:
@@ -285,14 +277,9 @@ def test_a_study_is_repeated_without_its_endpoint(tmp_path: Path) -> None:
     def probed(url: str, out: str, mode: str) -> bytes:
         data = Dataset(questions())
         one = student(url, cache=mode, cache_path=str(tmp_path / "replies.jsonl"))
-        stage: Stage = probe(
-            data=[data],
-            student=one,
-            checkpoint=one.start(data, seed=0, out=tmp_path),
-            decode=Decode(),
-            batch_size=32,
-            out=tmp_path / out,
-        )
+        checkpoint = one.start(data, seed=0, out=tmp_path)
+        asked = Probe(data=[data], student=one, checkpoint=checkpoint, decode=Decode(), batch_size=32)
+        stage = run_stage(asked, Place(tmp_path / out))
         one.close()
         assert len(predictions_at(stage.folder / "predictions.jsonl")) == len(data)
         return (stage.folder / "predictions.jsonl").read_bytes()

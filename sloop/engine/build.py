@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 
-from sloop.records import UserError
-from sloop.store import file_digest
+from sloop.records import UserError, canonical_json
 
-_SPEC = "__sloop_spec__"
+T = TypeVar("T")
+SPEC = "__sloop_spec__"
+"""Attribute of a component: the specification that it was built from."""
+
+MOVED = {
+    "sloop.teachers.template.TemplateTeacher": "sloop.simulation.template.TemplateTeacher",
+    "sloop.teachers.noisy.NoisyTeacher": "sloop.simulation.noisy.NoisyTeacher",
+    "sloop.teachers.grounding.GroundingJudge": "sloop.judges.grounding.GroundingJudge",
+    "sloop.teachers.llm.LLMJudge": "sloop.judges.llm.LLMJudge",
+    "sloop.gen.RandomSampler": "sloop.stages.samplers.RandomSampler",
+    "sloop.gen.CoverageSampler": "sloop.stages.samplers.CoverageSampler",
+    "sloop.train.sft.SFT": "sloop.trainers.sft.SFT",
+    "sloop.evaluate.benchmarks.SampleBenchmark": "sloop.benchmarks.base.SampleBenchmark",
+    "sloop.evaluate.jsonl.JsonlBenchmark": "sloop.benchmarks.jsonl.JsonlBenchmark",
+    "sloop.evaluate.bfcl.BfclBenchmark": "sloop.benchmarks.bfcl.BfclBenchmark",
+    "sloop.evaluate.acebench.AceBenchmark": "sloop.benchmarks.acebench.AceBenchmark",
+}
+"""Where the classes of version 0.1 are now: configurations that were written for it, and recorded by it, still work."""
 
 
 def build(spec: Any, path: str = "", made: Callable[[Any], None] | None = None) -> Any:
@@ -46,53 +61,56 @@ def build(spec: Any, path: str = "", made: Callable[[Any], None] | None = None) 
     return spec
 
 
-def describe(component: Any) -> Any:
-    """Plain data that stands for a component in a stage's key: what it was built from, files by their digest.
-
-    A component that was not made by `build` is described by its class and its plain attributes, as they were when it
-    was first asked about: loading weights makes no other student of it. Arguments that its class lists in
-    ``NOT_RESULTS`` say how it works and not what comes of it, and are left out. Those in its ``FOLDERS`` name folders,
-    whose files count.
+class Components:
+    """The components of a run: each built from its specification when first asked for, shared by all who ask, and
+    closed whatever happens; a context manager.
     """
-    spec = getattr(component, _SPEC, None)
-    if spec is None:
-        plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
-        spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
-        object.__setattr__(component, _SPEC, spec)
-    return _described(spec, type(component))
 
+    def __init__(self, made: Callable[[Any], None] | None = None) -> None:
+        """Take what is told of every instance that is built, parts before what they are parts of."""
+        self._made = made
+        self._built: dict[str, Any] = {}
 
-def _described(spec: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    left_out: frozenset[str] = getattr(cls, "NOT_RESULTS", frozenset())
-    folders: frozenset[str] = getattr(cls, "FOLDERS", frozenset())
-    return {
-        str(key): _files_of(item) if key in folders and item is not None else _by_content(item)
-        for key, item in spec.items()
-        if key not in left_out
-    }
+    def get(self, part: Any, kind: type[T], group: str) -> T:
+        """The component that a specification describes; an instance is taken as it is, and not closed.
 
+        Args:
+            part: a specification or an instance.
+            kind: the protocol that it must meet.
+            group: where the specification stands in the configuration, for messages.
 
-def _by_content(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if "_target_" in value:
-            return _described(value, _find(value["_target_"], ""))
-        return {str(key): _by_content(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_by_content(item) for item in value]
-    # os.path, as Path.is_file raises where a text is too long to be the name of a file
-    if isinstance(value, str) and ("/" in value or "." in value) and os.path.isfile(value):  # noqa: PTH113
-        return {"file": file_digest(Path(value))}
-    return value
+        Raises:
+            UserError: as of `build`, or it lacks methods of ``kind``.
+        """
+        found = part
+        if isinstance(part, Mapping):
+            name = canonical_json([group, part])
+            if name not in self._built:
+                self._built[name] = build(part, group, self._made)
+            found = self._built[name]
+        if not isinstance(found, kind):
+            target = part.get("_target_") if isinstance(part, Mapping) else type(part).__qualname__
+            raise UserError(f"{group}._target_={target}: it lacks methods of sloop's {kind.__name__}.")
+        return found
 
+    def __enter__(self) -> Self:
+        return self
 
-def _files_of(folder: Any) -> dict[str, str]:
-    root = Path(str(folder))
-    return {str(path.relative_to(root)): file_digest(path) for path in sorted(root.rglob("*")) if path.is_file()}
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all that can be closed; they are built anew where they are asked for again."""
+        with contextlib.ExitStack() as stack:  # each is closed, also where closing another fails
+            for component in self._built.values():
+                if callable(close := getattr(component, "close", None)):
+                    stack.callback(close)
+        self._built.clear()
 
 
 def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> Any:
     target = arguments.pop("_target_")
-    cls = _find(target, path)
+    cls = find(target, path)
     component: Any = object.__new__(cls)
     try:
         if issubclass(cls, BaseModel):
@@ -103,15 +121,16 @@ def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> 
             validate_call(config=ConfigDict(arbitrary_types_allowed=True))(component.__init__)(**arguments)
     except ValidationError as error:
         raise UserError(_complaint(error, cls, path)) from error
-    object.__setattr__(component, _SPEC, dict(spec))
+    object.__setattr__(component, SPEC, dict(spec))
     return component
 
 
 def _takes_nothing() -> None: ...
 
 
-def _find(target: Any, path: str) -> type:
-    module_name, _, class_name = str(target).rpartition(".")
+def find(target: Any, path: str) -> type:
+    """The class that a dotted path names; `UserError` where there is none. ``path``: where it stands, for messages."""
+    module_name, _, class_name = MOVED.get(str(target), str(target)).rpartition(".")
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:

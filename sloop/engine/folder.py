@@ -2,7 +2,7 @@
 
 A stage folder holds, while it is being made, ``begun.json`` (the key) and ``journal.jsonl`` (finished units in the
 order in which they finished); once it is done, its data files and ``stage.json``, written last. A finished stage may
-be taken up again (`Stage.reopen`), to do over what failed. ``stage.json`` covers
+be taken up again (`StageFolder.reopen`), to do over what failed. ``stage.json`` covers
 what the stage wrote and nothing else: neither a file that somebody else left in the folder, nor what stands under
 ``sidecar/`` (clock times, usage, partial state, the lock).
 """
@@ -15,18 +15,16 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from sloop.engine.executor import Executor
-from sloop.engine.identity import code_digest
-from sloop.records import Record, Rejected, UserError, canonical_json, digest
+from sloop.engine.executor import Result
+from sloop.records import FileRecord, Record, Rejected, StageRecord, Unreadable, UserError, canonical_json, digest
 from sloop.store.files import file_digest, is_sidecar, line_of, now, open_text, read_json, row_of, write_json
-from sloop.store.rows import Dataset
 
 Unit = TypeVar("Unit")
 
@@ -36,12 +34,7 @@ MAX_FAILED_SHARE = 0.05
 """A stage in which more units than this share fail is not worth finishing: its cause is not one sample."""
 
 
-def stage_key(name: str, **parts: Any) -> dict[str, Any]:
-    """What a stage's result depends on: its name, its part of the config, seeds, input digests and the code."""
-    return {"stage": name, "code": code_digest(), **parts}
-
-
-class Stage:
+class StageFolder:
     """One stage folder, opened under its key; a context manager that holds its lock while it works.
 
     A second process that opens the same folder, or another of the experiment under the same key, waits until the first
@@ -53,7 +46,7 @@ class Stage:
 
         Args:
             folder: where its files go.
-            key: see `stage_key`; plain data.
+            key: see `sloop.engine.identity.stage_key`; plain data.
             experiment: folder of the runs among which a finished stage with the same key is linked, not computed
                 again; None: look nowhere else.
 
@@ -70,12 +63,12 @@ class Stage:
         self._failed: Counter[Any] = Counter()
         self._experiment = experiment
         self._locks = contextlib.ExitStack()
-        self._files: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, int] = {}
         self._journal = folder / "journal.jsonl"
         self._offsets: dict[str, int] = {}
         self._reopened = False
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> StageFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_key()
         if self.done and _is_whole(self.folder):
@@ -134,22 +127,15 @@ class Stage:
         return path
 
     @property
-    def manifest(self) -> dict[str, Any]:
-        """``stage.json`` of a finished stage: key, parts, files (rows, bytes, sha256) and summary."""
-        manifest: dict[str, Any] = read_json(self.folder / STAGE_FILE)
-        return manifest
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What `finish` was told."""
-        summary: dict[str, Any] = self.manifest["summary"]
-        return summary
+    def record(self) -> StageRecord:
+        """``stage.json`` of a finished stage."""
+        return read_stage(self.folder)
 
     def map(
         self,
         units: Mapping[str, Unit],
-        work: Callable[[Unit], Awaitable[Sequence[Record]]],
-        run: Executor,
+        work: Hashable,
+        run: Callable[[Iterable[tuple[str, Unit]], Any], Iterator[Result]],
         kinds: Sequence[type[Record]],
         progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[tuple[str, list[Record]]]:
@@ -160,8 +146,8 @@ class Stage:
 
         Args:
             units: by key, in the order of the fold.
-            work: one unit in, its records out.
-            run: how they run.
+            work: what is done with each; failures are counted by it.
+            run: takes units and ``work``; yields (key, records or the exception), in any order.
             kinds: the record classes that ``work`` may return.
             progress: told (units done, units in all).
 
@@ -239,7 +225,7 @@ class Stage:
             (self.folder / STAGE_FILE).unlink(missing_ok=True)
         for name, path in partial.items():
             path.replace(self.folder / name)
-            self._files[name] = {"rows": counts[name]}
+            self._rows[name] = counts[name]
 
     def write(self, name: str, rows: Iterable[Record]) -> Path:
         """Write one data file of the stage."""
@@ -248,10 +234,6 @@ class Stage:
                 append[name](row)
         return self.folder / name
 
-    def dataset(self, name: str) -> Dataset:
-        """A data file of a finished stage, as a dataset."""
-        return Dataset(self.folder / name, sha256=self.manifest["files"][name]["sha256"])
-
     def finish(self, summary: Mapping[str, Any], also: Sequence[str] = ()) -> None:
         """Digest what the stage made, write ``stage.json`` last, and make the stage known for linking.
 
@@ -259,16 +241,19 @@ class Stage:
             summary: plain data.
             also: names of files and folders, beside those of `write` and `writing`, that the stage made.
         """
-        made = {name: self.folder / name for name in self._files}
+        made = {name: self.folder / name for name in self._rows}
         for name in also:
             path = self.folder / name
             inner = (p for p in path.rglob("*") if p.is_file() and not is_sidecar(p.relative_to(path)))
             made |= {str(p.relative_to(self.folder)): p for p in (inner if path.is_dir() else [path])}
-        for name, path in made.items():
-            self._files[name] = {**self._files.get(name, {}), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+        files: dict[str, FileRecord] = {}
+        for name, path in sorted(made.items()):
+            rows, size = self._rows.get(name), path.stat().st_size
+            files[name] = FileRecord(rows=rows, bytes=size, sha256=file_digest(path))
         write_json(self.sidecar / "times.json", {"finished": now(), "torn_lines": self.torn_lines})
-        manifest = {"key": self.key, "parts": self.key_parts, "files": dict(sorted(self._files.items()))}
-        write_json(self.folder / STAGE_FILE, {**manifest, "summary": json.loads(canonical_json(summary))})
+        told = json.loads(canonical_json(summary))
+        record = StageRecord(key=self.key, parts=self.key_parts, files=files, summary=told)
+        write_json(self.folder / STAGE_FILE, record.plain())
         self._journal.unlink(missing_ok=True)
         self._reopened = False
         if self._experiment is not None:
@@ -337,10 +322,10 @@ class Stage:
         source = self._experiment / read_json(link)
         if source == self.folder or not (source / STAGE_FILE).is_file() or not _is_whole(source):
             return
-        manifest = read_json(source / STAGE_FILE)
-        if manifest["key"] != self.key:
+        record = read_stage(source)
+        if record.key != self.key:
             return
-        for name in [*manifest["files"], STAGE_FILE]:
+        for name in [*record.files, STAGE_FILE]:
             target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
@@ -358,8 +343,22 @@ def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> str:
     return json.dumps({**entry, "records": rows}, ensure_ascii=False) + "\n"
 
 
+def read_stage(folder: Path) -> StageRecord:
+    """The record of a finished stage.
+
+    Raises:
+        UserError: it is broken, or of a later version.
+    """
+    path = folder / STAGE_FILE
+    try:
+        return StageRecord.read(read_json(path), path)
+    except Unreadable as error:
+        raise UserError(str(error)) from error
+    except ValueError as error:
+        raise UserError(f"{path}: broken JSON ({error}). Delete the folder to make the stage anew.") from error
+
+
 def _is_whole(folder: Path) -> bool:
     """Whether every file of a finished stage is there, in its recorded size."""
-    files: dict[str, dict[str, Any]] = read_json(folder / STAGE_FILE)["files"]
-    paths = {folder / name: recorded["bytes"] for name, recorded in files.items()}
+    paths = {folder / name: file.bytes for name, file in read_stage(folder).files.items()}
     return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())

@@ -6,6 +6,8 @@ Every record is immutable and is written to disk as one JSON line.
 from sloop.records.base import OutOfBudget, Record, UserError, canonical_json, digest, finite, from_json, no_constant
 from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict
 from sloop.records.runs import (
+    ROUND_FILE,
+    RUN_FILE,
     Checkpoint,
     CodeState,
     DataRecord,
@@ -48,6 +50,8 @@ from sloop.records.samples import (
 )
 
 __all__ = [
+    "ROUND_FILE",
+    "RUN_FILE",
     "Axis",
     "Checkpoint",
     "CodeState",

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from sloop.records.base import Record
 
+RUN_FILE, ROUND_FILE = "run.json", "round.json"
 VERSION = 2
 """Of the three records below."""
 

@@ -10,13 +10,12 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sloop.engine.identity import code_digest
-from sloop.records import digest
+from sloop.engine.identity import config_hash, package_digest
 from sloop.store import now
 from sloop.version import __version__
 
@@ -29,45 +28,6 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TO
 
 COMMAND_VARIABLE = "SLOOP_COMMAND"
 """Environment variable that carries the command line as given to whatever process runs it."""
-
-NOT_RESULTS = (
-    "output_dir", "paths", "tracking", "executor", "preview", "cache", "preflight", "spending", "prices",
-    "retry_failed",
-)  # fmt: skip
-"""Configuration that says where and how a run is kept, not what it computes."""
-HOW_KEPT = {"endpoint": ("limits", "cache", "cache_path"), "benchmark": ("cache_path",)}
-"""The same inside a section of that name, wherever it stands."""
-LATER: dict[str, dict[str, Any]] = {"": {"trials": 1}, "decode": {"temperature": 0.0}}
-"""By section: keys that came after hashes had been published, with the value at which a run computes what it did
-before. At that value they are no part of the hash."""
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """64 hex digits over what a run computes; `NOT_RESULTS`, `HOW_KEPT` and `LATER` are left out."""
-    return digest(_without(config, "", NOT_RESULTS))
-
-
-def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """The keys, with dots, by which two configurations have different hashes."""
-    one, other = (dict(_leaves(_without(config, "", NOT_RESULTS))) for config in (first, second))
-    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
-
-
-def _leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
-
-def _without(section: Mapping[str, Any], name: str, names: Sequence[str]) -> dict[str, Any]:
-    later = LATER.get(name, {})
-    return {
-        key: _without(value, key, HOW_KEPT.get(key, ())) if isinstance(value, Mapping) else value
-        for key, value in section.items()
-        if key not in names and (key not in later or later[key] != value)
-    }
 
 
 def run_record(
@@ -120,7 +80,7 @@ def bibtex(name: str, study: str, hashed: str, began: str) -> str:
 
 def code_state() -> dict[str, Any]:
     """The sources that run: version, digest, and for a checkout commit, branch and the digest of what differs."""
-    state: dict[str, Any] = {"version": __version__, "digest": code_digest()}
+    state: dict[str, Any] = {"version": __version__, "digest": package_digest()}
     root = Path(__file__).parents[2]
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None or not (root / "pyproject.toml").is_file():

@@ -17,7 +17,7 @@ def data_card(samples: Iterable[Sample], summary: Mapping[str, Any]) -> str:
 
     Args:
         samples: iterated once; only the chosen ones are kept.
-        summary: of the gen stage.
+        summary: of the gen stage, as plain data.
     """
     tools: Counter[str] = Counter()
     chosen: list[tuple[str, str]] = []

@@ -2,142 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any, ClassVar
 
 from sloop.benchmarks.base import Benchmark
-from sloop.engine.build import describe
-from sloop.engine.executor import concurrent, units_in_flight
-from sloop.engine.folder import Stage, stage_key
+from sloop.engine.build import Components
+from sloop.engine.executor import Worker, units_in_flight
 from sloop.engine.identity import unit_rng
+from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
 from sloop.measures.metrics import pass_hat_scores
 from sloop.measures.stats import mean_score
 from sloop.records import Checkpoint, Decode, Grade, Judgement, Record, Score, UserError, trial_id
-from sloop.stages.probe import PREDICTIONS, Batch, answer_batches, answer_key, answered_batches, plan_trials
-from sloop.store import predictions_at, read_rows
+from sloop.stages.probe import ANSWERING, PREDICTIONS, Answering, Batch, answer_all, answered_batches, plan_trials
+from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students.base import RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
 
 
-def evaluate(
-    *,
-    benchmark: Benchmark,
-    student: Student,
-    checkpoint: Checkpoint,
-    decode: Decode,
-    batch_size: int,
-    judge: Judge | None,
-    out: Path,
-    trials: int = 1,
-    seed: int = 0,
-    experiment: Path | None = None,
-    report: Callable[[int, int], None] | None = None,
-    retry_failed: bool = False,
-) -> Stage:
-    """Answer a benchmark and score the answers.
+class EvaluateSummary(Record):
+    """What an evaluation made."""
 
-    Args:
-        benchmark: the questions and how answers are graded.
-        student: who answers.
-        checkpoint: with which weights.
-        decode: how it answers.
-        batch_size: samples in a batch.
-        judge: gives each answer its rubric score (metric ``judge_score``); None leaves that metric out.
-        out: the stage's folder: ``predictions.jsonl``, ``grades.jsonl``, ``scores.jsonl``.
-        trials: how often every question is asked; from 2 there are metrics ``pass_hat_<k>``.
-        seed: of what is drawn, where the temperature is above 0.
-        experiment: where a finished stage with the same key is looked for.
-        report: told (batches done, batches in all).
-        retry_failed: of a finished stage, ask again for the batches in which an answer failed (over a network each
-            sample is one) and for the verdicts that failed, and only for those.
+    benchmark: str
+    samples: int
+    trials: int
+    failed: dict[str, int]
+    """Answers and verdicts that could not be had."""
+    notes: tuple[str, ...]
 
-    Returns:
-        The finished stage; its summary's ``failed`` says how many answers and verdicts could not be had.
 
-    Raises:
-        UserError: several trials of a student that can only repeat itself.
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Answer a benchmark and score the answers: ``predictions.jsonl``, ``grades.jsonl``, ``scores.jsonl``.
+
+    Where it is taken up again for what failed, the batches in which an answer failed are asked again (over a network
+    each sample is one) and the verdicts that failed.
     """
-    if trials > 1 and not decode.temperature and not isinstance(student, RemoteStudent):
-        raise UserError(
-            f"trials={trials} at decode.temperature=0: a student in this process gives the likeliest answer, the same "
-            "in every trial. Give it a temperature, such as decode.temperature=0.7, or trials=1."
+
+    name: ClassVar[str] = "evaluate"
+    MODULES: ClassVar[tuple[str, ...]] = (
+        *ANSWERING, "sloop.measures.metrics", "sloop.measures.stats", "sloop.records.judging", "sloop.records.runs",
+        "sloop.stages.evaluate",
+    )  # fmt: skip
+    summary_type: ClassVar[type[EvaluateSummary]] = EvaluateSummary
+
+    benchmark: Any
+    """The questions and how answers are graded."""
+    data: Dataset
+    """The questions."""
+    student: Any
+    checkpoint: Checkpoint
+    decode: Decode
+    batch_size: int
+    judge: Any = None
+    """Gives each answer its rubric score (metric ``judge_score``); None leaves that metric out."""
+    trials: int = 1
+    """How often every question is asked; from 2 there are metrics ``pass_hat_<k>``."""
+    seed: int = 0
+    """Of what is drawn, where the temperature is above 0."""
+
+    def __post_init__(self) -> None:
+        """A seed of which nothing is drawn is none."""
+        object.__setattr__(self, "seed", self.seed if self.decode.temperature else 0)
+
+    def check(self, components: Components) -> None:
+        """Raise a `UserError` for several trials of a student that can only repeat itself."""
+        student = components.get(self.student, Student, "student")
+        if self.trials > 1 and not self.decode.temperature and not isinstance(student, RemoteStudent):
+            raise UserError(
+                f"trials={self.trials} at decode.temperature=0: a student in this process gives the likeliest answer, "
+                "the same in every trial. Give it a temperature, such as decode.temperature=0.7, or trials=1."
+            )
+
+    def make(self, desk: Desk) -> EvaluateSummary:
+        """Answer, grade, score."""
+        benchmark = desk.part(self.benchmark, Benchmark, "benchmark")
+        task = Answering(
+            student=self.student,
+            checkpoint=self.checkpoint,
+            datasets=(self.data,),
+            decode=self.decode.model_copy(update={"seed": self.seed}),
         )
-    data = benchmark.data
-    decode = decode.model_copy(update={"seed": seed if decode.temperature else 0})
-    key = stage_key(
-        "evaluate",
-        benchmark=describe(benchmark),
-        judge=describe(judge) if judge else None,
-        trials=trials,
-        **answer_key([data], student, checkpoint, decode, batch_size),
-    )
-    with Stage(out, key, experiment) as stage:
-        finished = stage.done  # looked at once: another process may take the stage up meanwhile
-        if finished and not (retry_failed and any(stage.summary["failed"].values())):
-            return stage
-        batches = plan_trials([data], student, batch_size, trials)
-        if finished:
-            stage.reopen(_kept(stage, batches))
-        failed = answer_batches(stage, [data], student, checkpoint, decode=decode, batches=batches, report=report)
-        stage.write(GRADES, _grades(stage, benchmark, trials))
-        summary = benchmark.score(grades_of(stage))
-        if trials > 1:
-            summary += pass_hat_scores(grades_of(stage), trials)
+        failed = answer_all(desk, task, self.batches(desk), "evaluate")
+        desk.write(GRADES, _grades(desk.folder, benchmark, self.trials))
+        summary = benchmark.score(grades_of(desk.folder))
+        if self.trials > 1:
+            summary += pass_hat_scores(grades_of(desk.folder), self.trials)
         unjudged = 0
-        if judge:
-            score, unjudged = _judge_answers(stage, benchmark, judge, trials)
+        if self.judge is not None:
+            score, unjudged = _judge_answers(self, desk)
             summary.append(score)
-        stage.write(SCORES, summary)
-        stage.finish(
-            {
-                "benchmark": benchmark.name,
-                "samples": len(data),
-                "trials": trials,
-                "failed": {"answers": failed, "verdicts": unjudged},
-                "notes": benchmark.notes(),
-            }
+        desk.write(SCORES, summary)
+        return EvaluateSummary(
+            benchmark=benchmark.name,
+            samples=len(self.data),
+            trials=self.trials,
+            failed={"answers": failed, "verdicts": unjudged},
+            notes=tuple(benchmark.notes()),
         )
-    return stage
+
+    def batches(self, desk: Desk) -> dict[str, Batch]:
+        """Fixed before anything runs."""
+        student = desk.part(self.student, Student, "student")
+        return plan_trials([self.data], student, self.batch_size, self.trials)
+
+    def kept(self, desk: Desk) -> Iterator[tuple[str, Sequence[Record]]]:
+        """The units that did not fail: batches of answers, and the verdicts on these answers."""
+        kept: set[str] = set()
+        for key, answers in answered_batches(desk.folder, self.batches(desk)):
+            kept.update(trial_id(answer.sample_id, answer.trial) for answer in answers)
+            yield key, answers
+        path = desk.folder / JUDGEMENTS
+        for judgement in read_rows(path, Judgement) if path.is_file() else ():
+            if (answer_id := trial_id(judgement.sample_id, judgement.trial)) in kept:
+                yield _judge_unit(answer_id), [judgement]
 
 
-def grades_of(stage: Stage) -> Iterator[Grade]:
+def grades_of(folder: Path) -> Iterator[Grade]:
     """The grades that an evaluation wrote, in the benchmark's order, those of one sample's trials together."""
-    return read_rows(stage.folder / GRADES, Grade)
+    return read_rows(folder / GRADES, Grade)
 
 
-def _grades(stage: Stage, benchmark: Benchmark, trials: int) -> Iterator[Grade]:
-    answers = predictions_at(stage.folder / PREDICTIONS)
+def _grades(folder: Path, benchmark: Benchmark, trials: int) -> Iterator[Grade]:
+    answers = predictions_at(folder / PREDICTIONS)
     for sample in benchmark.data:
         for answer in answers.pick(trial_id(sample.id, trial) for trial in range(trials)):
             grade = benchmark.grade(sample, answer)
             yield grade.model_copy(update={"trial": answer.trial}) if answer.trial else grade
 
 
-def _judge_answers(stage: Stage, benchmark: Benchmark, judge: Judge, trials: int) -> tuple[Score, int]:
+async def judge_answer(task: Evaluate, worker: Worker, answer_id: str) -> list[Judgement]:
+    """The verdict on one answer; none where the model failed, as there is no answer to judge."""
+    answers = worker.opened("answers", lambda: predictions_at(worker.folder / PREDICTIONS))
+    prediction = next(answers.pick([answer_id]))
+    sample = next(task.data.pick([prediction.sample_id]))
+    if prediction.error == "model":
+        return []
+    judge = worker.part(task.judge, Judge, "judge")
+    verdict = (await judge.judge(sample.blind(), [prediction.answer], unit_rng(0, "evaluate", 0, answer_id)))[0]
+    return [Judgement(sample_id=sample.id, verdict=verdict, trial=prediction.trial)]
+
+
+def _judge_answers(stage: Evaluate, desk: Desk) -> tuple[Score, int]:
     """Mean over samples of the mean rubric score of their answers, and how many verdicts could not be had.
 
     An answer that could not be parsed scores as the judge scores None; where the model failed there is no answer to
     score.
     """
-    answers = predictions_at(stage.folder / PREDICTIONS)
-
-    async def work(answer_id: str) -> list[Judgement]:
-        prediction = next(answers.pick([answer_id]))
-        sample = next(benchmark.data.pick([prediction.sample_id]))
-        if prediction.error == "model":
-            return []
-        verdict = (await judge.judge(sample.blind(), [prediction.answer], unit_rng(0, "evaluate", 0, answer_id)))[0]
-        return [Judgement(sample_id=sample.id, verdict=verdict, trial=prediction.trial)]
-
-    ids = (trial_id(sample_id, trial) for sample_id in benchmark.data.ids() for trial in range(trials))
-    judged = stage.map({_judge_unit(i): i for i in ids}, work, concurrent(units_in_flight(1, judge)), (Judgement,))
+    ids = (trial_id(sample_id, trial) for sample_id in stage.data.ids() for trial in range(stage.trials))
+    units = {_judge_unit(answer_id): answer_id for answer_id in ids}
+    width = units_in_flight(1, desk.part(stage.judge, Judge, "judge"))
     rubrics: dict[str, list[float]] = {}
     failed = 0
-    with stage.writing(JUDGEMENTS) as append:
-        for _, records in judged:
+    with desk.writing(JUDGEMENTS) as append:
+        for _, records in desk.map([units], judge_answer, stage, (Judgement,), width=width):
             for record in records:
                 if not isinstance(record, Judgement):
                     failed += 1
@@ -146,18 +168,6 @@ def _judge_answers(stage: Stage, benchmark: Benchmark, judge: Judge, trials: int
                 if record.verdict.rubric:
                     rubrics.setdefault(record.sample_id, []).append(record.verdict.rubric.score)
     return mean_score("judge_score", [mean(scores) for scores in rubrics.values()]), failed
-
-
-def _kept(stage: Stage, batches: Mapping[str, Batch]) -> Iterator[tuple[str, Sequence[Record]]]:
-    """The units of a finished evaluation that did not fail: batches of answers, and the verdicts on these answers."""
-    kept: set[str] = set()
-    for key, answers in answered_batches(stage, batches):
-        kept.update(trial_id(answer.sample_id, answer.trial) for answer in answers)
-        yield key, answers
-    path = stage.folder / JUDGEMENTS
-    for judgement in read_rows(path, Judgement) if path.is_file() else ():
-        if (answer_id := trial_id(judgement.sample_id, judgement.trial)) in kept:
-            yield _judge_unit(answer_id), [judgement]
 
 
 def _judge_unit(answer_id: str) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol, get_args, runtime_checkable
+from typing import Any, ClassVar, get_args
 
-from sloop.engine.build import describe
-from sloop.engine.executor import concurrent, units_in_flight
-from sloop.engine.folder import Stage, stage_key
+from sloop.engine.build import Components
+from sloop.engine.executor import Worker
 from sloop.engine.identity import unit_rng
+from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
 from sloop.records import (
     Dialogue,
@@ -31,21 +31,26 @@ from sloop.records import (
     UserError,
     Verdict,
     decisions,
-    digest,
 )
 from sloop.stages.accept import Admission, Rule, check_verdict
 from sloop.stages.card import data_card
-from sloop.store import Dataset, read_rows
+from sloop.stages.samplers import Sampler
+from sloop.store import read_rows
 from sloop.teachers.base import Teacher
 
 CHUNK = 2000
 """Units planned at a time: what is in memory does not grow with the dataset."""
 MAX_TRIES = 3
 """Orders placed per sample asked for, before a shortfall is reported."""
-Report = Callable[[int, int], None]
-"""Told (done, in all)."""
 DOOR: tuple[Rule, ...] = ("duplicate", "forbidden")
 """What keeps a sample out; mistakes of the teacher stay in."""
+
+
+TRAIN, DEV, TRUTH, REJECTED, JUDGEMENTS = (
+    f"{name}.jsonl" for name in ("train", "dev", "truth", "rejected", "judgements")
+)
+DATA = (TRAIN, DEV, TRUTH)
+CARD = "card.md"
 
 
 class GenSettings(Record):
@@ -61,42 +66,18 @@ class GenSettings(Record):
     """Ask the judge about every sample; what it does not call right stays out."""
 
 
-@runtime_checkable
-class Sampler(Protocol):
-    """Chooses which tools the requests are about."""
+class GenSummary(Record):
+    """What a gen stage made."""
 
-    def wanted(self, tools: Sequence[Tool], rng: Random) -> Iterator[Tool]:
-        """Endless stream of tools."""
-        ...
-
-
-class RandomSampler:
-    """Every tool is as likely as every other."""
-
-    def wanted(self, tools: Sequence[Tool], rng: Random) -> Iterator[Tool]:
-        """Endless stream of tools, independent and uniform."""
-        while True:
-            yield rng.choice(tools)
-
-
-class CoverageSampler:
-    """A tool's weight decays with every visit, so that rare tools are not left out."""
-
-    def __init__(self, *, decay: float) -> None:
-        """``decay`` in (0, 1]: factor on a tool's weight for each visit; 1 is `RandomSampler`."""
-        if not 0 < decay <= 1:
-            raise UserError(f"sampler.decay={decay}: give a factor above 0 and at most 1, such as 0.5.")
-        self.decay = decay
-
-    def wanted(self, tools: Sequence[Tool], rng: Random) -> Iterator[Tool]:
-        """Endless stream of tools."""
-        weights = [1.0] * len(tools)
-        while True:
-            index = rng.choices(range(len(tools)), weights)[0]
-            weights[index] *= self.decay
-            if max(weights) < 1e-6:  # only ratios count; keep them away from zero
-                weights = [weight * 1e6 for weight in weights]
-            yield tools[index]
+    samples: int
+    kinds: dict[str, int]
+    """Samples of each kind."""
+    rejected: dict[str, int]
+    """By reason."""
+    orders: int
+    """Units placed."""
+    shortfall: int
+    """Samples fewer than asked for."""
 
 
 def plan_orders(
@@ -146,12 +127,11 @@ def plan_orders(
             yield key, [Order(key=key, kind=kind, tools=without, wanted=tuple(wanted))]
 
 
-async def write_unit(
-    orders: Sequence[Order], *, teacher: Teacher, judge: Judge | None, seed: int, stage: str, round: int, source: Source
-) -> list[Record]:
+async def write_unit(task: Gen, worker: Worker, orders: Sequence[Order]) -> list[Record]:
     """Write the orders of one unit, each sample behind its judgement if there is a judge; a contrast order takes the
     sample before it as its seed.
     """
+    teacher = worker.part(task.teacher, Teacher, "teacher")
     records: list[Record] = []
     before: Sample | None = None
     for order in orders:
@@ -160,14 +140,16 @@ async def write_unit(
                 records.append(Rejected(key=order.key, reason="no_seed"))
                 continue
             order = order.model_copy(update={"seed": before})
-        written = await teacher.write(order, unit_rng(seed, stage, round, order.key))
+        written = await teacher.write(order, unit_rng(task.seed, "gen", task.round, order.key))
         if isinstance(written, Rejected):
             records.append(written)
             continue
-        for sample, truth in slice_dialogue(written, order, stage=stage, round=round, source=source, teacher=teacher):
+        slices = slice_dialogue(written, order, stage="gen", round=task.round, source=task.source, teacher=teacher)
+        for sample, truth in slices:
             before = sample
-            if judge is not None:
-                rng = unit_rng(seed, f"{stage}-judge", round, order.key)
+            if task.judge is not None:
+                judge = worker.part(task.judge, Judge, "judge")
+                rng = unit_rng(task.seed, "gen-judge", task.round, order.key)
                 verdict = (await judge.judge(sample.blind(), [sample.label], rng))[0]
                 records.append(Judgement(sample_id=sample.id, verdict=verdict))
             records.append(sample)
@@ -198,22 +180,124 @@ def in_train(group: str, train_split: float) -> bool:
     return int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 16**8 < train_split
 
 
-def check_settings(tools: Sequence[Tool], settings: GenSettings, num_samples: int) -> None:
-    """Raise a `UserError` for settings that no dataset can be made from."""
-    if not tools:
-        raise UserError("there are no tools to write requests for. Name a file: tools.path=my_tools.json")
-    kinds, offered, allowed = settings.kinds, settings.offered, get_args(Kind)
-    for kind, share in kinds.items():
-        if kind not in allowed or share < 0:
-            raise UserError(f"gen.kinds.{kind}={share}: kinds are {', '.join(allowed)}, shares are 0 or more.")
-    if not sum(kinds.values()) > 0:
-        raise UserError(f"gen.kinds={dict(kinds)}: at least one share must be above 0, such as gen.kinds.single=1")
-    if not 1 <= offered[0] <= offered[1]:
-        raise UserError(f"gen.offered={list(offered)}: give the fewest and the most tools on offer, such as [3,5].")
-    if not 0 <= settings.contrast <= 1:
-        raise UserError(f"gen.contrast={settings.contrast}: give a share from 0 to 1.")
-    if num_samples < 1:
-        raise UserError(f"num_samples={num_samples}: give a whole number from 1.")
+@dataclass(frozen=True, kw_only=True)
+class Gen:
+    """Write samples: ``train.jsonl``, ``dev.jsonl``, ``truth.jsonl``, ``rejected.jsonl``, ``card.md``, and with a judge
+    ``judgements.jsonl``.
+    """
+
+    name: ClassVar[str] = "gen"
+    MODULES: ClassVar[tuple[str, ...]] = (
+        "sloop.calls.wording", "sloop.records.base", "sloop.records.judging", "sloop.records.samples",
+        "sloop.stages.accept", "sloop.stages.card", "sloop.stages.gen", "sloop.store.files",
+    )  # fmt: skip
+    summary_type: ClassVar[type[GenSummary]] = GenSummary
+
+    tools: Sequence[Tool]
+    """To write requests for."""
+    teacher: Any
+    judge: Any = None
+    """Asked about every sample, where ``settings.judge`` says so; otherwise none is needed."""
+    sampler: Any
+    """Which tools the requests are about."""
+    settings: GenSettings
+    num_samples: int
+    """In train and dev together."""
+    seed: int
+    """The same seed gives the same bytes."""
+    train_split: float
+    """Share of the dialogues that go to ``train.jsonl``."""
+    forbidden: frozenset[str] = frozenset()
+    """Normalised requests of a benchmark that no sample may repeat."""
+    round: int = 0
+    """Of the loop that this is for; 0 is the seed pool."""
+    source: Source = "seed"
+    """Why the samples will stand in a training set."""
+
+    def __post_init__(self) -> None:
+        """Raise a `UserError` for settings that no dataset can be made from; forget a judge that is not asked."""
+        _check(self)
+        if not self.settings.judge:
+            object.__setattr__(self, "judge", None)
+
+    def make(self, desk: Desk) -> GenSummary:
+        """Place orders until enough was let in, or too many were placed."""
+        parts: list[object] = [desk.part(self.teacher, Teacher, "teacher")]
+        if self.judge is not None:
+            parts.append(desk.part(self.judge, Judge, "judge"))
+        orders = self.orders(desk.part(self.sampler, Sampler, "sampler"))
+        fold = _Fold(self)
+        kinds = (Sample, Truth, Judgement)
+        with desk.writing(*DATA, REJECTED, *([JUDGEMENTS] if self.judge is not None else [])) as append:
+            width = desk.executor.width(*parts)
+            for _, records in desk.map(fold.plan(orders, desk), write_unit, self, kinds, width=width):
+                fold.take(records, append)
+        summary = fold.summary()
+        written = chain.from_iterable(read_rows(desk.folder / name, Sample) for name in (TRAIN, DEV))
+        (desk.folder / CARD).write_text(data_card(written, summary.model_dump()), encoding="utf-8")
+        desk.add(CARD)
+        return summary
+
+    def orders(self, sampler: Sampler) -> Iterator[tuple[str, list[Order]]]:
+        """The units, without end."""
+        rng = unit_rng(self.seed, "plan", self.round, "")
+        return plan_orders(self.tools, sampler, self.settings, rng, f"r{self.round}-")
+
+
+class _Fold:
+    """Lets samples in, in the order of their units, and counts what becomes of them."""
+
+    def __init__(self, stage: Gen) -> None:
+        self._stage = stage
+        self._admission = Admission(rules=DOOR, forbidden=stage.forbidden, similarity=1.0)
+        self._kinds: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._placed = 0
+
+    def plan(self, orders: Iterator[tuple[str, list[Order]]], desk: Desk) -> Iterator[dict[str, list[Order]]]:
+        """As many orders as samples are wanting, as often as it takes."""
+        wanted = self._stage.num_samples
+        while (made := self._kinds.total()) < wanted and self._placed < most_orders(wanted):
+            units = dict(islice(orders, min(CHUNK, wanted - made)))
+            self._placed += len(units)
+            yield units
+            desk.tell("gen", self._kinds.total(), wanted)
+
+    def take(self, records: Sequence[Record], append: Mapping[str, Callable[[Record], None]]) -> None:
+        """What a unit gave, to its files."""
+        admitted: set[str] = set()
+        verdicts: dict[str, Verdict] = {}
+        for record in records:
+            if isinstance(record, Judgement):
+                append[JUDGEMENTS](record)
+                verdicts[record.sample_id] = record.verdict
+            elif isinstance(record, Truth):
+                if record.sample_id in admitted:
+                    append[TRUTH](record)
+            elif isinstance(record, Sample) and self._kinds.total() < self._stage.num_samples:
+                if refused := refusal(record, verdicts, self._admission):
+                    self._reject(refused, append)
+                    continue
+                admitted.add(record.id)
+                append[TRAIN if in_train(record.group, self._stage.train_split) else DEV](record)
+                self._kinds[str(record.kind)] += 1
+            elif isinstance(record, Rejected):
+                self._reject(record, append)
+
+    def _reject(self, rejected: Rejected, append: Mapping[str, Callable[[Record], None]]) -> None:
+        append[REJECTED](rejected)
+        self._rejected[rejected.reason] += 1
+
+    def summary(self) -> GenSummary:
+        """What was counted."""
+        made = self._kinds.total()
+        return GenSummary(
+            samples=made,
+            kinds=dict(sorted(self._kinds.items())),
+            rejected=dict(sorted(self._rejected.items())),
+            orders=self._placed,
+            shortfall=self._stage.num_samples - made,
+        )
 
 
 def most_orders(num_samples: int) -> int:
@@ -221,178 +305,61 @@ def most_orders(num_samples: int) -> int:
     return MAX_TRIES * num_samples + 10
 
 
-def gen(
-    *,
-    tools: Sequence[Tool],
-    teacher: Teacher,
-    judge: Judge | None = None,
-    sampler: Sampler,
-    settings: GenSettings,
-    num_samples: int,
-    seed: int,
-    train_split: float,
-    out: Path,
-    forbidden: frozenset[str] = frozenset(),
-    round: int = 0,
-    source: Source = "seed",
-    workers: int = 1,
-    experiment: Path | None = None,
-    report: Report | None = None,
-) -> Stage:
-    """Write ``num_samples`` samples to ``out``: ``train.jsonl``, ``dev.jsonl``, ``truth.jsonl``, ``rejected.jsonl``,
-    ``card.md``, and with a judge ``judgements.jsonl``.
-
-    Args:
-        tools: to write requests for.
-        teacher: who writes.
-        judge: asked about every sample where the settings say so; otherwise none is needed.
-        sampler: which tools the requests are about.
-        settings: kinds of sample and tools on offer, and whether samples are judged.
-        num_samples: samples in train and dev together.
-        seed: the same seed gives the same bytes.
-        train_split: share of the dialogues that go to ``train.jsonl``.
-        out: the stage's folder.
-        forbidden: normalised requests of a benchmark that no sample may repeat.
-        round: of the loop that this is for; 0 is the seed pool.
-        source: why the samples will stand in a training set.
-        workers: orders in flight, more for a teacher or judge over a network; the bytes are the same for any number.
-        experiment: where a finished stage with the same key is looked for.
-        report: told of progress.
-
-    Returns:
-        The finished stage; ``summary`` counts samples per kind, rejections per reason, and any shortfall.
-
-    Raises:
-        UserError: settings that no dataset can be made from.
-    """
-    check_settings(tools, settings, num_samples)
-    asked = _asked(judge, settings)
-    key = stage_key(
-        "gen",
-        tools=[tool.to_openai() for tool in tools],
-        teacher=describe(teacher),
-        judge=describe(asked) if asked else None,
-        sampler=describe(sampler),
-        settings=settings.model_dump(),
-        num_samples=num_samples,
-        seed=seed,
-        train_split=train_split,
-        forbidden=digest(sorted(forbidden)),
-        round=round,
-        source=source,
-    )
-    with Stage(out, key, experiment) as stage:
-        if stage.done:
-            return stage
-        plan_rng = unit_rng(seed, "plan", round, "")
-        orders = plan_orders(tools, sampler, settings, plan_rng, f"r{round}-")
-        admission = Admission(rules=DOOR, forbidden=forbidden, similarity=1.0)
-        counts: Counter[str] = Counter()
-        rejected: Counter[str] = Counter()
-        placed = 0
-        work = partial(write_unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=round, source=source)
-        run = concurrent(units_in_flight(workers, teacher, asked))
-        names = ["train.jsonl", "dev.jsonl", "truth.jsonl", "rejected.jsonl", *(["judgements.jsonl"] if asked else [])]
-        with stage.writing(*names) as append:
-            while (made := counts["samples"]) < num_samples and placed < most_orders(num_samples):
-                units = dict(next(orders) for _ in range(min(CHUNK, num_samples - made)))
-                placed += len(units)
-                for _, records in stage.map(units, work, run, (Sample, Truth, Judgement)):
-                    admitted: set[str] = set()
-                    verdicts: dict[str, Verdict] = {}
-                    for record in records:
-                        if isinstance(record, Judgement):
-                            append["judgements.jsonl"](record)
-                            verdicts[record.sample_id] = record.verdict
-                            continue
-                        if isinstance(record, Truth):
-                            if record.sample_id in admitted:
-                                append["truth.jsonl"](record)
-                            continue
-                        if isinstance(record, Sample) and counts["samples"] < num_samples:
-                            refusal = _refusal(record, verdicts, admission)
-                            if refusal is None:
-                                admitted.add(record.id)
-                                append["train.jsonl" if in_train(record.group, train_split) else "dev.jsonl"](record)
-                                counts["samples"] += 1
-                                counts[f"kind/{record.kind}"] += 1
-                                continue
-                            record = refusal
-                        if isinstance(record, Rejected):
-                            append["rejected.jsonl"](record)
-                            rejected[record.reason] += 1
-                if report:
-                    report(counts["samples"], num_samples)
-        made = counts.pop("samples", 0)
-        summary = {
-            "samples": made,
-            "kinds": {k.removeprefix("kind/"): v for k, v in sorted(counts.items())},
-            "rejected": dict(sorted(rejected.items())),
-            "orders": placed,
-            "shortfall": num_samples - made,
-        }
-        written = chain.from_iterable(read_rows(out / name, Sample) for name in ("train.jsonl", "dev.jsonl"))
-        (out / "card.md").write_text(data_card(written, summary), encoding="utf-8")
-        stage.finish(summary, also=["card.md"])
-    return stage
-
-
-def _asked(judge: Judge | None, settings: GenSettings) -> Judge | None:
-    """The judge, where samples are to be judged."""
-    if settings.judge and judge is None:
-        raise UserError("gen.judge=true, and there is no judge. Name one, such as judge=llm, or leave gen.judge=false.")
-    return judge if settings.judge else None
-
-
-def _refusal(sample: Sample, verdicts: Mapping[str, Verdict], admission: Admission) -> Rejected | None:
+def refusal(sample: Sample, verdicts: Mapping[str, Verdict], admission: Admission) -> Rejected | None:
     """Why a sample stays out: by its verdict, where it got one, or at the door."""
     verdict = verdicts.get(sample.id)
     return (check_verdict(sample, verdict) if verdict else None) or admission.admit(sample)
 
 
-async def preview(
-    *,
-    tools: Sequence[Tool],
-    teacher: Teacher,
-    judge: Judge | None = None,
-    sampler: Sampler,
-    settings: GenSettings,
-    num_samples: int,
-    seed: int,
-) -> list[Sample | Rejected]:
-    """The first ``num_samples`` samples that `gen` would write, in memory alone.
+def _check(stage: Gen) -> None:
+    kinds, offered, allowed = stage.settings.kinds, stage.settings.offered, get_args(Kind)
+    if not stage.tools:
+        raise UserError("there are no tools to write requests for. Name a file: tools.path=my_tools.json")
+    for kind, share in kinds.items():
+        if kind not in allowed or share < 0:
+            raise UserError(f"gen.kinds.{kind}={share}: kinds are {', '.join(allowed)}, shares are 0 or more.")
+    if not sum(kinds.values()) > 0:
+        raise UserError(f"gen.kinds={dict(kinds)}: at least one share must be above 0, such as gen.kinds.single=1")
+    if not 1 <= offered[0] <= offered[1]:
+        raise UserError(f"gen.offered={list(offered)}: give the fewest and the most tools on offer, such as [3,5].")
+    if not 0 <= stage.settings.contrast <= 1:
+        raise UserError(f"gen.contrast={stage.settings.contrast}: give a share from 0 to 1.")
+    if stage.num_samples < 1:
+        raise UserError(f"num_samples={stage.num_samples}: give a whole number from 1.")
+    if stage.settings.judge and stage.judge is None:
+        raise UserError("gen.judge=true, and there is no judge. Name one, such as judge=llm, or leave gen.judge=false.")
 
-    Where the orders that `gen` would place for so many do not give them, what was rejected follows the samples, up to
-    that number, to say why; an order that failed is rejected. Raises `UserError` as `gen` does.
+
+async def preview(stage: Gen, components: Components) -> list[Sample | Rejected]:
+    """The first ``num_samples`` samples that a gen stage would write, in memory alone.
+
+    Where the orders that it would place for so many do not give them, what was rejected follows the samples, up to that
+    number, to say why; an order that failed is rejected.
+
+    Raises:
+        UserError: a component cannot be built, or cannot be asked.
     """
-    check_settings(tools, settings, num_samples)
-    orders = plan_orders(tools, sampler, settings, unit_rng(seed, "plan", 0, ""), "r0-")
+    sampler = components.get(stage.sampler, Sampler, "sampler")
     admission = Admission(rules=DOOR, forbidden=frozenset(), similarity=1.0)
+    worker = Worker(components, Path())
     shown: list[Sample | Rejected] = []
     rejected: list[Sample | Rejected] = []
-    asked = _asked(judge, settings)
-    work = partial(write_unit, teacher=teacher, judge=asked, seed=seed, stage="gen", round=0, source="seed")
-    for key, unit in islice(orders, most_orders(num_samples)):
+    for key, unit in islice(stage.orders(sampler), most_orders(stage.num_samples)):
         verdicts: dict[str, Verdict] = {}
         try:
-            written = await work(unit)
+            written = await write_unit(stage, worker, unit)
         except UserError:
             raise
-        except Exception as error:  # the per-unit boundary, as in `Stage.map`: one sample's failure is shown as such
+        except Exception as error:  # the per-unit boundary, as in `desk.map`: one sample's failure is shown as such
             written = [Rejected(key=key, reason=f"failed:{type(error).__name__}", detail=str(error))]
         for record in written:
             if isinstance(record, Judgement):
                 verdicts[record.sample_id] = record.verdict
             elif isinstance(record, Sample):
-                refusal = _refusal(record, verdicts, admission)
-                (rejected if refusal else shown).append(refusal or record)
+                refused = refusal(record, verdicts, admission)
+                (rejected if refused else shown).append(refused or record)
             elif isinstance(record, Rejected):
                 rejected.append(record)
-        if len(shown) >= num_samples:
+        if len(shown) >= stage.num_samples:
             break
-    return [*shown, *rejected][:num_samples]
-
-
-def pool_of(stage: Stage) -> Dataset:
-    """The training part of a generated dataset."""
-    return stage.dataset("train.jsonl")
+    return [*shown, *rejected][: stage.num_samples]

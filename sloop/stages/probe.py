@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from sloop.engine.build import describe
-from sloop.engine.executor import concurrent
-from sloop.engine.folder import Stage, stage_key
+from sloop.engine.executor import Worker
+from sloop.engine.stage import Desk
 from sloop.records import Checkpoint, Decode, Prediction, Record, Rejected, Sample, trial_id
 from sloop.store import Dataset, predictions_at
 from sloop.students.base import RemoteStudent, Student
 
+ANSWERING = ("sloop.records.base", "sloop.records.samples", "sloop.stages.probe", "sloop.store.files")
 PREDICTIONS = "predictions.jsonl"
 
 
@@ -59,39 +60,41 @@ def plan_trials(datasets: Sequence[Dataset], student: Student, batch_size: int, 
     }
 
 
-def answer_batches(
-    stage: Stage,
-    datasets: Sequence[Dataset],
-    student: Student,
-    checkpoint: Checkpoint,
-    *,
-    decode: Decode,
-    batches: Mapping[str, Batch],
-    report: Callable[[int, int], None] | None = None,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """Who answers what, and how: what all batches share."""
+
+    student: Any
+    checkpoint: Checkpoint
+    datasets: Sequence[Dataset]
+    decode: Decode
+
+
+async def answer_batch(task: Answering, worker: Worker, batch: Batch) -> Sequence[Record]:
+    """The answers to one batch."""
+    student = worker.part(task.student, Student, "student")
+    worker.opened("weights", lambda: student.load(task.checkpoint))
+    found = pick_all(task.datasets, batch.ids)
+    samples = [found[sample_id] for sample_id in batch.ids]
+    asked = task.decode.model_copy(update={"trial": batch.trial})
+    if isinstance(student, RemoteStudent):
+        answers = [await student.answer(samples[0], asked)]
+    else:
+        answers = student.predict(samples, asked)
+    return [answer.model_copy(update={"trial": batch.trial}) for answer in answers] if batch.trial else answers
+
+
+def answer_all(desk: Desk, task: Answering, batches: Mapping[str, Batch], what: str) -> int:
     """Answer the batches (see `plan_trials`) and write ``predictions.jsonl``, in their order.
 
     Returns:
         How many of the answers could not be had.
     """
-    remote = student if isinstance(student, RemoteStudent) else None
-    loaded, failed = False, 0
-
-    async def work(batch: Batch) -> Sequence[Record]:
-        nonlocal loaded
-        if not loaded:
-            student.load(checkpoint)
-            loaded = True
-        found = pick_all(datasets, batch.ids)
-        samples = [found[sample_id] for sample_id in batch.ids]
-        asked = decode.model_copy(update={"trial": batch.trial})
-        answers = [await remote.answer(samples[0], asked)] if remote else student.predict(samples, asked)
-        return [answer.model_copy(update={"trial": batch.trial}) for answer in answers] if batch.trial else answers
-
-    run = concurrent(remote.in_flight if remote else 1)
-    answered = stage.map(batches, work, run, (Prediction,), report)
-    with stage.writing(PREDICTIONS) as append:
-        for key, records in answered:
+    student = desk.part(task.student, Student, "student")
+    width = student.in_flight if isinstance(student, RemoteStudent) else 1
+    failed = 0
+    with desk.writing(PREDICTIONS) as append:
+        for key, records in desk.map([batches], answer_batch, task, (Prediction,), width=width, what=what):
             for answer in _answers(batches[key], records):
                 append[PREDICTIONS](answer)
                 failed += answer.error == "model"
@@ -105,64 +108,55 @@ def _answers(batch: Batch, records: Sequence[Record]) -> list[Prediction]:
     return [record for record in records if isinstance(record, Prediction)]
 
 
-def answered_batches(stage: Stage, batches: Mapping[str, Batch]) -> Iterator[tuple[str, list[Prediction]]]:
+def answered_batches(folder: Path, batches: Mapping[str, Batch]) -> Iterator[tuple[str, list[Prediction]]]:
     """The batches of a finished stage in which no answer failed, with their answers."""
-    answers = predictions_at(stage.folder / PREDICTIONS)
+    answers = predictions_at(folder / PREDICTIONS)
     for key, (trial, ids) in batches.items():
         found = list(answers.pick(trial_id(sample_id, trial) for sample_id in ids))
         if all(answer.error != "model" for answer in found):
             yield key, found
 
 
-def probe(
-    *,
-    data: Sequence[Dataset],
-    student: Student,
-    checkpoint: Checkpoint,
-    decode: Decode,
-    batch_size: int,
-    out: Path,
-    experiment: Path | None = None,
-    report: Callable[[int, int], None] | None = None,
-    retry_failed: bool = False,
-) -> Stage:
-    """Answer the training data, and what may join it, greedily.
+class ProbeSummary(Record):
+    """What a probe made."""
 
-    Args:
-        data: the datasets to answer.
-        student: who answers.
-        checkpoint: with which weights.
-        decode: how long an answer may get.
-        batch_size: samples in a batch, where the student takes batches.
-        out: the stage's folder; ``predictions.jsonl`` holds one `Prediction` a sample.
-        experiment: where a finished stage with the same key is looked for.
-        report: told (batches done, batches in all).
-        retry_failed: of a finished stage, ask again for the batches in which an answer failed, and only for those.
-
-    Returns:
-        The finished stage; its summary's ``failed`` says how many answers could not be had.
-    """
-    key = stage_key("probe", **answer_key(data, student, checkpoint, decode, batch_size))
-    with Stage(out, key, experiment) as stage:
-        finished = stage.done  # looked at once: another process may take the stage up meanwhile
-        if finished and not (retry_failed and any(stage.summary["failed"].values())):
-            return stage
-        batches = plan_trials(data, student, batch_size)
-        if finished:
-            stage.reopen(answered_batches(stage, batches))
-        failed = answer_batches(stage, data, student, checkpoint, decode=decode, batches=batches, report=report)
-        stage.finish({"samples": sum(len(part) for part in data), "failed": {"answers": failed}})
-    return stage
+    samples: int
+    failed: dict[str, int]
+    """Answers that could not be had."""
 
 
-def answer_key(
-    data: Sequence[Dataset], student: Student, checkpoint: Checkpoint, decode: Decode, batch_size: int
-) -> dict[str, Any]:
-    """What a student's answers depend on."""
-    return {
-        "data": [part.sha256 for part in data],
-        "student": describe(student),
-        "checkpoint": checkpoint.digest,
-        "decode": decode.model_dump(),
-        "batch_size": batch_size,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Answer the training data, and what may join it, greedily: ``predictions.jsonl``, one `Prediction` a sample."""
+
+    name: ClassVar[str] = "probe"
+    MODULES: ClassVar[tuple[str, ...]] = ANSWERING
+    summary_type: ClassVar[type[ProbeSummary]] = ProbeSummary
+
+    data: Sequence[Dataset]
+    """The datasets to answer."""
+    student: Any
+    checkpoint: Checkpoint
+    decode: Decode
+    batch_size: int
+    """Samples in a batch, where the student takes batches."""
+
+    def make(self, desk: Desk) -> ProbeSummary:
+        """Answer what is owed."""
+        failed = answer_all(desk, self.answering, self.batches(desk), "probe")
+        return ProbeSummary(samples=sum(len(part) for part in self.data), failed={"answers": failed})
+
+    def kept(self, desk: Desk) -> Iterator[tuple[str, Sequence[Record]]]:
+        """The batches in which no answer failed."""
+        return answered_batches(desk.folder, self.batches(desk))
+
+    @property
+    def answering(self) -> Answering:
+        """What all batches share."""
+        return Answering(
+            student=self.student, checkpoint=self.checkpoint, datasets=tuple(self.data), decode=self.decode
+        )
+
+    def batches(self, desk: Desk) -> dict[str, Batch]:
+        """Fixed before anything runs."""
+        return plan_trials(self.data, desk.part(self.student, Student, "student"), self.batch_size)

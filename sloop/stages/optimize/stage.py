@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sloop.calls.match import strict
-from sloop.engine.build import describe
-from sloop.engine.executor import Executor, concurrent, units_in_flight
-from sloop.engine.folder import Stage, stage_key
+from sloop.engine.executor import Worker
 from sloop.engine.identity import unit_rng
+from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
-from sloop.records import Axis, Judgement, Prediction, Record, Rejected, Ruling, Sample, Tool, Truth, UserError, digest
+from sloop.records import (
+    Axis,
+    Judgement,
+    Prediction,
+    Record,
+    Rejected,
+    Ruling,
+    Sample,
+    Tool,
+    Truth,
+    UserError,
+)
 from sloop.stages.accept import RULES, Admission, check_verdict
 from sloop.stages.gen import slice_dialogue
-from sloop.stages.optimize.compose import Plan, Shares, balanced
+from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions
+from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
 from sloop.stages.optimize.verify import rule, rule_agreement
 from sloop.store import Dataset, Rows, predictions_at
 from sloop.teachers.base import Teacher
@@ -32,6 +42,7 @@ EXPANDED = "expanded.jsonl"
 TRUTH = "truth.jsonl"
 JUDGEMENTS = "judgements.jsonl"
 REJECTED = "rejected.jsonl"
+PAIRS = "pairs.jsonl"
 
 
 class OptimizeSettings(Record):
@@ -47,80 +58,157 @@ class OptimizeSettings(Record):
     shares: Shares
 
 
-def optimize(
-    *,
-    data: Dataset,
-    unseen: Dataset | None,
-    predictions: Path,
-    judge: Judge,
-    teacher: Teacher,
-    tools: Sequence[Tool],
-    settings: OptimizeSettings,
-    budget: int,
-    seed: int,
-    round: int,
-    out: Path,
-    forbidden: frozenset[str] = frozenset(),
-    workers: int = 1,
-    experiment: Path | None = None,
-    report: Callable[[str, int, int], None] | None = None,
-) -> Stage:
+class OptimizeSummary(Record):
+    """What an optimize stage made."""
+
+    outcomes: dict[str, int]
+    """Rulings of each outcome; ``AGREED_`` before it where student and label agree."""
+    composition: dict[str, int]
+    """Samples of the next set by why they stand in it."""
+    mastered_by_id: int
+    """Mastered samples without a perplexity: taken last, in the order of their ids, which is as good as at random."""
+    quotas: Quotas
+    expansion_orders: int
+    rejected: dict[str, int]
+    """Expansions by reason."""
+    samples: int
+    """In the next set."""
+    shortfall: int
+    unjudged: int
+    pairs: dict[str, int]
+    """Preference pairs by origin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimize:
     """Make the training set of the next round.
 
-    Args:
-        data: what the student was trained on.
-        unseen: seed data that may join, which the student has answered but not been trained on.
-        predictions: the student's answers to both.
-        judge: decides, where student and label disagree, who is wrong.
-        teacher: writes the expansions.
-        tools: that expansions may offer.
-        settings: see `OptimizeSettings`.
-        budget: samples in the next set.
-        seed: the same seed gives the same bytes.
-        round: that ends with this stage.
-        out: the stage's folder; ``dataset.jsonl`` is the next set, ``rulings.jsonl`` says what became of the labels.
-        forbidden: normalised requests of the benchmarks.
-        workers: judgements and orders in flight, more where judge or teacher wait for a network.
-        experiment: where a finished stage with the same key is looked for.
-        report: told (step, done, in all).
-
-    Returns:
-        The finished stage; ``summary`` holds the counts of every outcome, source and rejection, and any shortfall.
-
-    Raises:
-        UserError: shares that cannot be met, no axes, or a sample without an answer.
+    ``dataset.jsonl`` is the next set, ``rulings.jsonl`` says what became of the labels, ``pairs.jsonl`` holds wrong
+    answers beside what was ruled to be right.
     """
-    settings.shares.check()
-    if not settings.axes:
-        raise UserError("optimize.axes is empty: give at least one of values, phrasing, tools, contrast.")
-    work = _Round(
-        data=data,
-        unseen=unseen,
-        answers=predictions_at(predictions),
-        judge=judge,
-        teacher=teacher,
-        tools=tools,
-        settings=settings,
-        budget=budget,
-        seed=seed,
-        number=round,
-        forbidden=forbidden,
-        run=concurrent(units_in_flight(workers, judge, teacher)),
-        report=report or (lambda step, done, total: None),
-    )
-    if unanswered := [i for part in work.datasets for i in part.ids() if i not in work.answers]:
-        raise UserError(
-            f"{predictions} has no answer to {len(unanswered)} of the samples, such as {unanswered[0]}. Probe the very "
-            f"file that is optimized: sloop probe data={data.path}"
-        )
-    with Stage(out, work.key(), experiment) as stage:
-        if not stage.done:
-            rulings, unjudged = work.verify(stage)
-            plan = work.plan(rulings, unjudged)
-            expanded = work.expand(stage, plan, rulings)
-            work.compose(stage, plan, rulings, expanded)
-            stage.finish({**plan.summary(expanded), "unjudged": len(unjudged)})
-    return stage
+
+    name: ClassVar[str] = "optimize"
+    MODULES: ClassVar[tuple[str, ...]] = (
+        "sloop.calls.grounding", "sloop.calls.match.normalise", "sloop.calls.match.strict", "sloop.calls.schema",
+        "sloop.calls.surface", "sloop.calls.wording", "sloop.records.base", "sloop.records.judging",
+        "sloop.records.samples", "sloop.stages.accept", "sloop.stages.gen", "sloop.stages.optimize",
+        "sloop.store.files",
+    )  # fmt: skip
+    summary_type: ClassVar[type[OptimizeSummary]] = OptimizeSummary
+
+    data: Dataset
+    """What the student was trained on."""
+    unseen: Dataset | None = None
+    """Seed data that may join, which the student has answered but not been trained on."""
+    predictions: Path
+    """The student's answers to both."""
+    judge: Any
+    """Decides, where student and label disagree, who is wrong."""
+    teacher: Any
+    """Writes the expansions."""
+    tools: Sequence[Tool]
+    """That expansions may offer."""
+    settings: OptimizeSettings
+    budget: int
+    """Samples in the next set."""
+    seed: int
+    """The same seed gives the same bytes."""
+    round: int
+    """That ends with this stage."""
+    forbidden: frozenset[str] = frozenset()
+    """Normalised requests of the benchmarks."""
+
+    def __post_init__(self) -> None:
+        """Raise a `UserError` for shares that cannot be met, no axes, or a sample without an answer."""
+        self.settings.shares.check()
+        if not self.settings.axes:
+            raise UserError("optimize.axes is empty: give at least one of values, phrasing, tools, contrast.")
+        answers = predictions_at(self.predictions)
+        if unanswered := [i for part in self.datasets for i in part.ids() if i not in answers]:
+            raise UserError(
+                f"{self.predictions} has no answer to {len(unanswered)} of the samples, such as {unanswered[0]}. Probe "
+                f"the very file that is optimized: sloop probe data={self.data.path}"
+            )
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """Both parts of the data."""
+        return [part for part in (self.data, self.unseen) if part is not None]
+
+    def make(self, desk: Desk) -> OptimizeSummary:
+        """Verify, expand, compose."""
+        width = desk.executor.width(desk.part(self.judge, Judge, "judge"), desk.part(self.teacher, Teacher, "teacher"))
+        unjudged = verify(self, desk, width)
+        rulings = rulings_at(desk.folder)
+        plan = plan_next(self, rulings, unjudged)
+        expanded = expand(self, desk, plan, width)
+        sources = _Sources.of(self)
+        kept = _kept(sources, plan, rulings, expanded)
+        desk.write(DATASET, chain(kept, Dataset(desk.folder / EXPANDED)))
+        pairs: Counter[str] = Counter()
+        desk.write(PAIRS, _pairs(sources, rulings, Dataset(desk.folder / EXPANDED), pairs))
+        return OptimizeSummary(**plan.summary(expanded), unjudged=len(unjudged), pairs=dict(pairs))
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """The samples and the answers, picked by id."""
+
+    datasets: list[Dataset]
+    answers: Rows[Prediction]
+
+    @classmethod
+    def of(cls, stage: Optimize) -> _Sources:
+        return cls(stage.datasets, predictions_at(stage.predictions))
+
+    def sample(self, sample_id: str) -> Sample:
+        return next(next(data.pick([sample_id])) for data in self.datasets if sample_id in data)
+
+    def answer(self, sample_id: str) -> Prediction:
+        return next(self.answers.pick([sample_id]))
+
+
+def rulings_at(folder: Path) -> Rows[Ruling]:
+    """The rulings of an optimize stage, by sample id."""
+    return Rows(folder / RULINGS, Ruling, lambda ruling: ruling.sample_id)
+
+
+# --- verify -------------------------------------------------------------------------------------------------------
+
+
+def verify(stage: Optimize, desk: Desk, width: int) -> set[str]:
+    """Judge the disagreements (and, if asked, the agreements): writes the rulings; returns the samples that got none
+    because something is missing or failed.
+    """
+    units = {f"v-{sample_id}": sample_id for data in stage.datasets for sample_id in data.ids()}
+    unjudged: set[str] = set()
+    with desk.writing(RULINGS, UNJUDGED) as append:
+        for unit, records in desk.map([units], judge_answer, stage, (Ruling,), width=width, what="verify"):
+            for record in records:
+                append[RULINGS if isinstance(record, Ruling) else UNJUDGED](record)
+                if isinstance(record, Rejected):
+                    unjudged.add(units[unit])
+    return unjudged
+
+
+async def judge_answer(task: Optimize, worker: Worker, sample_id: str) -> Sequence[Record]:
+    """The ruling on one sample."""
+    sources = worker.opened("sources", lambda: _Sources.of(task))
+    sample, prediction = sources.sample(sample_id), sources.answer(sample_id)
+    if prediction.error == "model" or sample.label is None:
+        return [Rejected(key=sample_id, reason="no_answer" if sample.label else "no_label")]
+    judge = worker.part(task.judge, Judge, "judge")
+    rng = unit_rng(task.seed, "verify", task.round, sample_id)
+    question = sample.blind()
+    if agrees(sample, prediction):
+        if not task.settings.judge_agreements:
+            return []
+        return [rule_agreement(sample, (await judge.judge(question, [sample.label], rng))[0])]
+    label_first = rng.random() < 0.5  # so that a judge with a taste for the first answer favours neither
+    pair = [sample.label, prediction.answer] if label_first else [prediction.answer, sample.label]
+    verdicts = await judge.judge(question, pair, rng)
+    on_label, on_prediction = verdicts if label_first else reversed(verdicts)
+    return [rule(sample, prediction, on_label, on_prediction)]
 
 
 def agrees(sample: Sample, prediction: Prediction) -> bool:
@@ -130,145 +218,63 @@ def agrees(sample: Sample, prediction: Prediction) -> bool:
     return strict(sample.tools, prediction.calls, sample.label).valid
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Round:
-    """The three steps of one optimize stage, and what they share."""
+# --- expand -------------------------------------------------------------------------------------------------------
 
-    data: Dataset
-    unseen: Dataset | None
-    answers: Rows[Prediction]
-    judge: Judge
-    teacher: Teacher
-    tools: Sequence[Tool]
-    settings: OptimizeSettings
-    budget: int
-    seed: int
-    number: int
-    forbidden: frozenset[str]
-    run: Executor
-    report: Callable[[str, int, int], None]
 
-    @property
-    def datasets(self) -> list[Dataset]:
-        return [part for part in (self.data, self.unseen) if part is not None]
+def plan_next(stage: Optimize, rulings: Iterable[Ruling], unjudged: set[str]) -> Plan:
+    """Quotas and candidates from the rulings and perplexities; what was not judged leaves: nothing is known of it."""
+    perplexity = {answer.sample_id: answer.perplexity for answer in predictions_at(stage.predictions)}
+    trained = [i for i in stage.data.ids() if i not in unjudged]
+    unseen = [i for i in stage.unseen.ids() if i not in unjudged] if stage.unseen else []
+    return Plan(rulings, perplexity, trained, unseen, stage.budget, stage.settings.shares, f"round {stage.round}")
 
-    def key(self) -> dict[str, Any]:
-        return stage_key(
-            "optimize",
-            data=[part.sha256 for part in self.datasets],
-            predictions=self.answers.sha256,
-            judge=describe(self.judge),
-            teacher=describe(self.teacher),
-            tools=[tool.to_openai() for tool in self.tools],
-            settings=self.settings.model_dump(),
-            budget=self.budget,
-            seed=self.seed,
-            round=self.number,
-            forbidden=digest(sorted(self.forbidden)),
-        )
 
-    def sample(self, sample_id: str) -> Sample:
-        return next(next(data.pick([sample_id])) for data in self.datasets if sample_id in data)
+def expand(stage: Optimize, desk: Desk, plan: Plan, width: int) -> int:
+    """Write and admit expansions up to their quota; returns how many were admitted."""
+    admission = Admission(rules=RULES, forbidden=stage.forbidden, similarity=stage.settings.similarity)
+    for data in stage.datasets:
+        for sample in data:
+            admission.remember(sample)
+    admitted = 0
 
-    def answer(self, sample_id: str) -> Prediction:
-        return next(self.answers.pick([sample_id]))
-
-    # --- verify ---
-
-    def verify(self, stage: Stage) -> tuple[Rows[Ruling], set[str]]:
-        """Judge the disagreements (and, if asked, the agreements): the rulings, and the samples that got none because
-        something is missing or failed.
-        """
-        units = {f"v-{sample_id}": sample_id for data in self.datasets for sample_id in data.ids()}
-        judged = stage.map(units, self._judge, self.run, (Ruling,), partial(self.report, "verify"))
-        unjudged: set[str] = set()
-        with stage.writing(RULINGS, UNJUDGED) as append:
-            for unit, records in judged:
-                for record in records:
-                    append[RULINGS if isinstance(record, Ruling) else UNJUDGED](record)
-                    if isinstance(record, Rejected):
-                        unjudged.add(units[unit])
-        return Rows(stage.folder / RULINGS, Ruling, lambda ruling: ruling.sample_id), unjudged
-
-    async def _judge(self, sample_id: str) -> Sequence[Record]:
-        sample, prediction = self.sample(sample_id), self.answer(sample_id)
-        if prediction.error == "model" or sample.label is None:
-            return [Rejected(key=sample_id, reason="no_answer" if sample.label else "no_label")]
-        rng = unit_rng(self.seed, "verify", self.number, sample_id)
-        question = sample.blind()
-        if agrees(sample, prediction):
-            if not self.settings.judge_agreements:
-                return []
-            return [rule_agreement(sample, (await self.judge.judge(question, [sample.label], rng))[0])]
-        label_first = rng.random() < 0.5  # so that a judge with a taste for the first answer favours neither
-        pair = [sample.label, prediction.answer] if label_first else [prediction.answer, sample.label]
-        verdicts = await self.judge.judge(question, pair, rng)
-        on_label, on_prediction = verdicts if label_first else reversed(verdicts)
-        return [rule(sample, prediction, on_label, on_prediction)]
-
-    # --- expand ---
-
-    def plan(self, rulings: Iterable[Ruling], unjudged: set[str]) -> Plan:
-        """Quotas and candidates from the rulings and the perplexities; of what could not be judged nothing is known,
-        so that it leaves.
-        """
-        perplexity = {answer.sample_id: answer.perplexity for answer in self.answers}
-        trained = [i for i in self.data.ids() if i not in unjudged]
-        unseen = [i for i in self.unseen.ids() if i not in unjudged] if self.unseen else []
-        return Plan(rulings, perplexity, trained, unseen, self.budget, self.settings.shares, f"round {self.number}")
-
-    def expand(self, stage: Stage, plan: Plan, rulings: Rows[Ruling]) -> int:
-        """Write and admit expansions up to their quota; returns how many were admitted."""
-        admission = Admission(rules=RULES, forbidden=self.forbidden, similarity=self.settings.similarity)
-        for data in self.datasets:
-            for sample in data:
-                admission.remember(sample)
-        work = partial(self._write, rulings)
-        shares = self.settings.shares
+    def orders() -> Iterator[dict[str, tuple[str, str, Axis]]]:
+        shares = stage.settings.shares
         waiting = balanced(
-            plan_expansions(plan.seeds, self.settings.axes, shares.expansions),
+            plan_expansions(plan.seeds, stage.settings.axes, shares.expansions),
             lambda order: order[2] == "contrast" or order[1] in plan.no_call,
             shares.no_call,
         )
-        quota, admitted = plan.quotas.expanded, 0
-        with stage.writing(EXPANDED, TRUTH, JUDGEMENTS, REJECTED) as append:
-            while admitted < quota and (orders := list(islice(waiting, quota - admitted))):
-                units = {order[0]: order for order in orders}
-                plan.placed += len(units)
-                kinds = (Sample, Truth, Judgement)
-                for _, records in stage.map(units, work, self.run, kinds, partial(self.report, "expand")):
-                    admitted += _admit(records, admission, append, plan.rejected)
-        return admitted
+        while admitted < plan.quotas.expanded and (some := list(islice(waiting, plan.quotas.expanded - admitted))):
+            plan.placed += len(some)
+            yield {order[0]: order for order in some}
 
-    async def _write(self, rulings: Rows[Ruling], unit: tuple[str, str, Axis]) -> Sequence[Record]:
-        order_key, sample_id, axis = unit
-        rng = unit_rng(self.seed, "expand", self.number, order_key)
-        seed = self.sample(sample_id).model_copy(update={"label": next(rulings.pick([sample_id])).new})
-        order = order_for(order_key, seed, self.answer(sample_id), axis, self.tools, rng)
-        written = await self.teacher.write(order, rng)
-        if isinstance(written, Rejected):
-            return [written]
-        records: list[Record] = []
-        pairs = slice_dialogue(
-            written, order, stage="expand", round=self.number, source="expanded", teacher=self.teacher
-        )
-        for sample, truth in pairs:
-            verdict = (await self.judge.judge(sample.blind(), [sample.label], rng))[0]
-            records += [Judgement(sample_id=sample.id, verdict=verdict), sample, *([truth] if truth else [])]
-        return records
+    kinds = (Sample, Truth, Judgement)
+    with desk.writing(EXPANDED, TRUTH, JUDGEMENTS, REJECTED) as append:
+        for _, records in desk.map(orders(), write_expansion, stage, kinds, width=width, what="expand"):
+            admitted += _admit(records, admission, append, plan.rejected)
+    return admitted
 
-    # --- compose ---
 
-    def compose(self, stage: Stage, plan: Plan, rulings: Rows[Ruling], expanded: int) -> None:
-        """Write the next training set: kept samples under their ruled labels, then the expansions."""
-        stage.write(DATASET, chain(self._kept(plan, rulings, expanded), Dataset(stage.folder / EXPANDED)))
-
-    def _kept(self, plan: Plan, rulings: Rows[Ruling], expanded: int) -> Iterator[Sample]:
-        for sample_id, source in plan.chosen(expanded).items():
-            sample = self.sample(sample_id)
-            if sample_id in plan.relabelled:
-                sample = sample.model_copy(update={"label": next(rulings.pick([sample_id])).new})
-            yield sample.model_copy(update={"source": source})
+async def write_expansion(task: Optimize, worker: Worker, unit: tuple[str, str, Axis]) -> Sequence[Record]:
+    """What the teacher writes for one order (its key, the seed's id, the axis), each sample behind its judgement."""
+    order_key, sample_id, axis = unit
+    sources = worker.opened("sources", lambda: _Sources.of(task))
+    rulings = worker.opened("rulings", lambda: rulings_at(worker.folder))
+    teacher = worker.part(task.teacher, Teacher, "teacher")
+    judge = worker.part(task.judge, Judge, "judge")
+    rng = unit_rng(task.seed, "expand", task.round, order_key)
+    seed = sources.sample(sample_id).model_copy(update={"label": next(rulings.pick([sample_id])).new})
+    order = order_for(order_key, seed, sources.answer(sample_id), axis, task.tools, rng)
+    written = await teacher.write(order, rng)
+    if isinstance(written, Rejected):
+        return [written]
+    records: list[Record] = []
+    for sample, truth in slice_dialogue(
+        written, order, stage="expand", round=task.round, source="expanded", teacher=teacher
+    ):
+        verdict = (await judge.judge(sample.blind(), [sample.label], rng))[0]
+        records += [Judgement(sample_id=sample.id, verdict=verdict), sample, *([truth] if truth else [])]
+    return records
 
 
 def _admit(
@@ -295,3 +301,30 @@ def _admit(
             append[REJECTED](refusal)
             rejected[refusal.reason] += 1
     return len(admitted)
+
+
+# --- compose ------------------------------------------------------------------------------------------------------
+
+
+def _kept(sources: _Sources, plan: Plan, rulings: Rows[Ruling], expanded: int) -> Iterator[Sample]:
+    """The kept samples of the next set, under their ruled labels."""
+    for sample_id, source in plan.chosen(expanded).items():
+        sample = sources.sample(sample_id)
+        if sample_id in plan.relabelled:
+            sample = sample.model_copy(update={"label": next(rulings.pick([sample_id])).new})
+        yield sample.model_copy(update={"source": source})
+
+
+def _pairs(
+    sources: _Sources, rulings: Iterable[Ruling], expanded: Iterable[Sample], counts: Counter[str]
+) -> Iterator[PreferencePair]:
+    """A pair for every ruling that says of two answers which is right, then one an expansion; counted by origin."""
+    ruled = (
+        pair_of_ruling(sources.sample(r.sample_id), sources.answer(r.sample_id), r)
+        for r in rulings
+        if r.outcome in RULED_WRONG
+    )
+    grown = (pair_of_expansion(sample, sources.answer(sample.lineage.parents[0])) for sample in expanded)
+    for pair in filter(None, chain(ruled, grown)):
+        counts[pair.origin] += 1
+        yield pair
