@@ -20,6 +20,7 @@ from sloop.records.runs import (
     StageFiles,
     StageRecord,
     Status,
+    SweepRecord,
     Tracked,
     Unreadable,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "StageFiles",
     "StageRecord",
     "Status",
+    "SweepRecord",
     "Tool",
     "ToolCall",
     "Tracked",
