@@ -1,32 +1,31 @@
-"""From a configuration to a run: its folder and record, the stage or loop, what its endpoints spend, the tracking."""
+"""From a configuration to a run: its folder, the stage or loop with its parts, what its endpoints spend."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sloop.config import Builder, Config
-from sloop.engine.folder import BEGUN_FILE, STAGE_FILE
 from sloop.intake import Converted
 from sloop.judges.base import Judge
 from sloop.loop import Parts, Settings, loop
 from sloop.measures.overlap import Contamination, write_evidence
 from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
-from sloop.records import OutOfBudget, Rejected, Sample, Score, UserError
-from sloop.runs.cite import config_hash, differing, machine, run_record
-from sloop.runs.read import RUN_FILE, Run, read_record
+from sloop.records import InputRecord, OutOfBudget, Rejected, Sample, Score, UserError
+from sloop.runs.cite import config_hash, run_record
+from sloop.runs.keep import Kept, is_finished, keeping
+from sloop.runs.read import failures
 from sloop.stages.evaluate import SCORES, evaluate, grades_of
 from sloop.stages.gen import gen, preview
 from sloop.stages.optimize.stage import optimize
 from sloop.stages.probe import probe
 from sloop.stages.train import train
-from sloop.store import Dataset, file_digest, now, read_rows, write_json
+from sloop.store import Dataset, file_digest, read_rows
 from sloop.students.base import RemoteStudent
 
 ENDPOINT = "sloop.models.endpoint.Endpoint"
@@ -40,8 +39,6 @@ ASKS: dict[str, tuple[str, ...]] = {
     "check": ("teacher", "judge", "student"),
 }
 """Components of each stage that may be models behind endpoints."""
-GIVEN = ("stage.json", "sidecar/times.json")
-"""Files of a start stage that made no weights: they were given."""
 Report = Callable[[str, int, int], None]
 
 
@@ -107,9 +104,8 @@ def execute(
     with closing(Builder(config, meter)) as parts:
         if config.stage == "loop":
             _check_trainable(parts)
-        owed = Run(folder, {}).failed() if config.retry_failed else {}
-        cut_short = not (folder / STAGE_FILE).is_file()
-        if config.preflight and (any(owed.values()) or not _is_finished(folder)):
+        owed = failures(folder) if config.retry_failed else {}
+        if config.preflight and (any(owed.values()) or not is_finished(folder)):
             asked = ASKS[config.stage]
             judged = config.stage == "gen" and config.gen.judge
             try:
@@ -118,19 +114,19 @@ def execute(
                 found = []
             if found and checked:
                 checked(found)
-        with _recorded(folder, config, plain, overrides, sweep, project, owed) as record:
+        name = run_name(config, plain)
+        begun = run_record(kind=config.stage, name=name, config=plain, overrides=overrides, sweep=sweep)
+        with keeping(folder, begun, owed=owed, project=project) as kept:
             try:
                 if config.stage == "loop":
                     _loop(parts, folder, report, project)
                 else:
-                    _ONE_STAGE[config.stage](parts, folder, record, report)
+                    _ONE_STAGE[config.stage](parts, folder, kept, report)
             except OutOfBudget:
                 meter.flush()
                 meter.check(begins=True)  # says what was spent now that nothing is on its way
                 raise
             meter.flush()
-            if any(owed.values()) or (cut_short and record.get("retried")):
-                record["retried"][-1] |= {"finished": now(), "failed_again": Run(folder, record).failed()}
     return folder
 
 
@@ -162,14 +158,6 @@ def _asks(section: Any) -> bool:
     if isinstance(section, Mapping):
         return section.get("_target_") == ENDPOINT or any(map(_asks, section.values()))
     return isinstance(section, list | tuple) and any(map(_asks, section))
-
-
-def _is_finished(folder: Path) -> bool:
-    """Whether all is there: a process that was killed while it asked again for failures had no time to say so."""
-    if not (folder / RUN_FILE).is_file():
-        return False
-    record = read_record(folder / RUN_FILE)
-    return record["status"] == "FINISHED" and (record["kind"] == "loop" or (folder / STAGE_FILE).is_file())
 
 
 def _check_trainable(parts: Builder) -> None:
@@ -225,7 +213,7 @@ def _loop(parts: Builder, folder: Path, report: Report, project: Callable[[Path]
     )
 
 
-def _gen(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+def _gen(parts: Builder, folder: Path, kept: Kept, report: Report) -> None:
     config = parts.config
     if config.num_samples is None:
         raise UserError("num_samples is missing: give a whole number, such as num_samples=1000")
@@ -244,10 +232,10 @@ def _gen(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -
     )
 
 
-def _train(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+def _train(parts: Builder, folder: Path, kept: Kept, report: Report) -> None:
     config = parts.config
     data = parts.dataset("data")
-    record["inputs"] = [_input("data", data)]
+    kept.inputs = [_input("data", data)]
     steps = config.steps
     if config.epochs is not None:
         if "batch_size" not in config.trainer:
@@ -266,10 +254,10 @@ def _train(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
     )
 
 
-def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+def _probe(parts: Builder, folder: Path, kept: Kept, report: Report) -> None:
     config = parts.config
     data = parts.dataset("data")
-    record["inputs"] = [_input("data", data)]
+    kept.inputs = [_input("data", data)]
     with closing(parts.student()) as student:
         probe(
             data=[data],
@@ -283,13 +271,13 @@ def _probe(parts: Builder, folder: Path, record: dict[str, Any], report: Report)
         )
 
 
-def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+def _optimize(parts: Builder, folder: Path, kept: Kept, report: Report) -> None:
     config = parts.config
     data = parts.dataset("data")
     unseen = parts.dataset("unseen") if config.unseen else None
     predictions = parts.path("predictions")
-    record["inputs"] = [_input(name, given) for name, given in {"data": data, "unseen": unseen}.items() if given]
-    record["inputs"].append({"name": "predictions", "path": str(predictions), "sha256": file_digest(predictions)})
+    kept.inputs = [_input(name, given) for name, given in {"data": data, "unseen": unseen}.items() if given]
+    kept.inputs.append(InputRecord(name="predictions", path=str(predictions), sha256=file_digest(predictions)))
     optimize(
         data=data,
         unseen=unseen,
@@ -307,14 +295,14 @@ def _optimize(parts: Builder, folder: Path, record: dict[str, Any], report: Repo
     )
 
 
-def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) -> None:
+def _eval(parts: Builder, folder: Path, kept: Kept, report: Report) -> None:
     config = parts.config
     benchmark = parts.benchmark()
-    record["inputs"] = [_input(benchmark.name, benchmark.data)]
+    kept.inputs = [_input(benchmark.name, benchmark.data)]
     held = None
     if config.data is not None:
         data = parts.dataset("data")
-        record["inputs"].append(_input("data", data))
+        kept.inputs.append(_input("data", data))
         held = Contamination.of(benchmark.name, benchmark.data, config.overlap)
         held.add(data)
     with closing(parts.student()) as student:
@@ -335,12 +323,12 @@ def _eval(parts: Builder, folder: Path, record: dict[str, Any], report: Report) 
     scores = [score.model_copy(update={"name": f"eval/{benchmark.name}/{score.name}"}) for score in scores]
     if held:
         (overlap,) = write_evidence(folder, [held])
-        record["contamination"] = [overlap.model_dump(mode="json")]
+        kept.contamination = [overlap]
         scores += overlap.scores()
-    record["metrics"] = [score.model_dump() for score in scores]
+    kept.metrics = scores
 
 
-_ONE_STAGE: dict[str, Callable[[Builder, Path, dict[str, Any], Report], None]] = {
+_ONE_STAGE: dict[str, Callable[[Builder, Path, Kept, Report], None]] = {
     "gen": _gen,
     "train": _train,
     "probe": _probe,
@@ -349,99 +337,6 @@ _ONE_STAGE: dict[str, Callable[[Builder, Path, dict[str, Any], Report], None]] =
 }
 
 
-@contextmanager
-def _recorded(
-    folder: Path,
-    config: Config,
-    plain: Mapping[str, Any],
-    overrides: Sequence[str],
-    sweep: str | None,
-    project: Callable[[Path], None],
-    owed: Mapping[str, int],
-) -> Iterator[dict[str, Any]]:
-    """Keep ``run.json`` through the run: opened or resumed, then FINISHED, FAILED or KILLED. A mistake of the
-    reader's that shows before anything was made leaves no record behind. ``owed``: what failed and is asked for again.
-    """
-    path = folder / RUN_FILE
-    made = _make(folder)
-    finished = False
-    record = run_record(kind=config.stage, name=run_name(config, plain), config=plain, overrides=overrides, sweep=sweep)
-    if path.is_file():
-        before = read_record(path)
-        if before["config_hash"] != record["config_hash"]:
-            keys = ", ".join(differing(before["config"], plain))
-            raise UserError(
-                f"{folder} holds the run {before['name']} with another configuration (differing: {keys}). Choose "
-                "another output_dir, or delete the folder."
-            )
-        finished = _is_finished(folder)
-        record = {**before, "resumed": before.get("resumed", 0) + (not finished)}
-        record["config"] = {**before["config"], "prices": plain["prices"]}  # they may have been mended
-        if not finished:
-            record |= {"status": "RUNNING", "finished": None, "machine": machine(), "sweep": sweep or before["sweep"]}
-        if any(owed.values()):
-            record["retried"] = [*record.get("retried", []), {"began": now(), "finished": None, "failed": dict(owed)}]
-    write_json(path, record)
-    status = "FAILED"
-    try:
-        yield record
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit, OutOfBudget):
-        status = "KILLED"
-        raise
-    finally:
-        # What was finished stays so, whatever becomes of another look at it, unless that has begun to write it anew.
-        if finished and (config.stage == "loop" or (folder / STAGE_FILE).is_file()):
-            status = "FINISHED"
-        if status == "FAILED" and _is_bare(folder):
-            _take_away(folder, made)
-        else:
-            _close(path, record, status)
-            project(folder)
-
-
-def _close(path: Path, record: dict[str, Any], status: str) -> None:
-    """Write the end of the run, keeping what the tracker has noted meanwhile and the first time of finishing."""
-    kept = {key: value for key, value in read_record(path).items() if key == "mlflow"}
-    finished = record["finished"] or now()
-    write_json(path, {**record, **kept, **Run(path.parent, record).results(), "status": status, "finished": finished})
-
-
-def _make(folder: Path) -> list[Path]:
-    """Make a folder; returns those that were not there before, deepest first."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"output_dir={folder}: this folder cannot be made ({error.strerror}). Give one that you may write to, "
-            "such as output_dir=outputs/mine"
-        ) from error
-    return missing
-
-
-def _is_bare(folder: Path) -> bool:
-    """Whether a run's folder holds no more than how it was begun: no unit is done, and no weights are made."""
-    begun = {RUN_FILE, *(f"sidecar/start/{name}" for name in GIVEN)}
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != BEGUN_FILE)
-    return all(str(path.relative_to(folder)) in begun or not path.stat().st_size for path in files)
-
-
-def _take_away(folder: Path, made: Sequence[Path]) -> None:
-    """Leave no trace of a run that made nothing, nor the folders that were made for it alone."""
-    (folder / RUN_FILE).unlink(missing_ok=True)
-    for begun in folder.rglob(BEGUN_FILE):
-        begun.unlink()
-    if made:
-        shutil.rmtree(folder)
-    for parent in made[1:]:
-        links = parent / ".stages"  # a loop's stages lock there; whoever else runs has a folder beside it
-        with suppress(OSError):  # another run has put its folder there, or has taken this one away
-            if list(parent.iterdir()) == [links] and not any(path.stat().st_size for path in links.iterdir()):
-                shutil.rmtree(links)
-            parent.rmdir()
-
-
-def _input(name: str, data: Dataset) -> dict[str, Any]:
-    found = {"name": name, "path": str(data.path), "sha256": data.sha256}
-    return {**found, "source": data.intake.model_dump()} if isinstance(data, Converted) else found
+def _input(name: str, data: Dataset) -> InputRecord:
+    source = data.intake.model_dump() if isinstance(data, Converted) else None
+    return InputRecord(name=name, path=str(data.path), sha256=data.sha256, source=source)

@@ -90,6 +90,10 @@ class Versioned(Record):
         """The record as it stands on disk."""
         return self.model_dump(mode="json")
 
+    def content(self) -> dict[str, Any]:
+        """The same without the version, so that its digest stays what it was when there is another."""
+        return self.model_dump(mode="json", exclude={"version"})
+
 
 class Unreadable(ValueError):
     """A file is not the record that it should be."""
