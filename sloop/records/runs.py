@@ -226,9 +226,9 @@ class Tracked(Record):
 
     run_id: str
     experiment_id: str
-    rounds: dict[str, str] = {}
+    rounds: dict[str, str] = Field(default_factory=dict)
     """By round (``stage`` for a stage used alone): digest of what was logged."""
-    cost: dict[str, str] = {}
+    cost: dict[str, str] = Field(default_factory=dict)
     figures: str | None = _sparse(None)
 
 

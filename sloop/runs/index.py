@@ -10,9 +10,9 @@ import gzip
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sloop.records import Sample
 from sloop.stages.optimize.stage import TRUTH
@@ -130,7 +130,7 @@ class Index:
 
 def line_at(place: Place) -> dict[str, Any]:
     """The line at a place, without the id that begins a sample's."""
-    with closing(_open(place.path)) as file:
+    with _open(place.path) as file:
         file.seek(place.offset)
         row: dict[str, Any] = json.loads(file.readline())
     row.pop("id", None)
@@ -150,7 +150,7 @@ def _sample_id(row: dict[str, Any], own: bool) -> str | None:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Offset and content of every line that holds an object; a line that is being written is passed over."""
     offset = 0
-    with closing(_open(path)) as file:
+    with _open(path) as file:
         try:
             for line in file:
                 row = _row(line)
@@ -168,5 +168,5 @@ def _row(line: bytes) -> Any:
         return None
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BufferedIOBase:
     return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")

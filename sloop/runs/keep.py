@@ -50,7 +50,7 @@ def is_finished(folder: Path) -> bool:
 def keeping(
     folder: Path, begun: RunRecord, *, owed: Mapping[str, int], project: Callable[[Path], None]
 ) -> Iterator[Kept]:
-    """Keep ``run.json`` through a run. A mistake of the reader's that shows before anything was made leaves none behind.
+    """Keep ``run.json`` through a run. A mistake of the reader's that shows before anything is made leaves none behind.
 
     Args:
         folder: of the run; made where it is missing.
@@ -70,23 +70,21 @@ def keeping(
         record = record.model_copy(update={"retried": (*record.retried, again)})
     write_run(folder, record)
     kept = Kept()
-    status: Status = "FAILED"
+    status: Status = "FINISHED"
     try:
         yield kept
         if any(owed.values()) or (cut_short and record.retried):
             record = _retried(record, failures(folder))
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit, OutOfBudget):
-        status = "KILLED"
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit | OutOfBudget) else "FAILED"
         raise
     finally:
         # What was finished stays so, whatever becomes of another look at it, unless that has begun to write it anew.
-        if finished and (record.is_loop or is_done(folder)):
-            status = "FINISHED"
-        if status == "FAILED" and _is_bare(folder):
+        stays = finished and (record.is_loop or is_done(folder))
+        if status == "FAILED" and not stays and _is_bare(folder):
             _take_away(folder, made)
         else:
-            _close(folder, kept.into(record), status)
+            _close(folder, kept.into(record), "FINISHED" if stays else status)
             project(folder)
 
 
