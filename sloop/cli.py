@@ -19,6 +19,8 @@ from sloop import __version__
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from sloop.records import SweepRecord
+
 STAGES = {
     "gen": "write a tool-calling dataset from tools with a teacher",
     "train": "train a student on a dataset",
@@ -245,7 +247,8 @@ def _run(cfg: DictConfig) -> None:
 
     from sloop.config import parse_config
     from sloop.run import check, execute, preview_samples, run_folder
-    from sloop.show.console import Progress, print_findings, print_preview, print_run
+    from sloop.show.console import Progress
+    from sloop.show.tables import print_findings, print_preview, print_run
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config = parse_config(plain)
@@ -312,7 +315,7 @@ class SweepCallback:
     Hydra does not call ``on_multirun_end`` when a job failed, so `close` is called by the command itself.
     """
 
-    _open: tuple[Any, dict[str, Any]] | None = None
+    _open: tuple[Any, SweepRecord, Path | None] | None = None
 
     def __init__(self, **_: Any) -> None: ...
 
@@ -335,7 +338,7 @@ class SweepCallback:
         plain: Any = OmegaConf.to_container(ours, resolve=True)
         settings = parse_config(plain)
         record = sweep_record(settings.name, settings.stage)
-        os.environ[SWEEP_VARIABLE] = record["id"]
+        os.environ[SWEEP_VARIABLE] = record.id
         tracker = None
         if settings.tracking.enabled:
             from sloop.records import UserError
@@ -347,7 +350,8 @@ class SweepCallback:
             except UserError as error:  # as for a run: what is on disk can be logged later
                 tracker = None
                 sys.stderr.write(f"sloop: the sweep is not logged: {error}\n")
-        SweepCallback._open = (tracker, {**record, "outputs": settings.paths.outputs, "stage": settings.stage})
+        study = Path(settings.paths.outputs) / settings.name if settings.stage == "loop" else None
+        SweepCallback._open = (tracker, record, study)
 
     def _ignore(self, *_: Any, **__: Any) -> None:
         """Hydra calls every hook that it has."""
@@ -359,14 +363,15 @@ class SweepCallback:
         """Finish the sweep's run, if one is open; show its runs side by side."""
         if cls._open is None:
             return
-        from sloop.show.console import print_sweep
+        from sloop.show.tables import print_sweep
         from sloop.store import now
 
-        tracker, record = cls._open
+        tracker, record, study = cls._open
         cls._open = None
         os.environ.pop(SWEEP_VARIABLE, None)
         failed = sys.exc_info()[0] is not None
         if tracker:
-            tracker.sweep({**record, "finished": now(), "status": "FAILED" if failed else "FINISHED"})
-        if record["stage"] == "loop":
-            print_sweep(Path(record["outputs"]) / record["study"])
+            update = {"finished": now(), "status": "FAILED" if failed else "FINISHED"}
+            tracker.sweep(record.model_copy(update=update))
+        if study:
+            print_sweep(study)

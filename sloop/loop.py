@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from sloop.benchmarks.base import Benchmark
+from sloop.engine.build import specification
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
 from sloop.records import Checkpoint, Decode, Record, RoundRecord, Source, Tool, UserError
@@ -104,7 +105,7 @@ def loop(
         if began_round:
             began_round(number)
         run.say_short(here, "training set", settings.budget, short)
-        run.hold(data)
+        hold(run.held, data)
         trained = run.train(here, number, checkpoint, data)
         checkpoint = checkpoint_of(trained)
         stages: dict[str, Made[Any]] = {"train": trained, **run.evaluate(here, checkpoint)}
@@ -123,7 +124,7 @@ def loop(
         truths += [path for made in stages.values() if (path := made.folder / TRUTH).is_file()]
         metrics = round_metrics(run.held, stages, trained_on, truths)
         record = write_round(here.folder, number, began, trained_on, trained_short, stages, run.held, metrics)
-        run.check_terms(record)
+        check_terms(settings, record)
         rounds.append(record)
         if finished_round:
             finished_round(here.folder)
@@ -202,21 +203,12 @@ class _Loop:
         stage = Start(student=self.parts.student, data=pool, seed=self.settings.seed)
         return checkpoint_of(run_stage(stage, self.place.at("seed", "start")))
 
-    def hold(self, data: Dataset) -> None:
-        """Hold a training set against the benchmarks; nothing is trained on what stands in one."""
-        for name, held in self.held.items():
-            if repeats := held.add(data):
-                raise UserError(
-                    f"{data.path} repeats the benchmark {name}: sample {repeats[0].id} asks {repeats[0].request!r}. "
-                    "Take such samples out of the data, or evaluate on another benchmark."
-                )
-
     def train(self, place: Place, number: int, checkpoint: Checkpoint, data: Dataset) -> Made[Any]:
         stage = Train(
             trainer=self.parts.trainer,
             start=checkpoint,
             data=data,
-            steps=self.steps(number),
+            steps=steps_of(self.settings, number),
             seed=self.settings.seed + number,
         )
         return run_stage(stage, place.at("train"))
@@ -225,7 +217,7 @@ class _Loop:
         made = {}
         for benchmark in self.parts.benchmarks:
             stage = Evaluate(
-                benchmark=benchmark,
+                benchmark=specification(benchmark),
                 data=benchmark.data,
                 student=self.parts.student,
                 checkpoint=checkpoint,
@@ -262,15 +254,31 @@ class _Loop:
         )
         return run_stage(stage, place.at("optimize"))
 
-    def steps(self, number: int) -> int:
-        """Optimizer steps of a round."""
-        return self.settings.first_steps if number == 1 else self.settings.steps
 
-    def check_terms(self, record: RoundRecord) -> None:
-        """All variants have the same budget and steps; a round that had others is no evidence."""
-        data = record.data
-        if record.steps != self.steps(record.round) or data.rows + data.shortfall != self.settings.budget:
-            raise AssertionError(
-                f"round {record.round} broke the equal terms of all variants: {record.steps=} {data.rows=} "
-                f"{data.shortfall=}"
+def steps_of(settings: Settings, number: int) -> int:
+    """Optimizer steps of a round."""
+    return settings.first_steps if number == 1 else settings.steps
+
+
+def hold(held: Mapping[str, Contamination], data: Dataset) -> None:
+    """Hold a training set against the benchmarks; nothing is trained on what stands in one.
+
+    Raises:
+        UserError: a sample stands in one.
+    """
+    for name, benchmark in held.items():
+        if repeats := benchmark.add(data):
+            raise UserError(
+                f"{data.path} repeats the benchmark {name}: sample {repeats[0].id} asks {repeats[0].request!r}. "
+                "Take such samples out of the data, or evaluate on another benchmark."
             )
+
+
+def check_terms(settings: Settings, record: RoundRecord) -> None:
+    """All variants have the same budget and steps; a round that had others is no evidence, and ends the run."""
+    data = record.data
+    if record.steps != steps_of(settings, record.round) or data.rows + data.shortfall != settings.budget:
+        raise AssertionError(
+            f"round {record.round} broke the equal terms of all variants: {record.steps=} {data.rows=} "
+            f"{data.shortfall=}"
+        )

@@ -40,6 +40,15 @@ ASKS: dict[str, tuple[str, ...]] = {
     "check": ("teacher", "judge", "student"),
 }
 """Components of each stage that may be models behind endpoints."""
+NEEDS: dict[str, tuple[str, ...]] = {
+    "gen": ("teacher", "sampler"),
+    "train": ("student", "trainer"),
+    "probe": ("student",),
+    "optimize": ("judge", "teacher"),
+    "eval": ("student", "judge", "benchmark"),
+    "loop": ("teacher", "judge", "student", "sampler", "trainer", "benchmark"),
+}
+"""Components that each stage cannot do without."""
 
 
 def run_name(config: Config, plain: Mapping[str, Any]) -> str:
@@ -99,6 +108,8 @@ def execute(
                 found = []
             if found and checked:
                 checked(found)
+        for group in NEEDS[config.stage]:
+            parts.part(group)  # a part that cannot be built is told of before the first stage, not hours later
         name = run_name(config, plain)
         begun = run_record(kind=config.stage, name=name, config=plain, overrides=overrides, sweep=sweep)
         with keeping(folder, begun, owed=owed, project=project) as kept:

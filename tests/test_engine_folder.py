@@ -182,7 +182,7 @@ def test_a_stage_with_the_same_key_elsewhere_in_the_experiment_is_linked(tmp_pat
     second = _run(tmp_path / "b" / "y", work, tmp_path)
     assert work.asked == []
     assert (second.folder / "stage.json").read_bytes() == (first.folder / "stage.json").read_bytes()
-    assert list(second.dataset("scores.jsonl").path.open()) == list(first.dataset("scores.jsonl").path.open())
+    assert list((second.folder / "scores.jsonl").open()) == list((first.folder / "scores.jsonl").open())
     assert read_json(second.sidecar / "linked.json") == {"from": str(first.folder)}
 
 
@@ -205,7 +205,7 @@ def test_a_stage_that_has_lost_a_file_is_not_linked(tmp_path):
     first = _run(tmp_path / "a", _Work(), tmp_path)
     (first.folder / "scores.jsonl").unlink()
     second = _run(tmp_path / "b", _Work(), tmp_path)
-    assert len(second.dataset("scores.jsonl").path.read_text().splitlines()) == 6
+    assert len((second.folder / "scores.jsonl").read_text().splitlines()) == 6
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("")])
@@ -215,7 +215,7 @@ def test_a_finished_stage_that_has_lost_a_file_or_part_of_it_is_made_anew(tmp_pa
     harm(first.folder / "scores.jsonl")
     again = _run(tmp_path, _Work())
     assert (again.folder / "stage.json").read_bytes() == before
-    assert len(again.dataset("scores.jsonl").path.read_text().splitlines()) == 6
+    assert len((again.folder / "scores.jsonl").read_text().splitlines()) == 6
 
 
 def test_a_unit_that_fails_is_recorded_and_counted(tmp_path):

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 
 import acme_tools
 import pytest
 from mlflow import MlflowClient
 from running import ALONE, QUESTIONS, acme, acme_loop, ended, fresh_database, manifests, questions, rounds, sloop, start
 
-from sloop.benchmarks.base import SampleBenchmark
-from sloop.loop import Parts, Settings, _Loop, _write_round, loop
-from sloop.measures.overlap import CONTAMINATION, Contaminated, Overlap, OverlapSettings
-from sloop.records import Dialogue, Order, Rejected, UserError
-from sloop.stages.gen import RandomSampler
+from sloop.engine.stage import Place
+from sloop.loop import Parts, Settings, check_terms, hold, loop
+from sloop.measures.overlap import CONTAMINATION, Contaminated, Contamination, Overlap, OverlapSettings
+from sloop.records import Dialogue, Order, Rejected, RoundRecord, UserError
+from sloop.stages.samplers import RandomSampler
 from sloop.store import Dataset, read_json, read_rows, write_rows
 from sloop.tools.sources import load_tools
 
@@ -111,14 +110,13 @@ def test_all_variants_have_the_same_budget_and_steps(full: Path, static: Path, f
         assert [content["data"]["rows"] for content in rounds(folder)] == [BUDGET] * 3
 
 
-def test_unequal_terms_are_refused(full: Path, tmp_path: Path) -> None:
-    data = Dataset(full / rounds(full)[0]["data"]["path"])
-    unequal = [(STEPS, BUDGET, 0), (FIRST_STEPS, BUDGET - 1, 0), (FIRST_STEPS, BUDGET + 1, 0), (FIRST_STEPS, BUDGET, 1)]
-    for steps, budget, short in unequal:
-        settings = Settings.model_construct(first_steps=FIRST_STEPS, steps=STEPS, budget=budget)
-        trained = SimpleNamespace(summary={"steps": steps}, key="", manifest={"files": {}})
+def test_unequal_terms_are_refused(full: Path) -> None:
+    record = RoundRecord.model_validate(rounds(full)[0])
+    settings = Settings.model_construct(first_steps=FIRST_STEPS, steps=STEPS, budget=BUDGET)
+    check_terms(settings, record)
+    for change in ({"first_steps": STEPS}, {"budget": BUDGET - 1}, {"budget": BUDGET + 1}):
         with pytest.raises(AssertionError, match="equal terms"):
-            _write_round(tmp_path, 1, "", settings, data, short, {"train": trained}, [], [])  # type: ignore[dict-item]
+            check_terms(settings.model_copy(update=change), record)
 
 
 def test_same_seed_same_bytes(full: Path, tmp_path: Path) -> None:
@@ -141,9 +139,14 @@ def test_a_finished_loop_is_not_made_again(full: Path) -> None:
     assert after == before
 
 
-def test_no_sample_repeats_a_question_of_the_benchmark(full: Path) -> None:
-    requests = {sample.request.casefold() for sample in Dataset(full / "seed/pool/train.jsonl")}
-    assert not requests & {sample.request.casefold() for sample in Dataset(Path(acme()[-1].partition("=")[2]))}
+def test_no_sample_repeats_a_question_of_the_benchmark(full: Path, tmp_path: Path) -> None:
+    asked = list(islice(Dataset(full / "seed/pool/train.jsonl"), 10))
+    write_rows(tmp_path / "asked.jsonl", asked)
+    again = acme_loop(tmp_path / "run", f"benchmark.path={tmp_path / 'asked.jsonl'}", "loop.rounds=1")
+    requests = {sample.request for sample in Dataset(again / "seed/pool/train.jsonl")}
+    assert not requests & {sample.request for sample in asked}
+    refused = [row for row in read_rows(again / "seed/pool/rejected.jsonl", Rejected) if row.reason == "in_benchmark"]
+    assert {row.detail for row in refused} >= {sample.request for sample in asked}
 
 
 def test_every_round_says_what_it_shares_with_the_benchmark(full: Path) -> None:
@@ -164,12 +167,11 @@ def test_every_round_says_what_it_shares_with_the_benchmark(full: Path) -> None:
 
 def test_nothing_is_trained_on_what_stands_in_the_benchmark(full: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "leak.jsonl", [*Dataset(full / "seed/pool/train.jsonl"), next(iter(Dataset(questions())))])
-    parts = Parts(*[None] * 6, benchmarks=(SampleBenchmark(name="dev", path=str(questions())),))  # type: ignore[arg-type]
-    settings = Settings.model_construct(overlap=OverlapSettings(words=6, share=0.5, examples=3))
-    run = _Loop(parts, settings, tmp_path, None, lambda *_: None)
-    run.hold(Dataset(full / "seed/pool/train.jsonl"))
+    settings = OverlapSettings(words=6, share=0.5, examples=3)
+    held = {"dev": Contamination.of("dev", Dataset(questions()), settings)}
+    hold(held, Dataset(full / "seed/pool/train.jsonl"))
     with pytest.raises(UserError, match=r"leak\.jsonl repeats the benchmark dev: sample [0-9a-f]{32} asks '"):
-        run.hold(Dataset(tmp_path / "leak.jsonl"))
+        hold(held, Dataset(tmp_path / "leak.jsonl"))
 
 
 @pytest.mark.parametrize("words", [("loop.rounds=0",), ("loop.budget=0",), ("num_samples=60",)])
@@ -306,7 +308,6 @@ def test_a_pool_that_falls_short_is_told_and_written_down(variant: str, tmp_path
             "overlap": {"words": 6, "share": 0.5, "examples": 10},
             "decode": {},
             "batch_size": 16,
-            "workers": 1,
         }
     )
     parts = Parts(
@@ -319,16 +320,16 @@ def test_a_pool_that_falls_short_is_told_and_written_down(variant: str, tmp_path
         benchmarks=(),
     )
     told: list[tuple[str, int, int]] = []
-    contents = loop(parts, chosen, out=tmp_path, report=lambda *words: told.append(words))
+    records = loop(parts, chosen, Place(tmp_path, report=lambda *words: told.append(words)))
     portions = read_json(tmp_path / "seed/portions/stage.json")["summary"]
     short = portions["shortfall"]["round_1.jsonl"]
     assert portions["sizes"] == {"round_1.jsonl": 150 - short, "unseen_2.jsonl": 0}
     assert 0 < short < 150
     assert (f"seed: round_1: {short} samples short of 150", 150 - short, 150 - short) in told
-    for content in contents:
-        rows, missing = content["data"]["rows"], content["data"]["shortfall"]
+    for record in records:
+        rows, missing = record.data.rows, record.data.shortfall
         assert rows + missing == 150
-        assert (f"round {content['round']}: training set: {missing} samples short of 150", rows, rows) in told
+        assert (f"round {record.round}: training set: {missing} samples short of 150", rows, rows) in told
 
 
 def test_a_whole_pool_is_said_to_lack_nothing(full: Path) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 import sloop
-from sloop.loop import ROUND_FILE
-from sloop.records import Grade, Score, UserError
-from sloop.runs.read import RUN_FILE, Run, find_round, find_run, find_runs, metric_name, rounds
+from sloop.records import ROUND_FILE, RUN_FILE, Grade, Score, UserError
+from sloop.runs.read import Run, find_round, find_run, find_runs, metric_name, rounds
 from sloop.stages.evaluate import GRADES
 from sloop.store import write_json
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from running import ALONE, acme, cells, fresh_database, graded, rounds, sloop
+from sloop.show.reports import as_csv, as_latex, as_markdown, outcome
 
 from sloop.records import Grade, Ruling
 from sloop.runs.track import connect
-from sloop.show.reports import as_csv, as_latex, as_markdown, outcome
 from sloop.store import Dataset, read_json, read_rows, write_json, write_rows
 
 

@@ -12,9 +12,11 @@ from simulation import model
 
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
+from sloop.engine.build import Components
 from sloop.records import Label, Message, Sample, Tool, ToolCall
 from sloop.simulation.briefs import UNSURE
-from sloop.stages.gen import GenSettings, RandomSampler, preview
+from sloop.stages.gen import Gen, GenSettings, preview
+from sloop.stages.samplers import RandomSampler
 from sloop.teachers.llm import said
 from sloop.tools.sources import load_tools
 
@@ -159,9 +161,16 @@ def test_it_understands_nearly_all_that_templates_and_grammar_write(path: str, s
     tools = TOOLS if path == "everyday" else load_tools(CONF.parent / "acme_tools.json")
     kinds = {"single": 0.6, "parallel": 0.1, "irrelevant": 0.15, "incomplete": 0.1, "chat": 0.05}
     settings = GenSettings(kinds=kinds, offered=(3, 5), contrast=0.5)
-    writing = preview(
-        tools=tools, teacher=model()._teacher, sampler=RandomSampler(), settings=settings, num_samples=300, seed=1
+    asked = Gen(
+        tools=tools,
+        teacher=model()._teacher,
+        sampler=RandomSampler(),
+        settings=settings,
+        num_samples=300,
+        seed=1,
+        train_split=1.0,
     )
+    writing = preview(asked, Components())
     hearing = Hearing(load_templates("everyday"))
     samples = [sample for sample in asyncio.run(writing) if isinstance(sample, Sample)]
     heard = [hearing.label(sample.tools, sample.request, Random(0)) for sample in samples]

@@ -61,6 +61,11 @@ def build(spec: Any, path: str = "", made: Callable[[Any], None] | None = None) 
     return spec
 
 
+def specification(component: Any) -> Any:
+    """What a component was built from, which can be sent where the component cannot; itself where it was not built."""
+    return getattr(component, SPEC, component)
+
+
 class Components:
     """The components of a run: each built from its specification when first asked for, shared by all who ask, and
     closed whatever happens; a context manager.

@@ -23,8 +23,18 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from sloop.engine.executor import Result
-from sloop.records import FileRecord, Record, Rejected, StageRecord, Unreadable, UserError, canonical_json, digest
-from sloop.store.files import file_digest, is_sidecar, line_of, now, open_text, read_json, row_of, write_json
+from sloop.records import FileRecord, Record, Rejected, StageRecord, UserError, canonical_json, digest
+from sloop.store.files import (
+    file_digest,
+    is_sidecar,
+    line_of,
+    now,
+    open_text,
+    read_json,
+    read_record,
+    row_of,
+    write_json,
+)
 
 Unit = TypeVar("Unit")
 
@@ -344,18 +354,8 @@ def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> str:
 
 
 def read_stage(folder: Path) -> StageRecord:
-    """The record of a finished stage.
-
-    Raises:
-        UserError: it is broken, or of a later version.
-    """
-    path = folder / STAGE_FILE
-    try:
-        return StageRecord.read(read_json(path), path)
-    except Unreadable as error:
-        raise UserError(str(error)) from error
-    except ValueError as error:
-        raise UserError(f"{path}: broken JSON ({error}). Delete the folder to make the stage anew.") from error
+    """The record of a finished stage; errors as of `sloop.store.read_record`."""
+    return read_record(folder / STAGE_FILE, StageRecord)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -22,8 +22,10 @@ from sloop.records.runs import (
     StageFiles,
     StageRecord,
     Status,
+    SweepRecord,
     Tracked,
     Unreadable,
+    Versioned,
 )
 from sloop.records.samples import (
     Axis,
@@ -86,6 +88,7 @@ __all__ = [
     "StageFiles",
     "StageRecord",
     "Status",
+    "SweepRecord",
     "Tool",
     "ToolCall",
     "Tracked",
@@ -93,6 +96,7 @@ __all__ = [
     "Unreadable",
     "UserError",
     "Verdict",
+    "Versioned",
     "canonical_json",
     "decisions",
     "digest",

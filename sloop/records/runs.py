@@ -20,6 +20,11 @@ VERSION = 2
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
+def _sparse(empty: Any) -> Any:
+    """A field that a file leaves out where it is empty."""
+    return Field(empty, exclude_if=lambda value: not value)
+
+
 class Score(Record):
     """A rate or a mean with its doubt. ``value`` is None where nothing was measured (n = 0)."""
 
@@ -84,7 +89,11 @@ class Versioned(Record):
 
     def plain(self) -> dict[str, Any]:
         """The record as it stands on disk."""
-        return self.model_dump(mode="json", exclude_unset=False)
+        return self.model_dump(mode="json")
+
+    def content(self) -> dict[str, Any]:
+        """The same without the version, so that its digest stays what it was when there is another."""
+        return self.model_dump(mode="json", exclude={"version"})
 
 
 class Unreadable(ValueError):
@@ -106,6 +115,27 @@ class StageRecord(Versioned):
     def name(self) -> str:
         """Of the stage."""
         return str(self.parts["stage"])
+
+    @property
+    def seed(self) -> int | None:
+        """None where none decides what the stage makes."""
+        return self.parts.get("seed")
+
+    @property
+    def asked(self) -> str:
+        """SHA-256 of the data that an evaluation asked."""
+        data = self.parts["data"]  # version 1: a list of one
+        return str(data[0] if isinstance(data, list) else data)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of an evaluation's scores must know."""
+        return list(self.summary.get("notes", []))
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many answers, and verdicts on them, an evaluation or a probe could not have."""
+        return dict(self.summary.get("failed", {}))
 
 
 class StageFiles(Record):
@@ -181,7 +211,7 @@ class Retry(Record):
     began: str
     finished: str | None
     failed: dict[str, int]
-    failed_again: dict[str, int] = Field(default_factory=dict)
+    failed_again: dict[str, int] = _sparse({})
 
 
 class RoundSummary(Record):
@@ -200,7 +230,7 @@ class Tracked(Record):
     rounds: dict[str, str] = Field(default_factory=dict)
     """By round (``stage`` for a stage used alone): digest of what was logged."""
     cost: dict[str, str] = Field(default_factory=dict)
-    figures: str | None = None
+    figures: str | None = _sparse(None)
 
 
 class RunRecord(Versioned):
@@ -226,22 +256,58 @@ class RunRecord(Versioned):
     status: Status
     began: str
     finished: str | None
-    resumed: int = 0
-    retried: tuple[Retry, ...] = ()
-    inputs: tuple[InputRecord, ...] = ()
-    metrics: tuple[Score, ...] = ()
-    contamination: tuple[dict[str, Any], ...] = ()
-    stages: dict[str, StageFiles] = Field(default_factory=dict)
+    resumed: int = _sparse(0)
+    retried: tuple[Retry, ...] = _sparse(())
+    inputs: tuple[InputRecord, ...] = _sparse(())
+    metrics: tuple[Score, ...] = _sparse(())
+    """Of an evaluation used alone."""
+    contamination: tuple[dict[str, Any], ...] = _sparse(())
+    """Likewise, as of `RoundRecord`."""
+    stages: dict[str, StageFiles] = _sparse({})
     """By place in the run's folder."""
-    rounds: tuple[RoundSummary, ...] = ()
-    cost: tuple[dict[str, Any], ...] = ()
-    latency: tuple[dict[str, Any], ...] = ()
-    mlflow: Tracked | None = None
+    rounds: tuple[RoundSummary, ...] = _sparse(())
+    cost: tuple[dict[str, Any], ...] = _sparse(())
+    """`sloop.runs.read.Cost` each."""
+    latency: tuple[dict[str, Any], ...] = _sparse(())
+    """`sloop.models.usage.Latency` each."""
+    mlflow: Tracked | None = _sparse(None)
+
+    @property
+    def is_loop(self) -> bool:
+        """Or a stage used alone."""
+        return self.kind == "loop"
+
+    @property
+    def ended(self) -> str | None:
+        """When the run ended, or its failures were last asked for again."""
+        times = [self.finished, *(retry.finished for retry in self.retried)]
+        return max(filter(None, times), default=None)
+
+
+class SweepRecord(Record):
+    """What is known of a sweep; it stands in MLflow alone."""
+
+    id: str
+    name: str
+    study: str
+    command: str
+    machine: Machine
+    status: Status
+    began: str
+    finished: str | None
 
 
 def upgraded(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """A record of any earlier version as one of `VERSION`; the one place that knows earlier versions.
 
-    Version 1 bore no number and left out what was empty, as version 2's defaults do.
+    Version 1 bore no number, left out what was empty, as version 2's defaults do, and had the benchmarks, the only
+    components of a finished run that are built again, under another name.
     """
-    return data if "version" in data else {**data, "version": VERSION}
+    if "version" in data:
+        return data
+    config = data.get("config")
+    asked = config.get("benchmark") if isinstance(config, Mapping) else None
+    if not isinstance(config, Mapping) or not isinstance(asked, Mapping) or "_target_" not in asked:
+        return {**data, "version": VERSION}
+    target = str(asked["_target_"]).replace("sloop.evaluate.", "sloop.benchmarks.")
+    return {**data, "version": VERSION, "config": {**config, "benchmark": {**asked, "_target_": target}}}

@@ -1,4 +1,4 @@
-"""What must be known to cite a run and to run it again: written to ``run.json`` when the run starts."""
+"""What must be known to cite a run and to run it again: recorded when the run starts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sloop.engine.identity import config_hash, package_digest
+from sloop.records import CodeState, Machine, RunRecord, SweepRecord
 from sloop.store import now
 from sloop.version import __version__
 
@@ -32,8 +33,8 @@ COMMAND_VARIABLE = "SLOOP_COMMAND"
 
 def run_record(
     *, kind: str, name: str, config: Mapping[str, Any], overrides: Sequence[str], sweep: str | None
-) -> dict[str, Any]:
-    """The content of a new ``run.json``.
+) -> RunRecord:
+    """The record of a new run.
 
     Args:
         kind: ``loop`` or the stage's name.
@@ -43,26 +44,26 @@ def run_record(
         sweep: id of the sweep that the run belongs to.
     """
     hashed, began = config_hash(config), now()
-    return {
-        "id": uuid.uuid4().hex,
-        "kind": kind,
-        "name": name,
-        "study": config["name"],
-        "seed": config["seed"],
-        "config_hash": hashed,
-        "config": dict(config),
-        "overrides": list(overrides),
-        "command": command(),
-        "sweep": sweep,
-        "code": code_state(),
-        "versions": versions(),
-        "machine": machine(),
-        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-        "bibtex": bibtex(name, config["name"], hashed, began),
-        "status": "RUNNING",
-        "began": began,
-        "finished": None,
-    }
+    return RunRecord(
+        id=uuid.uuid4().hex,
+        kind=kind,
+        name=name,
+        study=config["name"],
+        seed=config["seed"],
+        config_hash=hashed,
+        config=dict(config),
+        overrides=tuple(overrides),
+        command=command(),
+        sweep=sweep,
+        code=code_state(),
+        versions=versions(),
+        machine=machine(),
+        environment={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        bibtex=bibtex(name, config["name"], hashed, began),
+        status="RUNNING",
+        began=began,
+        finished=None,
+    )
 
 
 def command() -> str:
@@ -78,24 +79,25 @@ def bibtex(name: str, study: str, hashed: str, began: str) -> str:
     )
 
 
-def code_state() -> dict[str, Any]:
+def code_state() -> CodeState:
     """The sources that run: version, digest, and for a checkout commit, branch and the digest of what differs."""
-    state: dict[str, Any] = {"version": __version__, "digest": package_digest()}
+    state = CodeState(version=__version__, digest=package_digest())
     root = Path(__file__).parents[2]
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None or not (root / "pyproject.toml").is_file():
-        return {**state, "commit": None}
+        return state
     changed = _git(root, "diff", "HEAD") or ""
-    untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
-    return {
-        **state,
-        "commit": commit.strip(),
-        "branch": (_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
-        "dirty": bool(changed or untracked),
-        "diff": changed or None,
-        "diff_sha256": hashlib.sha256(changed.encode()).hexdigest() if changed else None,
-        "untracked": untracked,
-    }
+    untracked = tuple((_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines())
+    return state.model_copy(
+        update={
+            "commit": commit.strip(),
+            "branch": (_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+            "dirty": bool(changed or untracked),
+            "diff": changed or None,
+            "diff_sha256": hashlib.sha256(changed.encode()).hexdigest() if changed else None,
+            "untracked": untracked,
+        }
+    )
 
 
 def versions() -> dict[str, str | None]:
@@ -109,16 +111,16 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """Where it runs; process id and host tell a running run from an abandoned one."""
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "system": platform.platform(),
-        "processor": platform.machine(),
-        "cpus": os.cpu_count(),
-        "gpus": _gpus(),
-    }
+    return Machine(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        system=platform.platform(),
+        processor=platform.machine(),
+        cpus=os.cpu_count(),
+        gpus=_gpus(),
+    )
 
 
 def is_gone(host: str, pid: int) -> bool:
@@ -134,7 +136,7 @@ def is_gone(host: str, pid: int) -> bool:
     return False
 
 
-def _gpus() -> list[str]:
+def _gpus() -> tuple[str, ...]:
     """Names of NVIDIA GPUs, asked of the driver's own tool; none where it is not installed."""
     try:
         result = subprocess.run(
@@ -142,8 +144,8 @@ def _gpus() -> list[str]:
             capture_output=True, text=True, check=False, timeout=20,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    return result.stdout.splitlines() if result.returncode == 0 else []
+        return ()
+    return tuple(result.stdout.splitlines()) if result.returncode == 0 else ()
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -156,15 +158,16 @@ def _git(root: Path, *arguments: str) -> str | None:
     return result.stdout if result.returncode == 0 else None
 
 
-def sweep_record(study: str, stage: str) -> dict[str, Any]:
+def sweep_record(study: str, stage: str) -> SweepRecord:
     """What is known of a sweep when it starts."""
-    return {
-        "id": uuid.uuid4().hex,
-        "name": f"sweep {stage} {now()[5:16]}",
-        "study": study,
-        "command": command(),
-        "machine": machine(),
-        "status": "RUNNING",
-        "began": now(),
-        "finished": None,
-    }
+    began = now()
+    return SweepRecord(
+        id=uuid.uuid4().hex,
+        name=f"sweep {stage} {began[5:16]}",
+        study=study,
+        command=command(),
+        machine=machine(),
+        status="RUNNING",
+        began=began,
+        finished=None,
+    )

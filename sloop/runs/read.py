@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sloop.engine.folder import STAGE_FILE
-from sloop.loop import ROUND_FILE
+from sloop.engine.folder import STAGE_FILE, read_stage
 from sloop.models.usage import (
     COUNTS,
     USAGE_FILE,
@@ -21,17 +21,38 @@ from sloop.models.usage import (
     read_usage,
     total_dollars,
 )
-from sloop.records import Grade, Score, UserError, trial_id
+from sloop.records import (
+    ROUND_FILE,
+    RUN_FILE,
+    Grade,
+    RoundRecord,
+    RoundSummary,
+    RunRecord,
+    Score,
+    StageFiles,
+    StageRecord,
+    Tracked,
+    UserError,
+    trial_id,
+)
 from sloop.runs.cite import is_gone
+from sloop.runs.files import is_done, is_run, read_round, read_run, write_run
+from sloop.runs.story import SampleStory, tell
 from sloop.stages.evaluate import GRADES
-from sloop.store import now, read_json, read_rows, write_json
+from sloop.store import now, read_rows
 
 if TYPE_CHECKING:
     import pandas
 
-RUN_FILE = "run.json"
 FIELDS = ("variant", "student", "seed", "study", "benchmark", "kind", "status", "name", "id")
 """What a search for runs may name, beside the keys of their configuration."""
+
+
+class Cost(Spent):
+    """What some requests cost, in dollars too."""
+
+    dollars: float | None
+    """None where that is not known, never 0."""
 
 
 @dataclass(frozen=True)
@@ -39,109 +60,101 @@ class Run:
     """One run folder."""
 
     folder: Path
-    record: dict[str, Any]
-    """``run.json``"""
+    record: RunRecord
+
+    @classmethod
+    def at(cls, folder: Path) -> Run:
+        """The run in a folder; raises `UserError` where its record cannot be read."""
+        return cls(folder, read_run(folder))
 
     @property
     def name(self) -> str:
         """As shown."""
-        return str(self.record["name"])
+        return self.record.name
 
     @property
     def variant(self) -> str:
         """Of the loop; empty for a stage used alone."""
-        return str(self.record["config"]["variant"]["name"]) if self.record["kind"] == "loop" else ""
+        return str(self.record.config["variant"]["name"]) if self.record.is_loop else ""
 
     @property
     def student(self) -> str:
         """Name of the student."""
-        return str(self.record["config"]["student"]["name"])
+        return str(self.record.config["student"]["name"])
 
     def field(self, name: str) -> str | None:
         """One of `FIELDS`, or a key of the configuration such as ``loop.rounds``, as text; None: it has no such key."""
         if name == "variant":
             return self.variant
-        value: Any = self.record["config"]
+        value: Any = self.record.config
         for part in {"student": "student.name", "benchmark": "benchmark.name"}.get(name, name).split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        if name in FIELDS and name in self.record:
-            value = self.record[name]
+        if name in FIELDS:
+            value = getattr(self.record, name, value)
         if value is None or isinstance(value, Mapping):
             return None
         return str(value).lower() if isinstance(value, bool) else str(value)
 
-    @property
-    def rounds(self) -> list[dict[str, Any]]:
+    @cached_property
+    def rounds(self) -> list[RoundRecord]:
         """The complete rounds, in order."""
-        paths = sorted(self.folder.glob(f"round_*/{ROUND_FILE}"), key=lambda p: int(p.parent.name.split("_")[1]))
-        return [read_json(path) for path in paths]
-
-    def results(self) -> dict[str, Any]:
-        """What the folder holds so far, for the run's record.
-
-        Returns:
-            ``stages``: by place in the folder, each finished stage's key, seed and every file's rows, bytes and
-            sha256 (of a checkpoint that is weights, tokenizer and chat template). For a loop also ``rounds``: each
-            round's training data, and its metrics over all samples with n and interval. Where endpoints were asked
-            also ``cost``: by role, round and model, and ``latency``: by role and round.
-        """
-        manifests = {str(path.parent.relative_to(self.folder)): read_json(path) for path in self._manifests()}
-        stages = {
-            place: {"key": manifest["key"], "seed": manifest["parts"].get("seed"), "files": manifest["files"]}
-            for place, manifest in manifests.items()
-        }
-        rounds = [
-            {
-                "round": content["round"],
-                "data": content["data"],
-                "metrics": [score for score in content["metrics"] if not score["slice"]],
-            }
-            for content in self.rounds
-        ]
-        latency = [row.model_dump() for row in self.latency()]
-        found = {"stages": stages, "rounds": rounds, "cost": self.spent(), "latency": latency}
-        return {name: part for name, part in found.items() if part or name == "stages"}
+        return sorted((read_round(path.parent) for path in self.folder.glob(f"round_*/{ROUND_FILE}")), key=_number)
 
     @property
-    def ended(self) -> str | None:
-        """When it ended, or its failures were last asked for again."""
-        times = [self.record["finished"], *(retry["finished"] for retry in self.record.get("retried", ()))]
-        return max(filter(None, times), default=None)
+    def stages(self) -> dict[str, StageRecord]:
+        """The finished stages, by place in the folder."""
+        folders = (path.parent for top in self.folder.glob("*/") for path in top.rglob(STAGE_FILE))
+        found = sorted(folders) if self.record.is_loop else [self.folder] if is_done(self.folder) else []
+        return {str(folder.relative_to(self.folder)): read_stage(folder) for folder in found}
 
-    def failed(self) -> dict[str, int]:
-        """How many answers, and verdicts on them, a finished eval or probe could not have."""
-        path = self.folder / STAGE_FILE
-        return dict(read_json(path)["summary"].get("failed", {})) if path.is_file() else {}
+    def complete(self) -> RunRecord:
+        """The record with what the folder holds so far.
 
-    def _manifests(self) -> list[Path]:
-        if self.record["kind"] != "loop":
-            return [path for path in [self.folder / STAGE_FILE] if path.is_file()]
-        return sorted(path for top in self.folder.glob("*/") for path in top.rglob(STAGE_FILE))
+        Each finished stage's key, seed and every file's rows, bytes and sha256 (of a checkpoint that is weights,
+        tokenizer and chat template); of a loop each round's training data, and its metrics over all samples with n and
+        interval; what endpoints cost, by role, round and model, and how long they took.
+        """
+        stages = {
+            place: StageFiles(key=stage.key, seed=stage.seed, files=stage.files) for place, stage in self.stages.items()
+        }
+        found = {
+            "rounds": tuple(RoundSummary(round=r.round, data=r.data, metrics=_overall(r.metrics)) for r in self.rounds),
+            "cost": tuple(row.model_dump() for row in self.spent()),
+            "latency": tuple(row.model_dump() for row in self.latency()),
+        }
+        update = {name: part for name, part in found.items() if part}
+        return self.record.model_copy(update={"stages": stages, **update})
 
     def reap(self) -> bool:
         """Mark a run as KILLED that says RUNNING although its process is gone from this host; whether it was so."""
-        machine = self.record["machine"]
-        if self.record["status"] != "RUNNING" or not is_gone(machine["host"], machine["pid"]):
+        machine = self.record.machine
+        if self.record.status != "RUNNING" or not is_gone(machine.host, machine.pid):
             return False
-        self.record.update(status="KILLED", finished=now())
-        write_json(self.folder / RUN_FILE, self.record)
+        write_run(self.folder, self.record.model_copy(update={"status": "KILLED", "finished": now()}))
         return True
+
+    def sample(self, beginning: str) -> SampleStory:
+        """The whole story of the sample whose id begins so.
+
+        Raises:
+            UserError: none or several do.
+        """
+        return tell(self.folder, self.record, self.rounds, beginning)
 
     def scores(self) -> Iterator[tuple[int, Score]]:
         """Every metric of every round."""
-        for content in self.rounds:
-            for row in content["metrics"]:
-                yield content["round"], Score.model_validate(row)
+        for round in self.rounds:
+            yield from ((round.round, score) for score in round.metrics)
 
-    def spent(self) -> list[dict[str, Any]]:
-        """What was asked of endpoints, by role, round and model: the counts of `Spent`, and ``dollars``."""
+    def spent(self) -> list[Cost]:
+        """What was asked of endpoints, by role, round and model."""
         prices = self._prices()
-        return [{**row.model_dump(), "dollars": dollars(row, prices)} for row in self._usage()]
+        return [Cost(**row.model_dump(), dollars=dollars(row, prices)) for row in self._usage()]
 
     def costs(self) -> Iterator[tuple[int, Score]]:
         """The same as metrics ``cost/<role>/...`` of rounds (0: before the first, or of a stage used alone).
 
-        n is the number of requests. Dollars that are not known are None, never 0.
+        n is the number of requests.
         """
         prices, usage = self._prices(), self._usage()
         for role, number in sorted({(row.role, row.round) for row in usage}, key=lambda key: (key[1], key[0])):
@@ -167,7 +180,7 @@ class Run:
         return read_usage(self.folder / USAGE_FILE)
 
     def _prices(self) -> dict[str, Price]:
-        return {name: Price.model_validate(price) for name, price in self.record["config"].get("prices", {}).items()}
+        return {name: Price.model_validate(price) for name, price in self.record.config.get("prices", {}).items()}
 
     def benchmark(self) -> str:
         """Name of the first benchmark that the run was evaluated on.
@@ -175,9 +188,9 @@ class Run:
         Raises:
             UserError: it is neither a loop nor an evaluation, or has no complete round.
         """
-        if self.record["kind"] == "eval":
-            return str(self.record["config"]["benchmark"]["name"])
-        if self.record["kind"] != "loop":
+        if self.record.kind == "eval":
+            return str(self.record.config["benchmark"]["name"])
+        if not self.record.is_loop:
             raise UserError(f"run {self.name} graded nothing: give a loop, or a run of sloop eval.")
         for _, score in self.scores():
             if score.name.startswith("eval/"):
@@ -190,14 +203,14 @@ class Run:
         Raises:
             UserError: the loop has none.
         """
-        if self.record["kind"] == "loop" and not self.rounds:
+        if self.record.is_loop and not self.rounds:
             raise UserError(f"run {self.name} has no complete round yet; the same loop command resumes it.")
         return len(self.rounds)
 
     def check_round(self, number: int) -> None:
         """Raises `UserError` where the run has no such complete round."""
-        have = [content["round"] for content in self.rounds]
-        if self.record["kind"] != "loop":
+        have = [_number(round) for round in self.rounds]
+        if not self.record.is_loop:
             raise UserError(f"run {self.name} is no loop and has no rounds: leave @{number} out.")
         if number not in have:
             raise UserError(f"run {self.name} has no complete round {number}; it has: {have}.")
@@ -217,8 +230,7 @@ class Run:
 
     def data_sha256(self, benchmark: str, round: int) -> str:
         """SHA-256 of the benchmark's data that the run was asked; arguments and errors as of `grades`."""
-        (sha256,) = read_json(self._evaluation(benchmark, round) / STAGE_FILE)["parts"]["data"]
-        return str(sha256)
+        return read_stage(self._evaluation(benchmark, round)).asked
 
     def _evaluation(self, benchmark: str, round: int) -> Path:
         """Folder of an evaluation.
@@ -227,38 +239,35 @@ class Run:
             UserError: there is none.
         """
         path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
-        if self.record["kind"] == "eval" and self.benchmark() == benchmark:
+        if self.record.kind == "eval" and self.benchmark() == benchmark:
             path = self.folder / GRADES
-        unfinished = path.is_file() and not (path.parent / STAGE_FILE).is_file()
-        if unfinished:
+        if path.is_file() and not is_done(path.parent):
             raise UserError(
                 f"run {self.name}: its evaluation on {benchmark} is not finished; the command that began it goes on."
             )
         if not path.is_file():
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
-            where = f" in round {round}" if self.record["kind"] == "loop" else ""
+            where = f" in round {round}" if self.record.is_loop else ""
             raise UserError(f"run {self.name} has no grades of {benchmark}{where}; it has: {have}.")
         return path.parent
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The content of a ``run.json``.
+def _number(round: RoundRecord) -> int:
+    return round.round
 
-    Raises:
-        UserError: it is not the record of a run.
-    """
-    try:
-        record = read_json(path)
-    except ValueError as error:
-        raise UserError(f"{path}: broken JSON ({error}). Delete the run's folder to make the run anew.") from error
-    if not isinstance(record, dict) or "kind" not in record:
-        raise UserError(f"{path}: not the record of a run of sloop. Move it away, or choose another folder.")
-    return record
+
+def _overall(scores: Iterable[Score]) -> tuple[Score, ...]:
+    return tuple(score for score in scores if not score.slice)
+
+
+def failures(folder: Path) -> dict[str, int]:
+    """How many answers, and verdicts on them, a finished eval or probe could not have."""
+    return read_stage(folder).failed if is_done(folder) else {}
 
 
 def find_runs(root: Path) -> list[Run]:
     """Every run under a folder, by path."""
-    return [Run(path.parent, read_record(path)) for path in sorted(root.rglob(RUN_FILE))]
+    return [Run.at(path.parent) for path in sorted(root.rglob(RUN_FILE))]
 
 
 def find_run(root: Path, what: str) -> Run:
@@ -272,34 +281,34 @@ def find_run(root: Path, what: str) -> Run:
     Raises:
         UserError: none or several match; names them.
     """
-    if (Path(what) / RUN_FILE).is_file():
-        return Run(Path(what), read_record(Path(what) / RUN_FILE))
+    if is_run(Path(what)):
+        return Run.at(Path(what))
     known = find_runs(root)
     found = search(known, what) if "=" in what else _called(known, what)
     if len(found) == 1:
         return found[0]
     if not known:
         raise UserError(f"no run matches {what!r}: there are none under {root}. Make one: sloop loop experiment=smoke")
-    names = ", ".join(sorted(f"{run.record['study']}/{run.name}" for run in (found or known)))
+    names = ", ".join(sorted(_full_name(run) for run in (found or known)))
     problem = "several runs match" if found else "no run matches"
     raise UserError(f"{problem} {what!r} under {root}. Name one of: {names}.")
 
 
+def _full_name(run: Run) -> str:
+    return f"{run.record.study}/{run.name}"
+
+
 def _called(known: Sequence[Run], what: str) -> list[Run]:
     """Those that are called so, else those with a name or id that begins so."""
-    names = [
-        (
-            run.name,
-            f"{run.record['study']}/{run.name}",
-            run.record["id"],
-            run.record.get("mlflow", {}).get("run_id", ""),
-        )
-        for run in known
-    ]
+    names = [(run.name, _full_name(run), run.record.id, _mlflow_id(run.record.mlflow)) for run in known]
     exact = [run for run, called in zip(known, names, strict=True) if what in called]
     return exact or [
         run for run, called in zip(known, names, strict=True) if any(name.startswith(what) for name in called)
     ]
+
+
+def _mlflow_id(logged: Tracked | None) -> str:
+    return logged.run_id if logged else ""
 
 
 def search(known: Sequence[Run], what: str) -> list[Run]:
@@ -332,8 +341,8 @@ def find_round(root: Path, what: str) -> tuple[Run, int | None]:
     Raises:
         UserError: there is no such run, or it has no such round.
     """
-    if (Path(what) / RUN_FILE).is_file():
-        return find_run(root, what), None
+    if is_run(Path(what)):
+        return Run.at(Path(what)), None
     name, number = split_round(what)
     run = find_run(root, name)
     if number is not None:
@@ -377,10 +386,10 @@ def rounds(root: Path | str = "outputs") -> pandas.DataFrame:
                 number,
                 {
                     "run": run.name,
-                    "study": run.record["study"],
+                    "study": run.record.study,
                     "student": run.student,
                     "variant": run.variant,
-                    "seed": run.record["seed"],
+                    "seed": run.record.seed,
                     "round": number,
                 },
             )

@@ -22,12 +22,12 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from sloop.engine.folder import STAGE_FILE
-from sloop.records import Score, UserError, digest
+from sloop.engine.folder import read_stage
+from sloop.records import RUN_FILE, RoundRecord, Score, SweepRecord, Tracked, UserError, digest
 from sloop.runs.cite import is_gone
-from sloop.runs.read import RUN_FILE, Run, metric_name
+from sloop.runs.files import is_done, read_run, write_run
+from sloop.runs.read import Run, metric_name
 from sloop.stages.train import LOSS
-from sloop.store import read_json, write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -100,53 +100,43 @@ class Tracker:
             return self._project(folder)
 
     def _project(self, folder: Path) -> str:
-        record = read_json(folder / RUN_FILE)
-        run = Run(folder, record)
-        parent = self._run_id(record["sweep"]) if record["sweep"] else None
+        run = Run.at(folder)
+        record = run.record
+        parent = self._run_id(record.sweep) if record.sweep else None
         tags = _run_tags(run)
-        run_id = self._run(record["id"], record["name"], record["began"], tags, parent)
-        if record.get("mlflow", {}).get("run_id") != run_id:
-            config = _flat({key: part for key, part in record["config"].items() if key != "prices"})
+        run_id = self._run(record.id, record.name, record.began, tags, parent)
+        logged = record.mlflow
+        if logged is None or logged.run_id != run_id:
+            config = _flat({key: part for key, part in record.config.items() if key != "prices"})
             for start in range(0, len(config), BATCH_PARAMS):
                 self.client.log_batch(run_id, params=_params(config[start : start + BATCH_PARAMS]))
-            record["mlflow"] = {"run_id": run_id, "experiment_id": self.experiment_id, "rounds": {}}
-        logged = record["mlflow"]["rounds"]
-        if record["kind"] == "loop":
-            for content in run.rounds:
-                state = digest(content)
-                if logged.get(str(content["round"])) != state:
-                    self._round(run, content, run_id)
-                    logged[str(content["round"])] = state
-        elif (folder / STAGE_FILE).is_file():
-            state = digest(read_json(folder / STAGE_FILE)["files"])  # another one where failures were retried
-            if logged.get("stage") != state:
-                self._stage(run, run_id)
-                logged["stage"] = state
-        self._costs(run, record["mlflow"].setdefault("cost", {}), run_id)
+            logged = Tracked(run_id=run_id, experiment_id=self.experiment_id)
+        rounds = self._rounds(run, logged.rounds, run_id) if record.is_loop else self._stage(run, logged.rounds, run_id)
+        logged = logged.model_copy(update={"rounds": rounds, "cost": self._costs(run, logged.cost, run_id)})
         # A resumed run has another process, and may belong to another sweep.
-        now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record["status"]}
+        now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record.status}
         self._tag(run_id, now_so | ({"mlflow.parentRunId": parent} if parent else {}))
-        if record["finished"]:
-            self._figures(run, record["mlflow"], run_id)
+        if record.finished:
+            logged = logged.model_copy(update={"figures": self._figures(run, logged.figures, run_id)})
             self.client.log_artifact(run_id, str(folder / RUN_FILE))
-            self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
+            self.client.set_terminated(run_id, record.status, _milliseconds(record.finished))
         else:
             self.client.update_run(run_id, status="RUNNING")
-        write_json(folder / RUN_FILE, {**read_json(folder / RUN_FILE), "mlflow": record["mlflow"]})
+        write_run(folder, read_run(folder).model_copy(update={"mlflow": logged}))
         return run_id
 
-    def sweep(self, record: Mapping[str, Any]) -> str:
+    def sweep(self, record: SweepRecord) -> str:
         """The parent run of a sweep: made once, by the parent process, and finished by it."""
         tags = {
             "sloop.kind": "sweep",
-            "sloop.command": str(record["command"]),
-            "sloop.host": str(record["machine"]["host"]),
-            "sloop.pid": str(record["machine"]["pid"]),
+            "sloop.command": record.command,
+            "sloop.host": record.machine.host,
+            "sloop.pid": str(record.machine.pid),
         }
         with _reached(self.uri):
-            run_id = self._run(record["id"], record["name"], record["began"], tags, None)
-            if record["finished"]:
-                self.client.set_terminated(run_id, record["status"], _milliseconds(record["finished"]))
+            run_id = self._run(record.id, record.name, record.began, tags, None)
+            if record.finished:
+                self.client.set_terminated(run_id, record.status, _milliseconds(record.finished))
         return run_id
 
     def links(self, server: str, run_ids: Sequence[str]) -> dict[str, str]:
@@ -179,70 +169,84 @@ class Tracker:
                 reaped.append(run.info.run_name)
         return reaped
 
-    def _round(self, run: Run, content: Mapping[str, Any], run_id: str) -> None:
-        number, when = content["round"], _milliseconds(content["finished"])
-        scores = [Score.model_validate(row) for row in content["metrics"]]
-        self._log_metrics(run_id, list(_metrics(scores, number, when)))
+    def _rounds(self, run: Run, logged: Mapping[str, str], run_id: str) -> dict[str, str]:
+        """Log the rounds that are new or changed; returns the state of all."""
+        states = {str(round.round): digest(round.content()) for round in run.rounds}
+        for round, state in zip(run.rounds, states.values(), strict=True):
+            if logged.get(str(round.round)) != state:
+                self._round(run, round, run_id)
+        return {**logged, **states}
+
+    def _round(self, run: Run, round: RoundRecord, run_id: str) -> None:
+        number, when = round.round, _milliseconds(round.finished)
+        self._log_metrics(run_id, list(_metrics(round.metrics, number, when)))
         tags = {**_run_tags(run), "sloop.kind": "round", "sloop.round": str(number)}
-        name = f"round {number}"
-        child = self._run(f"{run.record['id']}-{number}", name, content["began"], tags, run_id)
+        child = self._run(f"{run.record.id}-{number}", f"round {number}", round.began, tags, run_id)
         folder = run.folder / f"round_{number}"
-        self._log_metrics(child, [*_metrics(scores, number, when), *_loss(folder / "train" / "sidecar" / LOSS, when)])
-        data = [_dataset(run.folder / content["data"]["path"], content["data"]["sha256"], f"round_{number}")]
-        for stage in content["stages"]:
+        loss = _loss(folder / "train" / "sidecar" / LOSS, when)
+        self._log_metrics(child, [*_metrics(round.metrics, number, when), *loss])
+        data = [_dataset(run.folder / round.data.path, round.data.sha256, f"round_{number}")]
+        for stage in round.stages:
             if stage.startswith("evaluate/"):
-                (sha256,) = read_json(folder / stage / STAGE_FILE)["parts"]["data"]
                 benchmark = stage.removeprefix("evaluate/")
-                data.append(_dataset(Path(benchmark), sha256, benchmark, "evaluation"))
+                data.append(_dataset(Path(benchmark), read_stage(folder / stage).asked, benchmark, "evaluation"))
         for target in (run_id, child):
             self.client.log_inputs(target, datasets=data)
-        for stage in content["stages"]:
+        for stage in round.stages:
             self._upload(child, folder / stage, stage)
         self._upload(child, folder, "round")
         self.client.set_terminated(child, "FINISHED", when)
 
-    def _costs(self, run: Run, logged: dict[str, str], run_id: str) -> None:
+    def _costs(self, run: Run, logged: Mapping[str, str], run_id: str) -> dict[str, str]:
         """What every round cost at endpoints, and how long they took, once it is complete or the run has ended; what
-        was spent when a run was stopped is told then, and again, larger, when the round is complete.
+        was spent when a run was stopped is told then, and again, larger, when the round is complete. Returns the state
+        of all that were logged.
         """
-        ends = {content["round"]: content["finished"] for content in run.rounds}
+        ends = {round.round: round.finished for round in run.rounds}
         found: dict[int, list[Score]] = {}
+        states = dict(logged)
         for number, score in chain(run.costs(), run.latencies()):
             found.setdefault(number, []).append(score)
         for number, scores in found.items():
-            state, finished = digest([score.model_dump() for score in scores]), ends.get(number, run.ended)
-            if finished is None or logged.get(str(number)) == state:
+            state, finished = digest([score.model_dump() for score in scores]), ends.get(number, run.record.ended)
+            if finished is None or states.get(str(number)) == state:
                 continue
-            child = self._run_id(f"{run.record['id']}-{number}")
+            child = self._run_id(f"{run.record.id}-{number}")
             for target in (run_id, *([child] if child else [])):
                 self._log_metrics(target, list(_metrics(scores, number, _milliseconds(finished))))
-            logged[str(number)] = state
+            states[str(number)] = state
+        return states
 
-    def _stage(self, run: Run, run_id: str) -> None:
-        manifest = read_json(run.folder / STAGE_FILE)
-        when = _milliseconds(run.ended or run.record["began"])
-        scores = [Score.model_validate(row) for row in run.record.get("metrics", [])]
-        numbers = [*_metrics(scores, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
-        self._log_metrics(run_id, [*numbers, *_counts(manifest["summary"], when)])
-        context = "evaluation" if run.record["kind"] == "eval" else "training"
-        inputs = [
-            _dataset(Path(entry["path"]), entry["sha256"], entry["name"], context)
-            for entry in run.record.get("inputs", [])
-        ]
-        for name, entry in manifest["files"].items():
-            if name.endswith(".jsonl") and entry.get("rows"):
-                inputs.append(_dataset(run.folder / name, entry["sha256"], Path(name).stem, context))
+    def _stage(self, run: Run, logged: Mapping[str, str], run_id: str) -> dict[str, str]:
+        """Log a stage used alone, where it is new or its failures were retried; returns its state."""
+        if not is_done(run.folder):
+            return dict(logged)
+        record, stage = run.record, read_stage(run.folder)
+        state = digest({name: file.model_dump() for name, file in stage.files.items()})
+        if logged.get("stage") == state:
+            return dict(logged)
+        when = _milliseconds(record.ended or record.began)
+        numbers = [*_metrics(record.metrics, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
+        self._log_metrics(run_id, [*numbers, *_counts(stage.summary, when)])
+        context = "evaluation" if record.kind == "eval" else "training"
+        inputs = [_dataset(Path(given.path), given.sha256, given.name, context) for given in record.inputs]
+        for name, file in stage.files.items():
+            if name.endswith(".jsonl") and file.rows:
+                inputs.append(_dataset(run.folder / name, file.sha256, Path(name).stem, context))
         self.client.log_inputs(run_id, datasets=inputs)
-        self._upload(run_id, run.folder, run.record["kind"])
+        self._upload(run_id, run.folder, record.kind)
+        return {**logged, "stage": state}
 
-    def _figures(self, run: Run, logged: dict[str, Any], run_id: str) -> None:
-        """One page with all figures, once the run has ended: plotly's script makes it 5 MB."""
-        state = digest([run.rounds, run.record.get("metrics", [])])
-        if self._page is None or run.record["kind"] not in ("loop", "eval") or logged.get("figures") == state:
-            return
-        if page := self._page(run):
+    def _figures(self, run: Run, logged: str | None, run_id: str) -> str | None:
+        """One page with all figures, once the run has ended: plotly's script makes it 5 MB. Returns its state."""
+        rounds, scores = run.rounds, run.record.metrics
+        state = digest([[round.content() for round in rounds], [score.model_dump() for score in scores]])
+        if self._page is None or run.record.kind not in ("loop", "eval") or logged == state:
+            return logged
+        page = self._page(run)
+        if page:
             self.client.log_text(run_id, page, FIGURES)
-            logged["figures"] = state
+        return state if page else logged
 
     def _upload(self, run_id: str, folder: Path, place: str) -> None:
         for pattern in ARTIFACTS:
@@ -273,21 +277,20 @@ class Tracker:
 
 def _run_tags(run: Run) -> dict[str, str]:
     record = run.record
-    code, machine = record["code"], record["machine"]
     tags = {
-        "sloop.kind": record["kind"],
-        "sloop.run": record["name"],
-        "sloop.seed": record["seed"],
+        "sloop.kind": record.kind,
+        "sloop.run": record.name,
+        "sloop.seed": record.seed,
         "sloop.student": run.student,
         "sloop.variant": run.variant,
-        "sloop.config_hash": record["config_hash"],
-        "sloop.code": code["digest"],
-        "sloop.command": record["command"],
-        "sloop.host": machine["host"],
-        "sloop.pid": machine["pid"],
-        "sloop.dirty": code.get("dirty"),
+        "sloop.config_hash": record.config_hash,
+        "sloop.code": record.code.digest,
+        "sloop.command": record.command,
+        "sloop.host": record.machine.host,
+        "sloop.pid": record.machine.pid,
+        "sloop.dirty": record.code.dirty,
         "mlflow.source.name": "sloop",
-        "mlflow.source.git.commit": code["commit"],
+        "mlflow.source.git.commit": record.code.commit,
     }
     return {key: str(value)[:TAG_LENGTH] for key, value in tags.items() if value not in (None, "")}
 
@@ -392,14 +395,13 @@ def attach(run: Run, file: Path, place: str, page: Page | None = None) -> bool:
     Raises:
         UserError: the server cannot be reached, or refuses.
     """
-    config = run.record["config"]
-    uri, mlruns = config["tracking"]["uri"], Path(config["paths"]["mlruns"])
-    logged = "mlflow" in run.record and config["tracking"]["enabled"]
-    if not logged or not (uri or (mlruns / DATABASE).is_file()):
+    tracking, mlruns = run.record.config["tracking"], Path(run.record.config["paths"]["mlruns"])
+    logged = run.record.mlflow if tracking["enabled"] else None
+    if logged is None or not (tracking["uri"] or (mlruns / DATABASE).is_file()):
         return False
-    tracker = connect(uri, mlruns, run.record["study"], page)
+    tracker = connect(tracking["uri"], mlruns, run.record.study, page)
     # A run that is under way brings MLflow up to date itself: two at once would make its rounds twice.
-    run_id = tracker.project(run.folder) if run.record["finished"] else run.record["mlflow"]["run_id"]
+    run_id = tracker.project(run.folder) if run.record.finished else logged.run_id
     with _reached(tracker.uri):
         tracker.client.log_artifact(run_id, str(file), artifact_path=place)
     return True

@@ -16,9 +16,12 @@ from sloop.records import UserError
 from sloop.runs.cite import code_state
 from sloop.runs.read import find_round, find_runs
 from sloop.show import pages
-from sloop.show.console import console, rounds_table
-from sloop.show.reports import RUN_FORMS, compare, show
-from sloop.show.reports import parser as _parser
+from sloop.show.arguments import RUN_FORMS
+from sloop.show.arguments import parser as _parser
+from sloop.show.compare import compare
+from sloop.show.console import console
+from sloop.show.story import show
+from sloop.show.tables import rounds_table
 
 
 def run(command: str, arguments: Sequence[str]) -> None:
@@ -30,9 +33,9 @@ def version(arguments: Sequence[str]) -> None:
     """Print version, commit and Python."""
     _parser("version", "Print version, commit and Python.").parse_args(arguments)
     code = code_state()
-    commit = code["commit"] or "not a checkout"
-    dirty = " (with changes)" if code.get("dirty") else ""
-    console().print(f"sloop {code['version']}, commit {commit}{dirty}, Python {platform.python_version()}")
+    commit = code.commit or "not a checkout"
+    dirty = " (with changes)" if code.dirty else ""
+    console().print(f"sloop {code.version}, commit {commit}{dirty}, Python {platform.python_version()}")
 
 
 def table(arguments: Sequence[str]) -> None:
@@ -40,7 +43,7 @@ def table(arguments: Sequence[str]) -> None:
     parser = _parser("table", "Rounds x metrics of the loops under a folder.")
     parser.add_argument("study", nargs="?", default="", help="folder under --outputs (default: all)")
     options = parser.parse_args(arguments)
-    loops = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
+    loops = [found for found in find_runs(options.outputs / options.study) if found.record.is_loop]
     if not loops:
         raise UserError(f"no loops under {options.outputs / options.study}. Make one with: sloop loop experiment=demo")
     console().print(rounds_table(loops))
@@ -78,15 +81,15 @@ def runs(arguments: Sequence[str]) -> None:
         shown = Table("run", "study", "kind", "status", "began", "folder")
         for item in found:
             record = item.record
-            cells = [item.name, record["study"], record["kind"], record["status"], record["began"], str(item.folder)]
+            cells = [record.name, record.study, record.kind, record.status, record.began, str(item.folder)]
             shown.add_row(*map(escape, cells))
         out.print(shown)
         return
     from sloop.runs.track import connect
 
-    for study in sorted({item.record["study"] for item in found}):
+    for study in sorted({item.record.study for item in found}):
         tracker = connect(options.uri, options.mlruns, study, pages.page_of)
-        of_study = [item for item in found if item.record["study"] == study]
+        of_study = [item for item in found if item.record.study == study]
         if options.action == "reap":
             reaped = [item for item in of_study if item.reap()]
             for item in reaped:

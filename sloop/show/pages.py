@@ -63,13 +63,9 @@ def figures_of(run: Run, round: int | None = None) -> dict[str, Figure]:
 
 def _measured(run: Run, round: int | None) -> dict[int, list[Score]]:
     """Scores by round; those of an evaluation under 0."""
-    if run.record["kind"] == "eval":
-        return {0: [Score.model_validate(row) for row in run.record.get("metrics", [])]}
-    rounds: dict[int, list[Score]] = {}
-    for number, score in run.scores():
-        if round in (None, number):
-            rounds.setdefault(number, []).append(score)
-    return rounds
+    if run.record.kind == "eval":
+        return {0: list(run.record.metrics)}
+    return {found.round: list(found.metrics) for found in run.rounds if round in (None, found.round)}
 
 
 def _of_benchmark(run: Run, benchmark: str, measured: Mapping[int, list[Score]]) -> dict[str, Figure]:

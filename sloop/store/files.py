@@ -15,9 +15,10 @@ from typing import IO, Any, Literal, TypeVar, cast
 
 from pydantic import ValidationError
 
-from sloop.records import Checkpoint, Record, Sample, UserError, digest, from_json
+from sloop.records import Checkpoint, Record, Sample, Unreadable, UserError, Versioned, digest, from_json
 
 R = TypeVar("R", bound=Record)
+V = TypeVar("V", bound=Versioned)
 
 
 BLANK = " \t\r\n"
@@ -165,3 +166,19 @@ def checkpoint_at(path: Path) -> Checkpoint:
 def now() -> str:
     """The time, UTC, ISO 8601 to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def read_record(path: Path, kind: type[V]) -> V:
+    """A versioned record.
+
+    Raises:
+        UserError: there is none, a broken one, or one of a later version.
+    """
+    try:
+        return kind.read(read_json(path), path)
+    except Unreadable as error:
+        raise UserError(f"{error} Or move its folder away, or choose another.") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such record. The command that made its folder goes on.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: broken JSON ({error}). Delete its folder to make it anew.") from error

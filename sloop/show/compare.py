@@ -1,4 +1,4 @@
-"""What a paper or a person wants of runs on disk: paired comparisons in several forms, and one sample whole."""
+"""Paired comparisons of runs, in the forms that a paper or a person wants."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
 
-from sloop.benchmarks.base import Benchmark
-from sloop.engine.build import build
 from sloop.measures.metrics import METRICS
-from sloop.measures.overlap import CONTAMINATION, Contaminated
 from sloop.measures.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
-from sloop.records import Grade, Judgement, Label, Prediction, Record, Ruling, Sample, UserError
+from sloop.records import Grade, UserError
 from sloop.runs.read import Run, check_same_data, find_round, find_runs, search, split_round
 from sloop.runs.track import attach
 from sloop.show import pages
+from sloop.show.arguments import RUN_FORMS, parser
 from sloop.show.console import console
 from sloop.show.figures import forest
-from sloop.stages.evaluate import GRADES, JUDGEMENTS
-from sloop.stages.optimize.stage import RULINGS
-from sloop.stages.probe import PREDICTIONS
-from sloop.store import Dataset, read_rows
 
 OFFICIAL = "official_accuracy"
 COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), OFFICIAL)
@@ -35,12 +29,6 @@ FORMS = ("text", "markdown", "latex", "csv")
 
 COMPARE = "compare"
 """Folder of comparisons among a run's artifacts."""
-RUN_FORMS = (
-    "folder, name, id or MLflow run id (or the beginning of one), or a search such as variant=full,seed=0; "
-    "RUN@ROUND for a round of a loop"
-)
-
-R = TypeVar("R", bound=Record)
 
 
 class Row(NamedTuple):
@@ -52,16 +40,6 @@ class Row(NamedTuple):
     found: Comparison
     p_adjusted: float | None
     """Holm's, over the lines of the table; None where there is one line, or no p-value."""
-
-
-def parser(command: str, description: str) -> argparse.ArgumentParser:
-    """The arguments that every command on runs has."""
-    made = argparse.ArgumentParser(prog=f"sloop {command}", description=description)
-    made.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
-    return made
-
-
-# --- compare ------------------------------------------------------------------------------------------------------
 
 
 def compare(arguments: Sequence[str]) -> None:
@@ -138,7 +116,7 @@ def _matches(
         numbers = _numbers([(a, b)], (at_a, at_b), options.round)
         yield "samples, McNemar exact", numbers, options.benchmark or a.benchmark(), [(a, b)]
         return
-    runs = [found for found in find_runs(options.outputs / options.study) if found.record["kind"] == "loop"]
+    runs = [found for found in find_runs(options.outputs / options.study) if found.record.is_loop]
     students = sorted({found.student for found in runs})
     (arm_a, at_a), (arm_b, at_b) = (split_round(what) for what in (options.a, other))
     if not runs:
@@ -156,9 +134,9 @@ def _numbers(
     pairs: Sequence[tuple[Run, Run]], named: tuple[int | None, int | None], default: int | None
 ) -> tuple[int, int]:
     """The rounds of both sides: those that were named, else the default, else the last that all loops have."""
-    loops = [run for pair in pairs for run in pair if run.record["kind"] == "loop"]
+    loops = [run for pair in pairs for run in pair if run.record.is_loop]
     last = min((run.last_round() for run in loops), default=0) if default is None else default
-    a, b = (0 if run.record["kind"] != "loop" else at or last for run, at in zip(pairs[0], named, strict=True))
+    a, b = (at or last if run.record.is_loop else 0 for run, at in zip(pairs[0], named, strict=True))
     return a, b
 
 
@@ -168,9 +146,9 @@ def _seeds(runs: Sequence[Run], student: str, study: str, variants: tuple[str, s
     for arm, variant in zip(arms, variants, strict=True):
         chosen = search(runs, variant if "=" in variant else f"variant={variant}")
         for found in (found for found in chosen if found.student == student):
-            if (other := arm.setdefault(found.record["seed"], found)) is not found:
+            if (other := arm.setdefault(found.record.seed, found)) is not found:
                 raise UserError(
-                    f"study {study} has two runs of {variant} with seed {found.record['seed']}: {other.name} "
+                    f"study {study} has two runs of {variant} with seed {found.record.seed}: {other.name} "
                     f"and {found.name}. Compare them by name, or move one of them away."
                 )
     seeds = sorted(set(arms[0]) & set(arms[1]))
@@ -281,117 +259,3 @@ def as_csv(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([head, *lines])
     return out.getvalue()
-
-
-# --- show ---------------------------------------------------------------------------------------------------------
-
-
-def show(arguments: Sequence[str]) -> None:
-    """Print one sample of a run: question, label, lineage, and every answer and verdict on it."""
-    made = parser("show", "One sample of a run whole: question, label, answers, verdicts, where it comes from.")
-    made.add_argument("run", metavar="RUN", help=RUN_FORMS)
-    made.add_argument("sample", metavar="SAMPLE", help="the sample's id, or the beginning of it")
-    options = made.parse_args(arguments)
-    run, number = find_round(options.outputs, options.run)
-    sample, where = _sample(run, options.sample)
-    out = console()
-    for line in (*_question(sample, where), *_history(run, sample.id, number)):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _sample(run: Run, beginning: str) -> tuple[Sample, str]:
-    """The sample whose id begins so, and the file that it stands in.
-
-    Raises:
-        UserError: none or several do.
-    """
-    found: dict[str, tuple[Sample, str]] = {}
-    for data in _datasets(run):
-        for sample_id in data.ids():
-            if sample_id.startswith(beginning) and sample_id not in found:
-                found[sample_id] = next(data.pick([sample_id])), str(data.path)
-    if len(found) == 1:
-        return next(iter(found.values()))
-    what = f"{len(found)} samples have ids that begin" if found else "no sample has an id that begins"
-    raise UserError(
-        f"run {run.name}: {what} with {beginning!r}. Ids, 32 hex digits each, stand in its grades.jsonl and "
-        "predictions.jsonl."
-    )
-
-
-def _datasets(run: Run) -> Iterator[Dataset]:
-    """Whatever samples the run was asked or trained on."""
-    config = run.record["config"]
-    if run.record["kind"] in ("loop", "eval"):
-        benchmark = build(config["benchmark"], "benchmark")
-        if isinstance(benchmark, Benchmark):
-            yield benchmark.data
-    paths = [Path(entry["path"]) for entry in run.record.get("inputs", [])]
-    paths += sorted(
-        path for name in ("train", "dev", "dataset", "expanded") for path in run.folder.rglob(f"{name}.jsonl")
-    )
-    yield from (Dataset(path) for path in paths if path.is_file() and path.name != PREDICTIONS)
-
-
-def _question(sample: Sample, where: str) -> Iterator[str]:
-    slice = f", slice {sample.slice}" if sample.slice else ""
-    yield f"sample {sample.id}{slice}, kind {sample.kind}, source {sample.source}, in {where}"
-    yield f"lineage: {sample.lineage.model_dump_json(exclude_defaults=True)}, group {sample.group}"
-    for tool in sample.tools:
-        arguments = ", ".join(f"{name}{'' if name in tool.required else '?'}" for name in tool.properties)
-        yield f"tool {tool.name}({arguments}): {tool.description}"
-    for message in sample.messages:
-        yield f"{message.role}: {message.content}"
-        yield from (f"  {call.name} {call.arguments}" for call in message.tool_calls)
-    yield f"label: {_said(sample.label)}"
-
-
-def _history(run: Run, sample_id: str, number: int | None) -> Iterator[str]:
-    """Answers and verdicts, stage by stage; of one round alone where one is given."""
-    top = run.folder if number is None else run.folder / f"round_{number}"
-    for path in sorted(top.rglob("*.jsonl")):
-        place = path.parent.relative_to(run.folder)
-        prefix = "" if str(place) == "." else f"{place}: "
-        if path.name == PREDICTIONS:
-            for trial, answer in _of(path, Prediction, sample_id):
-                perplexity = "" if answer.perplexity is None else f", perplexity {answer.perplexity:.4g}"
-                yield f"{prefix}{trial}answer: {answer.error or _said(answer.answer)}{perplexity}"
-                yield f"{prefix}{trial}as written: {answer.text}"
-        elif path.name == GRADES:
-            for trial, grade in _of(path, Grade, sample_id):
-                official = "" if grade.official is None else f", officially {_word(grade.official)}"
-                reason = f", {grade.reason}" if grade.reason else ""
-                yield f"{prefix}{trial}grade: {_word(grade.correct)}{official}{reason}"
-        elif path.name == JUDGEMENTS:
-            for trial, judgement in _of(path, Judgement, sample_id):
-                verdict, rubric = judgement.verdict, judgement.verdict.rubric
-                scored = "" if rubric is None else f", rubric {rubric.score:.2f}"
-                said = f"{_word(verdict.correct)}{scored}; {'; '.join(verdict.evidence)}"
-                yield f"{prefix}{trial}judge: {said}"
-        elif path.name == CONTAMINATION:
-            for _, match in _of(path, Contaminated, sample_id):
-                where = f"{match.train_id} {match.train_request!r}"
-                yield f"{prefix}in training ({match.how}, {match.share:.0%} of the request): {where}"
-        elif path.name == RULINGS:
-            for _, ruling in _of(path, Ruling, sample_id):
-                new = "leaves the data" if ruling.new is None else _said(ruling.new)
-                yield f"{prefix}ruling: {ruling.outcome}; label was {_said(ruling.old)}, now {new}"
-
-
-def _of(path: Path, kind: type[R], sample_id: str) -> Iterator[tuple[str, R]]:
-    """The sample's records in a file, each after the words that say of which trial it is, where there are several."""
-    rows = [row for row in read_rows(path, kind) if getattr(row, "sample_id", None) == sample_id]
-    for row in rows:
-        yield f"trial {getattr(row, 'trial', 0)}: " if len(rows) > 1 else "", row
-
-
-def _word(right: bool | None) -> str:
-    return "undecided" if right is None else "right" if right else "wrong"
-
-
-def _said(label: Label | None) -> str:
-    """A decision in a line."""
-    if label is None:
-        return "none"
-    calls = "; ".join(f"{call.name} {call.arguments}" for call in label.calls)
-    return calls or f"no call: {label.content}"

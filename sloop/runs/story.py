@@ -1,0 +1,135 @@
+"""The whole story of one sample of a run, told from the lines that are about it and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from sloop.benchmarks.base import Benchmark
+from sloop.engine.build import build
+from sloop.measures.overlap import CONTAMINATION, Contaminated
+from sloop.records import Grade, Judgement, Label, Prediction, Record, RoundRecord, Ruling, RunRecord, Sample, UserError
+from sloop.runs.index import Index, Place, line_at
+from sloop.stages.evaluate import GRADES, JUDGEMENTS
+from sloop.stages.optimize.stage import RULINGS
+from sloop.stages.probe import PREDICTIONS
+
+R = TypeVar("R", bound=Record)
+
+
+class Told(Record, Generic[R]):
+    """What is said of the sample, and the file, from the run's folder, that says so."""
+
+    file: str
+    row: R
+
+    @property
+    def place(self) -> str:
+        """The folder of the file: a stage's or a round's; empty for the run's own."""
+        folder = str(Path(self.file).parent)
+        return "" if folder == "." else folder
+
+
+class SampleStory(Record):
+    """All that a run knows of a sample; lines of one file in their order, files by path."""
+
+    id: str
+    sample: Sample
+    """As it stands in the first of its files."""
+    where: str
+    """That file."""
+    labels: dict[int, Label | None]
+    """What it said in the training set of each round that it was in."""
+    answers: tuple[Told[Prediction], ...]
+    grades: tuple[Told[Grade], ...]
+    judgements: tuple[Told[Judgement], ...]
+    rulings: tuple[Told[Ruling], ...]
+    matches: tuple[Told[Contaminated], ...]
+    """The training samples that it stands in, wholly or nearly: it is of a benchmark."""
+    parents: tuple[Sample, ...]
+    """The samples of the run that it was made from."""
+    children: tuple[Sample, ...]
+    """Those that were made from it."""
+
+
+def tell(folder: Path, record: RunRecord, rounds: Sequence[RoundRecord], beginning: str) -> SampleStory:
+    """The story of the sample whose id begins so.
+
+    Args:
+        folder: of the run.
+        record: of the run.
+        rounds: those that are complete.
+        beginning: of the sample's id.
+
+    Raises:
+        UserError: none or several do.
+    """
+    with Index(folder) as index:
+        index.add(path for given in record.inputs if (path := Path(given.path)).is_file())
+        sample_id, places = _found(index, record, beginning)
+        sample, words = _sample(places[0]), index.words(sample_id)
+        by_file = {place.path: place for place in places}
+        sets = {round.round: by_file.get(folder / round.data.path) for round in rounds}
+        return SampleStory(
+            id=sample_id,
+            sample=sample,
+            where=str(places[0].path),
+            labels={number: _sample(place).label for number, place in sets.items() if place},
+            answers=_told(folder, words, PREDICTIONS, Prediction),
+            grades=_told(folder, words, GRADES, Grade),
+            judgements=_told(folder, words, JUDGEMENTS, Judgement),
+            rulings=_told(folder, words, RULINGS, Ruling),
+            matches=_told(folder, words, CONTAMINATION, Contaminated),
+            parents=tuple(_samples(index, sample.lineage.parents)),
+            children=tuple(_samples(index, index.children(sample_id))),
+        )
+
+
+def _found(index: Index, record: RunRecord, beginning: str) -> tuple[str, list[Place]]:
+    """The id that begins so, and where the sample stands."""
+    found, places = _only(index, beginning)
+    if len(found) < 2 and not places and (asked := _asked(record)):
+        index.add([asked])
+        found, places = _only(index, beginning)
+    if places:
+        return found[0], places
+    counted = f"{len(found)} samples have ids that begin" if found else "no sample has an id that begins"
+    what = "the question stands in no file that is left, of the one id that begins" if len(found) == 1 else counted
+    raise UserError(
+        f"run {record.name}: {what} with {beginning!r}. Ids, 32 hex digits each, stand in its grades.jsonl and "
+        "predictions.jsonl."
+    )
+
+
+def _only(index: Index, beginning: str) -> tuple[list[str], list[Place]]:
+    """The ids that begin so, and where the sample stands if it is one alone."""
+    found = index.ids(beginning)
+    return found, index.samples(found[0]) if len(found) == 1 else []
+
+
+def _asked(record: RunRecord) -> Path | None:
+    """The questions of the benchmark that the run was evaluated on: none of its files holds them.
+
+    The one place where looking at a run builds something that its record names.
+    """
+    if record.kind not in ("loop", "eval"):
+        return None
+    benchmark = build(record.config["benchmark"], "benchmark")
+    return benchmark.data.path if isinstance(benchmark, Benchmark) else None
+
+
+def _told(folder: Path, words: Iterable[Place], name: str, kind: type[R]) -> tuple[Told[R], ...]:
+    return tuple(
+        Told(file=str(place.path.relative_to(folder)), row=kind.model_validate(line_at(place)))
+        for place in words
+        if place.path.name == name and place.path.is_relative_to(folder)
+    )
+
+
+def _samples(index: Index, ids: Iterable[str]) -> Iterator[Sample]:
+    return (_sample(places[0]) for sample_id in ids if (places := index.samples(sample_id)))
+
+
+def _sample(place: Place) -> Sample:
+    return Sample.model_validate(line_at(place))
