@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,11 +16,22 @@ import acme_tools
 import pytest
 from test_engine_build import OUTER, _changed
 
+import sloop
+from sloop.cli import conf_folder
 from sloop.engine.build import MOVED, build, find
 from sloop.engine.identity import config_hash, describe, modules_of, package_digest, source_digest, stage_key
 from sloop.records import Checkpoint
+from sloop.stages.evaluate import Evaluate
+from sloop.stages.gen import Gen
+from sloop.stages.optimize.stage import Optimize
+from sloop.stages.portions import Portions
+from sloop.stages.probe import Probe
 from sloop.stages.samplers import CoverageSampler
+from sloop.stages.train import Start, Train
 from sloop.store import Dataset, file_digest
+
+PACKAGE = Path(sloop.__file__).parent
+CONF = conf_folder()
 
 # --- describe -----------------------------------------------------------------------------------------------------
 
@@ -106,6 +120,62 @@ def test_the_digest_of_code_is_the_same_in_every_process() -> None:
 def test_a_component_names_its_modules_and_those_of_its_parts() -> None:
     assert modules_of(OUTER) == {"test_engine_build", "sloop.stages.samplers"}
     assert modules_of(build(OUTER)) == modules_of(OUTER)
+
+
+def _imports(module: str) -> set[str]:
+    """The modules of sloop that a module comes to import, itself among them."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+        if name in seen or not path.is_file():
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return seen
+
+
+def _covered(module: str, named: Sequence[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in named)
+
+
+KEEPERS = (
+    "sloop.engine",  # decides when work is done; its bytes are held by the tests of resuming and of same bytes
+    "sloop.store",  # moves bytes as they are
+    "sloop.records.episodes", "sloop.records.judging", "sloop.records.runs", "sloop.version",
+    "sloop.judges.base", "sloop.students.base", "sloop.trainers.base", "sloop.benchmarks.base",  # protocols
+    "sloop.models.environment", "sloop.models.preflight", "sloop.models.replay", "sloop.models.throttle",
+    "sloop.models.usage",  # how, when and at what price is asked
+    "sloop.stages.samplers",  # a component of its own
+)  # fmt: skip
+"""Modules that results pass through and that change none."""
+TARGETS = {
+    target for path in CONF.glob("*/*.yaml") for target in re.findall(r"_target_: (sloop\.[\w.]+)", path.read_text())
+}
+COMPONENTS = [find(target, "") for target in sorted(TARGETS)]
+STAGES = [Gen, Start, Train, Probe, Evaluate, Optimize, Portions]
+
+
+def _named(cls: Any) -> Sequence[str]:
+    return getattr(cls, "MODULES", (cls.__module__,))
+
+
+@pytest.mark.parametrize("cls", [*STAGES, *COMPONENTS])
+def test_every_module_behind_a_result_is_named_or_known_to_change_none(cls: Any) -> None:
+    found = _imports(cls.__module__)
+    parts = [part for part in COMPONENTS if part.__module__ in found - {cls.__module__}]  # they name their own
+    named = [*_named(cls), *(name for part in parts for name in _named(part)), *KEEPERS]
+    assert {module for module in found if not _covered(module, named)} == set()
+
+
+@pytest.mark.parametrize("cls", [*STAGES, *COMPONENTS])
+def test_what_is_named_is_there(cls: Any) -> None:
+    for name in _named(cls):
+        path = PACKAGE.parent / (name if "/" in name else name.replace(".", "/"))
+        assert path.exists() or path.with_suffix(".py").is_file(), name
 
 
 # --- stages -------------------------------------------------------------------------------------------------------

@@ -22,6 +22,15 @@ class LLMJudge:
     answer is also scored by the rubric, whose parts are averaged over the votes and added up here.
     """
 
+    MODULES = (
+        "sloop.records.base",
+        "sloop.records.samples",
+        "sloop.records.judging",
+        "sloop.judges.llm",
+        "sloop.models.prompts",
+        "sloop/prompts",
+    )
+
     FOLDERS = frozenset({"prompts"})
 
     def __init__(

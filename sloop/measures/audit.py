@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from sloop.calls.match import strict
+from sloop.calls.match.strict import strict
 from sloop.measures.stats import rate
 from sloop.records import Axis, Label, Outcome, Prediction, Ruling, Sample, Score, Tool, ToolCall, Truth
 from sloop.store import read_rows

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from sloop.calls.formats import opens_call
-from sloop.calls.match import strict
+from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
 from sloop.measures.stats import mean_score, pass_hat, rate
 from sloop.records import Grade, Prediction, Sample, Score, UserError

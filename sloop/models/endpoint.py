@@ -34,6 +34,14 @@ class Endpoint:
     starts anew.
     """
 
+    MODULES = (
+        "sloop.models.base",
+        "sloop.models.openai_api",
+        "sloop.models.streaming",
+        "sloop.models.structured",
+        "sloop.models.wire",
+    )
+
     NOT_RESULTS = frozenset({"role", "limits", "cache", "cache_path"})
     """Arguments that change how it is asked, and no answer: a stage may be resumed with others."""
 

@@ -25,6 +25,23 @@ _TRIES = 5
 class NoisyTeacher:
     """Any teacher, with wrong labels among the right ones (`sloop.teachers.base.Teacher`)."""
 
+    MODULES = (
+        "sloop.records.base",
+        "sloop.records.samples",
+        "sloop.calls.match.normalise",
+        "sloop.calls.match.strict",
+        "sloop.calls.schema",
+        "sloop.calls.surface",
+        "sloop.simulation.grammar",
+        "sloop.simulation.invent",
+        "sloop.simulation.mistakes",
+        "sloop.simulation.noisy",
+        "sloop.simulation.phrases",
+        "sloop.simulation.templates",
+        "sloop.simulation.values",
+        "sloop/simulation/everyday.yaml",
+    )
+
     def __init__(
         self,
         *,

@@ -26,6 +26,21 @@ _TRIES = 10
 class TemplateTeacher:
     """Writes single-turn dialogues (`sloop.teachers.base.Teacher`)."""
 
+    MODULES = (
+        "sloop.records.base",
+        "sloop.records.samples",
+        "sloop.calls.schema",
+        "sloop.calls.surface",
+        "sloop.simulation.grammar",
+        "sloop.simulation.invent",
+        "sloop.simulation.phrases",
+        "sloop.simulation.template",
+        "sloop.simulation.templates",
+        "sloop.simulation.values",
+        "sloop/simulation/everyday.yaml",
+        "sloop.teachers.base",
+    )
+
     def __init__(
         self,
         *,

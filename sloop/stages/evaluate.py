@@ -45,7 +45,8 @@ class Evaluate:
 
     name: ClassVar[str] = "evaluate"
     MODULES: ClassVar[tuple[str, ...]] = (
-        *ANSWERING, "sloop.measures.metrics", "sloop.measures.stats", "sloop.records.judging", "sloop.records.runs",
+        *ANSWERING, "sloop.calls.formats", "sloop.calls.match.normalise", "sloop.calls.match.strict",
+        "sloop.calls.schema", "sloop.measures.metrics", "sloop.measures.stats", "sloop.records.judging",
         "sloop.stages.evaluate",
     )  # fmt: skip
     summary_type: ClassVar[type[EvaluateSummary]] = EvaluateSummary

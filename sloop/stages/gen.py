@@ -17,10 +17,8 @@ from sloop.engine.identity import unit_rng
 from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
 from sloop.records import (
-    Dialogue,
     Judgement,
     Kind,
-    Lineage,
     Order,
     Record,
     Rejected,
@@ -30,13 +28,12 @@ from sloop.records import (
     Truth,
     UserError,
     Verdict,
-    decisions,
 )
 from sloop.stages.accept import Admission, Rule, check_verdict
 from sloop.stages.card import data_card
 from sloop.stages.samplers import Sampler
 from sloop.store import read_rows
-from sloop.teachers.base import Teacher
+from sloop.teachers.base import Teacher, slice_dialogue
 
 CHUNK = 2000
 """Units planned at a time: what is in memory does not grow with the dataset."""
@@ -158,23 +155,6 @@ async def write_unit(task: Gen, worker: Worker, orders: Sequence[Order]) -> list
     return records
 
 
-def slice_dialogue(
-    dialogue: Dialogue, order: Order, *, stage: str, round: int, source: Source, teacher: Teacher
-) -> list[tuple[Sample, Truth | None]]:
-    """Samples of a dialogue with their lineage. What is made from a sample stays in its group."""
-    seed = order.seed
-    lineage = Lineage(
-        stage=stage,
-        round=round,
-        unit=order.key,
-        parents=(seed.id,) if seed else (),
-        axis=order.axis,
-        teacher=type(teacher).__name__,
-    )
-    group = seed.group if seed else f"{stage}{round}-{order.key}"
-    return decisions(dialogue, group=group, kind=order.kind, source=source, lineage=lineage)
-
-
 def in_train(group: str, train_split: float) -> bool:
     """Side of the split: a hash of the group, so that a group is never cut and other groups change nothing."""
     return int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 16**8 < train_split
@@ -188,9 +168,18 @@ class Gen:
 
     name: ClassVar[str] = "gen"
     MODULES: ClassVar[tuple[str, ...]] = (
-        "sloop.calls.wording", "sloop.records.base", "sloop.records.judging", "sloop.records.samples",
-        "sloop.stages.accept", "sloop.stages.card", "sloop.stages.gen", "sloop.store.files",
-    )  # fmt: skip
+        "sloop.calls.grounding",
+        "sloop.calls.schema",
+        "sloop.calls.surface",
+        "sloop.calls.wording",
+        "sloop.records.base",
+        "sloop.records.judging",
+        "sloop.records.samples",
+        "sloop.stages.accept",
+        "sloop.stages.card",
+        "sloop.stages.gen",
+        "sloop.teachers.base",
+    )
     summary_type: ClassVar[type[GenSummary]] = GenSummary
 
     tools: Sequence[Tool]

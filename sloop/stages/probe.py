@@ -13,7 +13,8 @@ from sloop.records import Checkpoint, Decode, Prediction, Record, Rejected, Samp
 from sloop.store import Dataset, predictions_at
 from sloop.students.base import RemoteStudent, Student
 
-ANSWERING = ("sloop.records.base", "sloop.records.samples", "sloop.stages.probe", "sloop.store.files")
+ANSWERING = ("sloop.records.base", "sloop.records.samples", "sloop.stages.probe")
+"""The modules whose code can change answers, beside the student's."""
 PREDICTIONS = "predictions.jsonl"
 
 

@@ -114,7 +114,12 @@ class Dataset(Rows[Sample]):
 
     def __init__(self, path: Path, *, sha256: str | None = None) -> None:
         """Open a dataset; see `Rows`."""
-        super().__init__(path, Sample, lambda sample: sample.id, sha256=sha256)
+        super().__init__(path, Sample, _id_of, sha256=sha256)
+
+
+def _id_of(sample: Sample) -> str:
+    """A function of the module, so that a dataset can be sent to where it is read."""
+    return sample.id
 
 
 def predictions_at(path: Path) -> Rows[Prediction]:

@@ -79,6 +79,14 @@ def draw_seed(parts: Any) -> int:
 class LocalStudent:
     """A Hugging Face causal language model, made from scratch, from a folder or from the Hub."""
 
+    MODULES = (
+        "sloop.records.base",
+        "sloop.records.samples",
+        "sloop.calls.formats",
+        "sloop.students.local",
+        "sloop.students.tiny",
+    )
+
     def __init__(
         self,
         *,

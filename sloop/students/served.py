@@ -23,6 +23,13 @@ from sloop.store import Dataset
 class ServedStudent:
     """A model that is asked over HTTP. Its weights are whatever the endpoint serves under that name."""
 
+    MODULES = (
+        "sloop.records.base",
+        "sloop.records.samples",
+        "sloop.calls.formats",
+        "sloop.students.served",
+    )
+
     def __init__(
         self, *, name: str, endpoint: Endpoint, answer_format: str | None, logprobs: bool, seed: int | None
     ) -> None:

@@ -54,6 +54,17 @@ class LLMTeacher:
     without tool calls cannot be the teacher's.
     """
 
+    MODULES = (
+        "sloop.records.base",
+        "sloop.records.samples",
+        "sloop.calls.formats",
+        "sloop.calls.schema",
+        "sloop.models.prompts",
+        "sloop.teachers.base",
+        "sloop.teachers.llm",
+        "sloop/prompts",
+    )
+
     FOLDERS = frozenset({"prompts"})
 
     def __init__(

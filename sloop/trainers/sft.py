@@ -28,6 +28,17 @@ REPORT_EVERY = 10
 class SFT:
     """Cross-entropy on the label of every sample, and on nothing else."""
 
+    MODULES = (
+        "sloop.records.base",
+        "sloop.records.samples",
+        "sloop.calls.formats",
+        "sloop.students.local",
+        "sloop.students.tiny",
+        "sloop.trainers.batches",
+        "sloop.trainers.muon",
+        "sloop.trainers.sft",
+    )
+
     def __init__(
         self,
         *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sloop.calls.match import strict
+from sloop.calls.match.strict import strict
 from sloop.records import Label, Message, Prediction, Record, Ruling, Sample, Tool
 
 RULED_WRONG = ("PRED_WRONG", "LABEL_WRONG")

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sloop.calls.match import strict
+from sloop.calls.match.strict import strict
 from sloop.engine.executor import Worker
 from sloop.engine.identity import unit_rng
 from sloop.engine.stage import Desk
@@ -27,13 +27,12 @@ from sloop.records import (
     UserError,
 )
 from sloop.stages.accept import RULES, Admission, check_verdict
-from sloop.stages.gen import slice_dialogue
 from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
 from sloop.stages.optimize.verify import rule, rule_agreement
 from sloop.store import Dataset, Rows, predictions_at
-from sloop.teachers.base import Teacher
+from sloop.teachers.base import Teacher, slice_dialogue
 
 DATASET = "dataset.jsonl"
 RULINGS = "rulings.jsonl"
@@ -89,11 +88,19 @@ class Optimize:
 
     name: ClassVar[str] = "optimize"
     MODULES: ClassVar[tuple[str, ...]] = (
-        "sloop.calls.grounding", "sloop.calls.match.normalise", "sloop.calls.match.strict", "sloop.calls.schema",
-        "sloop.calls.surface", "sloop.calls.wording", "sloop.records.base", "sloop.records.judging",
-        "sloop.records.samples", "sloop.stages.accept", "sloop.stages.gen", "sloop.stages.optimize",
-        "sloop.store.files",
-    )  # fmt: skip
+        "sloop.calls.grounding",
+        "sloop.calls.match.normalise",
+        "sloop.calls.match.strict",
+        "sloop.calls.schema",
+        "sloop.calls.surface",
+        "sloop.calls.wording",
+        "sloop.records.base",
+        "sloop.records.judging",
+        "sloop.records.samples",
+        "sloop.stages.accept",
+        "sloop.stages.optimize",
+        "sloop.teachers.base",
+    )
     summary_type: ClassVar[type[OptimizeSummary]] = OptimizeSummary
 
     data: Dataset
