@@ -21,8 +21,8 @@ from sloop.store import now
 from sloop.version import __version__
 
 PACKAGES = (
-    "accelerate", "datasets", "hydra-core", "jsonschema", "mlflow", "numpy", "openai", "pandas", "pydantic", "scipy",
-    "statsmodels", "tokenizers", "torch", "transformers", "trl",
+    "datasets", "hydra-core", "jsonschema", "mlflow", "numpy", "openai", "pandas", "pydantic", "scipy", "statsmodels",
+    "tokenizers", "torch", "transformers",
 )  # fmt: skip
 ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
 """The only environment variables that are recorded: a list of what is allowed, so that no key slips in."""
