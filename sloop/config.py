@@ -26,7 +26,7 @@ from sloop.stages.train import Start, checkpoint_of
 from sloop.store import Dataset
 from sloop.students.base import Student
 from sloop.teachers.base import Teacher
-from sloop.tools.sources import load_tools
+from sloop.tools.sources import ToolSource, load_tools
 from sloop.trainers.base import Trainer
 
 
@@ -147,6 +147,7 @@ PARTS: dict[str, type[Any]] = {
     "sampler": Sampler,
     "trainer": Trainer,
     "benchmark": Benchmark,
+    "tools": ToolSource,
 }
 """What each group of the configuration names a component of."""
 
@@ -182,6 +183,9 @@ class Builder:
     def tools(self) -> tuple[Tool, ...]:
         """The tools that samples are about."""
         section = self.config.tools
+        if "_target_" in section:
+            source: ToolSource = self.part("tools")
+            return tuple(source.tools())
         unknown = set(section) - {"path", "split"}
         if unknown:
             raise UserError(f"tools.{min(unknown)}: no such key. Allowed: tools.path, tools.split.")

@@ -25,6 +25,8 @@ from sloop.store import Rows, file_digest
 
 ROOT = Path(__file__).parents[2]
 """Folder that holds the package."""
+SOURCES = frozenset({".py", ".jinja", ".json", ".yaml"})
+"""Endings of what the package is made of."""
 
 NOT_RESULTS: Mapping[str, tuple[str, ...]] = {
     "": (
@@ -133,11 +135,15 @@ def _by_content(value: Any) -> Any:
     return value
 
 
-def _files_of(folder: Any) -> Any:
+def _files_of(folder: Any, endings: frozenset[str] | None = None) -> Any:
     root = Path(str(folder))
     if not root.is_dir():  # the id of something on a hub
         return folder
-    return {str(path.relative_to(root)): file_digest(path) for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(root)): file_digest(path)
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and (endings is None or path.suffix in endings)
+    }
 
 
 # --- code ---------------------------------------------------------------------------------------------------------
@@ -172,8 +178,8 @@ def code_digest(modules: Iterable[str]) -> str:
 
 @functools.cache
 def package_digest() -> str:
-    """Digest of the whole package as it runs: which code made a run, whatever of it changed results."""
-    return code_digest(["sloop"])
+    """Digest of the package's files as they are: which code made a run, whether or not it changes results."""
+    return digest(_files_of(ROOT / "sloop", SOURCES))
 
 
 @functools.cache
@@ -194,7 +200,7 @@ def _name_digest(name: str) -> str:
 def source_digest(path: Path) -> str:
     """Digest of what a source file does, of another file's bytes, or of all of these in a folder."""
     if path.is_dir():
-        inner = (p for p in path.rglob("*") if p.suffix in {".py", ".jinja", ".json", ".yaml"})
+        inner = (p for p in path.rglob("*") if p.suffix in SOURCES)
         return digest({str(p.relative_to(path)): source_digest(p) for p in sorted(inner)})
     if path.suffix != ".py":
         return file_digest(path)

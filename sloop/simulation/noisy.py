@@ -39,6 +39,7 @@ class NoisyTeacher:
         "sloop.simulation.phrases",
         "sloop.simulation.templates",
         "sloop.simulation.values",
+        "sloop.teachers.base",
         "sloop/simulation/everyday.yaml",
     )
 

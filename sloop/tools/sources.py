@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -17,6 +17,15 @@ EVERYDAY = Path(__file__).with_name("everyday.json")
 SPLITS = ("train", "dev", "test")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _FORM = '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
+
+
+@runtime_checkable
+class ToolSource(Protocol):
+    """Where tools come from, where that is no file; a class of the reader's own, named by ``tools._target_``."""
+
+    def tools(self) -> Sequence[Tool]:
+        """The tools, in an order that stays; names are unique."""
+        ...
 
 
 def load_tools(path: str | Path, split: str | None = None) -> tuple[Tool, ...]:
