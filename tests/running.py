@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sloop.benchmarks.base import SampleBenchmark
 from sloop.cli import main
-from sloop.records import Grade
+from sloop.records import CodeState, DataRecord, Grade, Machine, RoundRecord, RunRecord, Score
 from sloop.store import read_json, read_rows, write_rows
 
 CONF = Path(__file__).parent / "plugin" / "conf"
@@ -89,6 +90,39 @@ def manifests(folder: Path) -> dict[str, bytes]:
 def rounds(folder: Path) -> list[dict[str, Any]]:
     """The content of every round.json of a run, in order."""
     return [read_json(path) for path in sorted(folder.glob("round_*/round.json"))]
+
+
+def run_plain(name: str, **changes: Any) -> dict[str, Any]:
+    """What a run.json holds, with some of it changed."""
+    config = {"variant": {"name": "full"}, "student": {"name": "tiny"}, "benchmark": {"name": "bench"}}
+    record = RunRecord(
+        id=f"id-{name}",
+        kind="loop",
+        name=name,
+        study="s",
+        seed=0,
+        config_hash="0" * 64,
+        config={**config, "loop": {"rounds": 3}, "preflight": True},
+        overrides=(),
+        command="sloop loop",
+        sweep=None,
+        code=CodeState(version="0", digest="0" * 64),
+        versions={},
+        machine=Machine(host="nowhere", pid=1, system="none", processor="none", cpus=1),
+        environment={},
+        bibtex="",
+        status="FINISHED",
+        began="2026-01-01T00:00:00.000+00:00",
+        finished="2026-01-01T01:00:00.000+00:00",
+    )
+    return {**record.plain(), **changes}
+
+
+def round_plain(number: int, metrics: Sequence[Score]) -> dict[str, Any]:
+    """What a round.json holds."""
+    data = DataRecord(path="data.jsonl", rows=0, shortfall=0, sha256="0" * 64)
+    times = {"began": "2026-01-01T00:00:00.000+00:00", "finished": "2026-01-01T00:30:00.000+00:00"}
+    return RoundRecord(round=number, steps=1, data=data, stages={}, metrics=tuple(metrics), **times).plain()
 
 
 @functools.cache

@@ -147,7 +147,8 @@ KEEPERS = (
     "sloop.store",  # moves bytes as they are
     "sloop.records.episodes", "sloop.records.judging", "sloop.records.runs", "sloop.version",
     "sloop.judges.base", "sloop.students.base", "sloop.trainers.base", "sloop.benchmarks.base",  # protocols
-    "sloop.models.endpoint", "sloop.models.environment", "sloop.models.preflight", "sloop.models.replay", "sloop.models.throttle",
+    "sloop.models.endpoint", "sloop.models.environment", "sloop.models.preflight", "sloop.models.replay",
+    "sloop.models.throttle",
     "sloop.models.usage",  # how, when and at what price is asked
     "sloop.stages.samplers",  # a component of its own
 )  # fmt: skip

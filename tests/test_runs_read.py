@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from running import round_plain, run_plain
 
 import sloop
 from sloop.records import ROUND_FILE, RUN_FILE, Grade, Score, UserError
@@ -11,18 +12,16 @@ from sloop.stages.evaluate import GRADES
 from sloop.store import write_json
 
 
-def _write(root, name, *, kind="loop", seed=0, rounds=0, run_id=None, variant="full", **more):
-    config = {"variant": {"name": variant}, "student": {"name": "tiny"}, "benchmark": {"name": "bench"}}
-    config |= {"loop": {"rounds": 3}, "preflight": True}
-    record = {"id": run_id or f"id-{name}", "name": name, "kind": kind, "study": "s", "seed": seed, "config": config}
+def _write(root, name, *, rounds=0, variant="full", **more):
+    record = run_plain(name)
+    record["config"]["variant"]["name"] = variant
     write_json(root / name / RUN_FILE, {**record, **more})
     for number in range(1, rounds + 1):
         metrics = [
             Score(name="acc", value=number / 10, n=5, low=0.0, high=1.0),
             Score(name="acc", value=None, n=0, slice="single"),
         ]
-        content = {"round": number, "metrics": [metric.model_dump() for metric in metrics]}
-        write_json(root / name / f"round_{number}" / ROUND_FILE, content)
+        write_json(root / name / f"round_{number}" / ROUND_FILE, round_plain(number, metrics))
     return root / name
 
 
@@ -33,14 +32,14 @@ def test_runs_are_found_by_path_below_a_folder(tmp_path):
 
 
 def test_a_run_is_found_by_folder_and_by_the_beginning_of_its_name_or_id(tmp_path):
-    folder = _write(tmp_path, "tiny-full-s0", run_id="abc123")
+    folder = _write(tmp_path, "tiny-full-s0", id="abc123")
     assert find_run(tmp_path, str(folder)).folder == folder
     assert find_run(tmp_path, "tiny-f").folder == folder
     assert find_run(tmp_path, "abc").folder == folder
 
 
 def test_a_run_is_found_by_its_study_and_by_its_mlflow_id(tmp_path):
-    folder = _write(tmp_path, "tiny-full-s0", study="demo", mlflow={"run_id": "f00d"})
+    folder = _write(tmp_path, "tiny-full-s0", study="demo", mlflow={"run_id": "f00d", "experiment_id": "1"})
     _write(tmp_path, "tiny-static-s0", study="demo")
     for what in ("demo/tiny-f", "f00", "f00d"):
         assert find_run(tmp_path, what).folder == folder
@@ -54,12 +53,17 @@ def test_a_whole_name_wins_over_the_beginning_of_another(tmp_path):
 
 @pytest.mark.parametrize(
     "what",
-    ["variant=full,seed=1", "seed=1,kind=loop,variant=full", "name=b", "student=tiny,variant=full,seed=1,status=DONE"],
+    [
+        "variant=full,seed=1",
+        "seed=1,kind=loop,variant=full",
+        "name=b",
+        "student=tiny,variant=full,seed=1,status=KILLED",
+    ],
 )
 def test_a_run_is_found_by_its_fields(what, tmp_path):
-    _write(tmp_path, "a", seed=0, status="DONE")
-    folder = _write(tmp_path, "b", seed=1, status="DONE")
-    _write(tmp_path, "c", seed=1, variant="static", status="DONE")
+    _write(tmp_path, "a", seed=0, status="KILLED")
+    folder = _write(tmp_path, "b", seed=1, status="KILLED")
+    _write(tmp_path, "c", seed=1, variant="static", status="KILLED")
     assert find_run(tmp_path, what).folder == folder
 
 
@@ -147,7 +151,7 @@ def test_a_stage_that_grades_nothing_has_no_benchmark(tmp_path):
 
 def test_rounds_come_in_the_order_of_their_numbers(tmp_path):
     (run,) = find_runs(_write(tmp_path, "a", rounds=11))
-    assert [content["round"] for content in run.rounds] == list(range(1, 12))
+    assert [content.round for content in run.rounds] == list(range(1, 12))
 
 
 def test_a_round_that_is_not_complete_is_not_shown(tmp_path):

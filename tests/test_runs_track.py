@@ -338,8 +338,9 @@ def test_an_abandoned_sweep_is_reaped(tmp_path: Path) -> None:
     fresh_database(tmp_path / "mlruns")
     tracker = connect(None, tmp_path / "mlruns", "acme")
     record = sweep_record("acme", "loop")
-    run_id = tracker.sweep({**record, "machine": {**record["machine"], "pid": 2**22 + 1}})
-    assert tracker.reap() == [record["name"]]
+    gone = record.machine.model_copy(update={"pid": 2**22 + 1})
+    run_id = tracker.sweep(record.model_copy(update={"machine": gone}))
+    assert tracker.reap() == [record.name]
     assert client_of(tmp_path / "mlruns").get_run(run_id).info.status == "KILLED"
 
 

@@ -32,8 +32,9 @@ from sloop.records import (
 from sloop.stages.accept import Admission, Rule, check_verdict
 from sloop.stages.card import data_card
 from sloop.stages.samplers import Sampler
+from sloop.stages.slices import slice_dialogue
 from sloop.store import read_rows
-from sloop.teachers.base import Teacher, slice_dialogue
+from sloop.teachers.base import Teacher
 
 CHUNK = 2000
 """Units planned at a time: what is in memory does not grow with the dataset."""
@@ -178,6 +179,7 @@ class Gen:
         "sloop.stages.accept",
         "sloop.stages.card",
         "sloop.stages.gen",
+        "sloop.stages.slices",
         "sloop.teachers.base",
     )
     summary_type: ClassVar[type[GenSummary]] = GenSummary

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Protocol, runtime_checkable
 
-from sloop.records import Dialogue, Label, Lineage, Message, Order, Rejected, Sample, Source, Tool, Truth, decisions
+from sloop.records import Dialogue, Label, Message, Order, Rejected, Tool
 
 
 @runtime_checkable
@@ -23,20 +23,3 @@ def continued(tools: tuple[Tool, ...], messages: Sequence[Message], label: Label
     earlier = frozenset(index for index, message in enumerate(messages) if message.role == "assistant")
     ordered = frozenset({len(messages)} if label.ordered else ())
     return Dialogue(tools=tools, messages=(*messages, label.message()), doubtful=earlier, ordered=ordered)
-
-
-def slice_dialogue(
-    dialogue: Dialogue, order: Order, *, stage: str, round: int, source: Source, teacher: Teacher
-) -> list[tuple[Sample, Truth | None]]:
-    """Samples of a dialogue with their lineage. What is made from a sample stays in its group."""
-    seed = order.seed
-    lineage = Lineage(
-        stage=stage,
-        round=round,
-        unit=order.key,
-        parents=(seed.id,) if seed else (),
-        axis=order.axis,
-        teacher=type(teacher).__name__,
-    )
-    group = seed.group if seed else f"{stage}{round}-{order.key}"
-    return decisions(dialogue, group=group, kind=order.kind, source=source, lineage=lineage)

@@ -31,8 +31,9 @@ from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
 from sloop.stages.optimize.verify import rule, rule_agreement
+from sloop.stages.slices import slice_dialogue
 from sloop.store import Dataset, Rows, predictions_at
-from sloop.teachers.base import Teacher, slice_dialogue
+from sloop.teachers.base import Teacher
 
 DATASET = "dataset.jsonl"
 RULINGS = "rulings.jsonl"
@@ -99,6 +100,7 @@ class Optimize:
         "sloop.records.samples",
         "sloop.stages.accept",
         "sloop.stages.optimize",
+        "sloop.stages.slices",
         "sloop.teachers.base",
     )
     summary_type: ClassVar[type[OptimizeSummary]] = OptimizeSummary

@@ -1,4 +1,4 @@
-"""Comparisons and samples, as a paper or a person wants them."""
+"""Comparisons, as a paper or a person wants them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import ALONE, acme, cells, fresh_database, graded, rounds, sloop
-from sloop.show.reports import as_csv, as_latex, as_markdown, outcome
+from running import ALONE, acme, cells, fresh_database, graded, rounds, run_plain, sloop
 
-from sloop.records import Grade, Ruling
+from sloop.records import Grade
 from sloop.runs.track import connect
-from sloop.store import Dataset, read_json, read_rows, write_json, write_rows
+from sloop.show.compare import as_csv, as_latex, as_markdown, outcome
+from sloop.store import read_json, read_rows, write_json, write_rows
 
 
 def _full(outputs: Path, number: int) -> dict[str, bool | None]:
@@ -312,9 +312,9 @@ def drawn(folder: Path, trials: int, right: float) -> Path:
         for trial in range(trials)
     ]  # fmt: skip
     write_rows(folder / "grades.jsonl", grades)
-    record = {"kind": "eval", "name": folder.name, "id": folder.name, "config": {"benchmark": {"name": "bench"}}}
-    write_json(folder / "run.json", record)
-    write_json(folder / "stage.json", {"parts": {"data": ["the same"]}})
+    write_json(folder / "run.json", run_plain(folder.name, kind="eval"))
+    stage = {"key": "k", "parts": {"stage": "evaluate", "data": ["the same"]}, "files": {}, "summary": {}}
+    write_json(folder / "stage.json", stage)
     return folder
 
 
@@ -357,40 +357,3 @@ def test_an_outcome_is_what_the_metric_counts(outputs: Path) -> None:
         asked = [right for grade in grades if (right := outcome(metric, grade)) is not None]
         score = next(row for row in rounds(folder)[1]["metrics"] if row["name"] == f"eval/dev/{metric}")
         assert (sum(asked), len(asked)) == (round(score["value"] * score["n"]), score["n"])
-
-
-def test_show_tells_a_question_of_the_benchmark_whole(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = outputs / "acme" / "full0"
-    sample = next(iter(Dataset(Path(acme()[-1].partition("=")[2]))))
-    assert sloop("show", str(folder), sample.id[:16]) == 0
-    out = capsys.readouterr().out
-    assert f"sample {sample.id}" in out
-    assert f"user: {sample.request}" in out
-    for number in (1, 2):
-        verdict = "right" if graded(folder, number)[sample.id] else "wrong"
-        assert f"round_{number}/evaluate/dev: grade: {verdict}" in out
-        assert f"round_{number}/evaluate/dev: answer: " in out
-        assert f"round_{number}/evaluate/dev: judge: " in out
-
-
-def test_show_tells_what_became_of_a_label(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = outputs / "acme" / "full0"
-    ruling = next(iter(read_rows(folder / "round_1" / "optimize" / "rulings.jsonl", Ruling)))
-    assert sloop("show", str(folder), ruling.sample_id) == 0
-    assert f"round_1/optimize: ruling: {ruling.outcome}; label was " in capsys.readouterr().out
-
-
-def test_show_keeps_to_the_round_that_is_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sample_id = next(iter(_full(outputs, 1)))
-    assert sloop("show", "variant=full,seed=0@2", sample_id, "--outputs", str(outputs)) == 0
-    out = capsys.readouterr().out
-    assert "round_2/evaluate/dev: grade: " in out
-    assert "round_1/" not in out
-
-
-@pytest.mark.parametrize(("beginning", "words"), [("", "samples have ids that begin"), ("zz", "no sample has an id")])
-def test_show_names_what_it_cannot_find(
-    beginning: str, words: str, outputs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert sloop("show", str(outputs / "acme" / "full0"), beginning) == 2
-    assert words in capsys.readouterr().err
