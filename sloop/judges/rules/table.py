@@ -57,7 +57,7 @@ RULES: tuple[Rule, ...] = (
          "a value of an unused enum is said (doubtful if the tool's other words say it, too)"),
     Rule("boolean_left", "coverage", "calls", "parameter", rest.boolean_left, True,
          "the name of an unused boolean is said (doubtful if the tool's other words say it, too)"),
-    Rule("goes_on", "coverage", "calls", "edge", rest.goes_on, False, "an unknown word or closing pronoun after a text"),
+    Rule("goes_on", "coverage", "calls", "edge", rest.goes_on, False, "an unknown word or a pronoun after a text"),
     Rule("begins_before", "coverage", "calls", "edge", rest.begins_before, False,
          "an unknown word after a link, or a subject, before a text"),
     Rule("list_goes_on", "coverage", "calls", "edge", rest.list_goes_on, False, "an unknown word next in a list"),
