@@ -42,6 +42,8 @@ LINKS = frozenset(
     )
 )
 """Words between which values stand."""
+SUBJECTS = frozenset(["i", "we", "he", "she", "they"])
+OBJECTS = frozenset(["you", "me", "it", "him", "her", "us", "them"])
 DENIALS = frozenset(["no", "not", "never", "without", "don't", "doesn't", "isn't", "aren't", "skip", "off", "false"])
 
 _SUFFIXES = (
