@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from statistics import mean
+from typing import NamedTuple
 
 from sloop.benchmarks.base import Benchmark
 from sloop.engine.build import describe
@@ -14,9 +16,18 @@ from sloop.engine.identity import unit_rng
 from sloop.judges.base import Judge
 from sloop.measures.metrics import pass_hat_scores
 from sloop.measures.stats import mean_score
-from sloop.records import Checkpoint, Decode, Grade, Judgement, Record, Score, UserError, trial_id
-from sloop.stages.probe import PREDICTIONS, Batch, answer_batches, answer_key, answered_batches, plan_trials
+from sloop.records import Checkpoint, Decode, Grade, Judgement, Record, Sample, Score, Step, UserError, trial_id
+from sloop.rollout import Episode
 from sloop.store import predictions_at, read_rows
+from sloop.students.answering import (
+    PREDICTIONS,
+    Batch,
+    answer_batches,
+    answer_key,
+    answered_batches,
+    plan_trials,
+    recorded,
+)
 from sloop.students.base import RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
@@ -44,7 +55,7 @@ def evaluate(
         student: who answers.
         checkpoint: with which weights.
         decode: how it answers.
-        batch_size: samples in a batch.
+        batch_size: episodes in a batch.
         judge: gives each answer its rubric score (metric ``judge_score``); None leaves that metric out.
         out: the stage's folder: ``predictions.jsonl``, ``grades.jsonl``, ``scores.jsonl``.
         trials: how often every question is asked; from 2 there are metrics ``pass_hat_<k>``.
@@ -52,7 +63,7 @@ def evaluate(
         experiment: where a finished stage with the same key is looked for.
         report: told (batches done, batches in all).
         retry_failed: of a finished stage, ask again for the batches in which an answer failed (over a network each
-            sample is one) and for the verdicts that failed, and only for those.
+            episode is one) and for the verdicts that failed, and only for those.
 
     Returns:
         The finished stage; its summary's ``failed`` says how many answers and verdicts could not be had.
@@ -78,10 +89,12 @@ def evaluate(
         finished = stage.done  # looked at once: another process may take the stage up meanwhile
         if finished and not (retry_failed and any(stage.summary["failed"].values())):
             return stage
-        batches = plan_trials([data], student, batch_size, trials)
+        batches = plan_trials(_first_questions(benchmark), student, batch_size, trials)
         if finished:
-            stage.reopen(_kept(stage, batches))
-        failed = answer_batches(stage, [data], student, checkpoint, decode=decode, batches=batches, report=report)
+            stage.reopen(_kept(stage, benchmark, batches))
+        failed = answer_batches(
+            stage, benchmark.episodes, student, checkpoint, decode=decode, batches=batches, report=report
+        )
         stage.write(GRADES, _grades(stage, benchmark, trials))
         summary = benchmark.score(grades_of(stage))
         if trials > 1:
@@ -104,36 +117,75 @@ def evaluate(
 
 
 def grades_of(stage: Stage) -> Iterator[Grade]:
-    """The grades that an evaluation wrote, in the benchmark's order, those of one sample's trials together."""
+    """The grades that an evaluation wrote, in the benchmark's order, those of one question's trials together."""
     return read_rows(stage.folder / GRADES, Grade)
 
 
-def _grades(stage: Stage, benchmark: Benchmark, trials: int) -> Iterator[Grade]:
+def _first_questions(benchmark: Benchmark) -> Iterator[Sample]:
+    return (sample for episode in benchmark.episodes() if (sample := episode.ask()) is not None)
+
+
+class _Played(NamedTuple):
+    """An episode that is over, in one of the trials, with its steps."""
+
+    episode: Episode
+    trial: int
+    steps: list[Step]
+
+
+def _played(stage: Stage, benchmark: Benchmark, trials: int) -> Iterator[list[_Played]]:
+    """Every episode replayed with the recorded answers, in the benchmark's order, its trials together."""
     answers = predictions_at(stage.folder / PREDICTIONS)
-    for sample in benchmark.data:
-        for answer in answers.pick(trial_id(sample.id, trial) for trial in range(trials)):
-            grade = benchmark.grade(sample, answer)
-            yield grade.model_copy(update={"trial": answer.trial}) if answer.trial else grade
+    for episodes in zip(*(benchmark.episodes() for _ in range(trials)), strict=True):
+        yield [_Played(episode, trial, recorded(episode, answers, trial)) for trial, episode in enumerate(episodes)]
+
+
+def _grades(stage: Stage, benchmark: Benchmark, trials: int) -> Iterator[Grade]:
+    for played in _played(stage, benchmark, trials):
+        graded = [[_of_trial(grade, trial) for grade in episode.grade()] for episode, trial, _ in played]
+        yield from (grade for decision in zip_longest(*graded) for grade in decision if grade is not None)
+
+
+def _of_trial(grade: Grade, trial: int) -> Grade:
+    return grade.model_copy(update={"trial": trial}) if trial else grade
+
+
+class _Judged(NamedTuple):
+    """An answer that a judge is asked about: where its question is found again."""
+
+    episode_id: str
+    sample_id: str
+    trial: int
+
+
+def _answers_to_judge(stage: Stage, benchmark: Benchmark, trials: int) -> Iterator[_Judged]:
+    """Every answer of every episode, step by step, those of a step's trials together."""
+    for played in _played(stage, benchmark, trials):
+        taken = [[_Judged(episode.id, step.asked.id, trial) for step in steps] for episode, trial, steps in played]
+        yield from (answer for step in zip_longest(*taken) for answer in step if answer is not None)
 
 
 def _judge_answers(stage: Stage, benchmark: Benchmark, judge: Judge, trials: int) -> tuple[Score, int]:
-    """Mean over samples of the mean rubric score of their answers, and how many verdicts could not be had.
+    """Mean over questions of the mean rubric score of the answers to them, and how many verdicts could not be had.
 
     An answer that could not be parsed scores as the judge scores None; where the model failed there is no answer to
     score.
     """
     answers = predictions_at(stage.folder / PREDICTIONS)
 
-    async def work(answer_id: str) -> list[Judgement]:
-        prediction = next(answers.pick([answer_id]))
-        sample = next(benchmark.data.pick([prediction.sample_id]))
+    async def work(judged: _Judged) -> list[Judgement]:
+        (episode,) = benchmark.episodes([judged.episode_id])
+        steps = recorded(episode, answers, judged.trial)
+        sample, prediction = next((s.asked, s.answer) for s in steps if s.asked.id == judged.sample_id)
         if prediction.error == "model":
             return []
-        verdict = (await judge.judge(sample.blind(), [prediction.answer], unit_rng(0, "evaluate", 0, answer_id)))[0]
-        return [Judgement(sample_id=sample.id, verdict=verdict, trial=prediction.trial)]
+        rng = unit_rng(0, "evaluate", 0, trial_id(sample.id, judged.trial))
+        verdict = (await judge.judge(sample.blind(), [prediction.answer], rng))[0]
+        return [Judgement(sample_id=sample.id, verdict=verdict, trial=judged.trial)]
 
-    ids = (trial_id(sample_id, trial) for sample_id in benchmark.data.ids() for trial in range(trials))
-    judged = stage.map({_judge_unit(i): i for i in ids}, work, concurrent(units_in_flight(1, judge)), (Judgement,))
+    owed = _answers_to_judge(stage, benchmark, trials)
+    units = {_judge_unit(trial_id(judged.sample_id, judged.trial)): judged for judged in owed}
+    judged = stage.map(units, work, concurrent(units_in_flight(1, judge)), (Judgement,))
     rubrics: dict[str, list[float]] = {}
     failed = 0
     with stage.writing(JUDGEMENTS) as append:
@@ -148,10 +200,10 @@ def _judge_answers(stage: Stage, benchmark: Benchmark, judge: Judge, trials: int
     return mean_score("judge_score", [mean(scores) for scores in rubrics.values()]), failed
 
 
-def _kept(stage: Stage, batches: Mapping[str, Batch]) -> Iterator[tuple[str, Sequence[Record]]]:
+def _kept(stage: Stage, benchmark: Benchmark, batches: Mapping[str, Batch]) -> Iterator[tuple[str, Sequence[Record]]]:
     """The units of a finished evaluation that did not fail: batches of answers, and the verdicts on these answers."""
     kept: set[str] = set()
-    for key, answers in answered_batches(stage, batches):
+    for key, answers in answered_batches(stage, benchmark.episodes, batches):
         kept.update(trial_id(answer.sample_id, answer.trial) for answer in answers)
         yield key, answers
     path = stage.folder / JUDGEMENTS

@@ -2,116 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from sloop.engine.build import describe
-from sloop.engine.executor import concurrent
+from sloop.benchmarks.base import SampleEpisode
 from sloop.engine.folder import Stage, stage_key
-from sloop.records import Checkpoint, Decode, Prediction, Record, Rejected, Sample, trial_id
-from sloop.store import Dataset, predictions_at
-from sloop.students.base import RemoteStudent, Student
+from sloop.measures.metrics import grade
+from sloop.records import Checkpoint, Decode
+from sloop.rollout import Episode
+from sloop.store import Dataset
+from sloop.students.answering import PREDICTIONS, answer_batches, answer_key, answered_batches, plan_trials
+from sloop.students.base import Student
 
-PREDICTIONS = "predictions.jsonl"
-
-
-def prompt_size(sample: Sample) -> int:
-    """A cheap stand-in for the prompt's length, by which samples are put into batches of similar length."""
-    listing = sum(len(tool.name) + sum(map(len, tool.properties)) for tool in sample.tools)
-    return listing + sum(len(message.content) for message in sample.messages)
-
-
-def plan_batches(datasets: Sequence[Dataset], batch_size: int) -> dict[str, list[str]]:
-    """Batches of sample ids, by key, ordered by prompt size, then id: fixed before anything runs."""
-    sizes: dict[str, int] = {}
-    for data in datasets:
-        for sample in data:
-            sizes[sample.id] = prompt_size(sample)
-    ordered = sorted(sizes, key=lambda sample_id: (sizes[sample_id], sample_id))
-    starts = range(0, len(ordered), batch_size)
-    return {f"b{number:06d}": ordered[start : start + batch_size] for number, start in enumerate(starts)}
-
-
-def pick_all(datasets: Sequence[Dataset], ids: Sequence[str]) -> dict[str, Sample]:
-    """The samples with these ids, whichever dataset they stand in."""
-    return {sample.id: sample for data in datasets for sample in data.pick(i for i in ids if i in data)}
-
-
-class Batch(NamedTuple):
-    """Samples that are answered together, for one of the trials."""
-
-    trial: int
-    ids: list[str]
-
-
-def plan_trials(datasets: Sequence[Dataset], student: Student, batch_size: int, trials: int = 1) -> dict[str, Batch]:
-    """Every batch of every trial, by key, one trial after another.
-
-    A student over a network gets one sample at a time, many at once: a batch would wait for its slowest. The order of
-    the answers is the same for any size of batch.
-    """
-    batches = plan_batches(datasets, 1 if isinstance(student, RemoteStudent) else batch_size)
-    return {
-        f"t{trial}-{key}" if trial else key: Batch(trial, ids)
-        for trial in range(trials)
-        for key, ids in batches.items()
-    }
-
-
-def answer_batches(
-    stage: Stage,
-    datasets: Sequence[Dataset],
-    student: Student,
-    checkpoint: Checkpoint,
-    *,
-    decode: Decode,
-    batches: Mapping[str, Batch],
-    report: Callable[[int, int], None] | None = None,
-) -> int:
-    """Answer the batches (see `plan_trials`) and write ``predictions.jsonl``, in their order.
-
-    Returns:
-        How many of the answers could not be had.
-    """
-    remote = student if isinstance(student, RemoteStudent) else None
-    loaded, failed = False, 0
-
-    async def work(batch: Batch) -> Sequence[Record]:
-        nonlocal loaded
-        if not loaded:
-            student.load(checkpoint)
-            loaded = True
-        found = pick_all(datasets, batch.ids)
-        samples = [found[sample_id] for sample_id in batch.ids]
-        asked = decode.model_copy(update={"trial": batch.trial})
-        answers = [await remote.answer(samples[0], asked)] if remote else student.predict(samples, asked)
-        return [answer.model_copy(update={"trial": batch.trial}) for answer in answers] if batch.trial else answers
-
-    run = concurrent(remote.in_flight if remote else 1)
-    answered = stage.map(batches, work, run, (Prediction,), report)
-    with stage.writing(PREDICTIONS) as append:
-        for key, records in answered:
-            for answer in _answers(batches[key], records):
-                append[PREDICTIONS](answer)
-                failed += answer.error == "model"
-    return failed
-
-
-def _answers(batch: Batch, records: Sequence[Record]) -> list[Prediction]:
-    """One answer a sample: those of a batch that failed, so often that it was given up, are model errors."""
-    if any(isinstance(record, Rejected) for record in records):
-        return [Prediction(sample_id=sample_id, error="model", trial=batch.trial) for sample_id in batch.ids]
-    return [record for record in records if isinstance(record, Prediction)]
-
-
-def answered_batches(stage: Stage, batches: Mapping[str, Batch]) -> Iterator[tuple[str, list[Prediction]]]:
-    """The batches of a finished stage in which no answer failed, with their answers."""
-    answers = predictions_at(stage.folder / PREDICTIONS)
-    for key, (trial, ids) in batches.items():
-        found = list(answers.pick(trial_id(sample_id, trial) for sample_id in ids))
-        if all(answer.error != "model" for answer in found):
-            yield key, found
+__all__ = ["PREDICTIONS", "probe"]
 
 
 def probe(
@@ -147,22 +52,16 @@ def probe(
         finished = stage.done  # looked at once: another process may take the stage up meanwhile
         if finished and not (retry_failed and any(stage.summary["failed"].values())):
             return stage
-        batches = plan_trials(data, student, batch_size)
+        opened = partial(_opened, data)
+        batches = plan_trials(chain.from_iterable(data), student, batch_size)
         if finished:
-            stage.reopen(answered_batches(stage, batches))
-        failed = answer_batches(stage, data, student, checkpoint, decode=decode, batches=batches, report=report)
+            stage.reopen(answered_batches(stage, opened, batches))
+        failed = answer_batches(stage, opened, student, checkpoint, decode=decode, batches=batches, report=report)
         stage.finish({"samples": sum(len(part) for part in data), "failed": {"answers": failed}})
     return stage
 
 
-def answer_key(
-    data: Sequence[Dataset], student: Student, checkpoint: Checkpoint, decode: Decode, batch_size: int
-) -> dict[str, Any]:
-    """What a student's answers depend on."""
-    return {
-        "data": [part.sha256 for part in data],
-        "student": describe(student),
-        "checkpoint": checkpoint.digest,
-        "decode": decode.model_dump(),
-        "batch_size": batch_size,
-    }
+def _opened(data: Sequence[Dataset], ids: Sequence[str]) -> Iterator[Episode]:
+    """The samples with these ids, whichever dataset they stand in, as episodes of length 1."""
+    found = {sample.id: sample for part in data for sample in part.pick(i for i in ids if i in part)}
+    return (SampleEpisode((found[sample_id],), grade) for sample_id in ids)
