@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sloop.benchmarks.base import SampleBenchmark
 from sloop.records import Decode
-from sloop.stages.probe import prompt_size
 from sloop.store import checkpoint_at
+from sloop.students.answering import prompt_size
 from sloop.students.local import LocalStudent
 
 SIZES = (1, 8, 64, 256)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sloop.benchmarks.base import Benchmark
 from sloop.records import Prediction, Sample, Score
+from sloop.rollout import replay
 
 Answer = Callable[[Sample], Prediction]
 Scores = dict[tuple[str, str], Score]
@@ -14,11 +15,11 @@ Scores = dict[tuple[str, str], Score]
 
 def scores_of(benchmark: Benchmark, *trials: Answer) -> Scores:
     """What a student scores that answers every question by these rules, one in each trial."""
-    grades = [
-        benchmark.grade(sample, answer(sample)).model_copy(update={"trial": number})
-        for sample in benchmark.data
-        for number, answer in enumerate(trials)
-    ]
+    grades = []
+    for number, answer in enumerate(trials):
+        for episode in benchmark.episodes():
+            replay(episode, answer)
+            grades += [grade.model_copy(update={"trial": number}) for grade in episode.grade()]
     return {(score.name, score.slice): score for score in benchmark.score(grades)}
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import yaml
 from acme_parts import Census
-from running import acme_loop, manifests, rounds
+from running import acme_loop, manifests, questions, rounds
 
 from sloop.cli import conf_folder
 from sloop.engine.stage import Place, run_stage
@@ -26,6 +26,13 @@ def test_a_sampler_and_a_source_of_tools_of_the_readers_own_go_through_the_loop(
     assert len(rounds(folder)) == 1
     parts = yaml.safe_load(manifests(folder)["seed/pool/stage.json"])["parts"]
     assert parts["sampler"] == {"_target_": "acme_parts.FirstTools", "count": 2}
+
+
+def test_a_benchmark_of_the_readers_own_goes_through_the_loop(tmp_path: Path) -> None:
+    words = ("benchmark=acme", f"benchmark.path={questions()}", "benchmark.name=quiz", "loop.rounds=1")
+    folder = acme_loop(tmp_path / "run", *words)
+    metrics = {row["name"] for row in rounds(folder)[0]["metrics"]}
+    assert "eval/quiz/call_accuracy" in metrics
 
 
 def test_a_stage_of_the_readers_own_is_one_class(tmp_path: Path) -> None:

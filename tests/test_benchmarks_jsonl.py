@@ -15,6 +15,7 @@ from sloop.benchmarks.base import Benchmark
 from sloop.benchmarks.jsonl import JsonlBenchmark
 from sloop.cli import conf_folder
 from sloop.engine.build import build
+from sloop.measures.metrics import grade
 from sloop.records import Prediction, Sample, Score, UserError
 from sloop.store import Dataset, write_rows
 
@@ -42,7 +43,7 @@ def scores(benchmark: JsonlBenchmark, wrong: tuple[str, ...] = ()) -> dict[str, 
         sample.id: Prediction(sample_id=sample.id, error="format") if sample.id in wrong else gold(sample)
         for sample in benchmark.data
     }
-    found = benchmark.score([benchmark.grade(sample, answers[sample.id]) for sample in benchmark.data])
+    found = benchmark.score([grade(sample, answers[sample.id]) for sample in benchmark.data])
     return {score.name: score for score in found if not score.slice}
 
 

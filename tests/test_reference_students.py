@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from sloop.benchmarks.base import SampleBenchmark
 from sloop.calls.formats import parse
+from sloop.measures.metrics import grade
 from sloop.records import Decode, Sample, Score, ToolCall
 from sloop.simulation.scripted import ScriptedStudent, Way
 
@@ -31,7 +32,7 @@ def bench() -> tuple[SampleBenchmark, list[Sample]]:
 def scored(*script: Way) -> dict[tuple[str, str], Score]:
     benchmark, samples = bench()
     answers = ScriptedStudent(name="reference", script=list(script)).predict(samples, Decode())
-    grades = [benchmark.grade(sample, answer) for sample, answer in zip(samples, answers, strict=True)]
+    grades = [grade(sample, answer) for sample, answer in zip(samples, answers, strict=True)]
     return {(score.name, score.slice): score for score in benchmark.score(grades)}
 
 

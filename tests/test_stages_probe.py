@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from acme_tools import EchoTeacher, LookupStudent
 from sloop.engine.stage import Place, run_stage
 from sloop.records import Decode, Label, Prediction, UserError
 from sloop.stages.gen import Gen, GenSettings
-from sloop.stages.probe import PREDICTIONS, Probe, plan_batches, prompt_size
+from sloop.stages.probe import PREDICTIONS, Probe
 from sloop.stages.samplers import RandomSampler
 from sloop.stages.train import Start, checkpoint_of
 from sloop.store import Dataset, predictions_at, write_rows
+from sloop.students.answering import plan_batches, prompt_size
 from sloop.tools.sources import load_tools
 
 TOOLS = load_tools(Path(__file__).parent / "plugin" / "acme_tools.json")
@@ -69,7 +71,7 @@ def _ids(pool):
 
 
 def test_batches_are_ordered_by_prompt_size_and_hold_every_sample_once(pool):
-    batches = list(plan_batches(pool, 8).values())
+    batches = list(plan_batches(chain.from_iterable(pool), 8).values())
     planned = [i for batch in batches for i in batch]
     sizes = {s.id: prompt_size(s) for data in pool for s in data}
     assert sorted(planned) == sorted(_ids(pool))
@@ -79,7 +81,7 @@ def test_batches_are_ordered_by_prompt_size_and_hold_every_sample_once(pool):
 
 def test_batches_do_not_depend_on_the_order_of_the_samples(tmp_path, pool):
     write_rows(tmp_path / "x.jsonl", list(pool[0])[::-1])
-    assert plan_batches([pool[1], Dataset(tmp_path / "x.jsonl")], 8) == plan_batches(pool, 8)
+    assert plan_batches(chain(pool[1], Dataset(tmp_path / "x.jsonl")), 8) == plan_batches(chain.from_iterable(pool), 8)
 
 
 def test_the_prompt_size_does_not_see_the_label(pool):
@@ -96,7 +98,7 @@ def test_there_is_an_answer_to_every_sample_of_every_dataset(tmp_path, pool):
 def test_the_student_is_asked_the_planned_batches_with_weights_loaded_once(tmp_path, pool):
     student = Spy()
     _probe(tmp_path / "p", pool, student)
-    assert student.batches == list(plan_batches(pool, 8).values())
+    assert student.batches == list(plan_batches(chain.from_iterable(pool), 8).values())
     assert student.loads == 1
 
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sloop.benchmarks.base import SampleEpisode
 from sloop.benchmarks.official import (
     Aggregates,
     Entry,
@@ -35,8 +36,7 @@ from sloop.benchmarks.official import (
 )
 from sloop.calls.bracketed import read_bracketed
 from sloop.calls.formats import MARKS, after_thinking
-from sloop.calls.match import acebench
-from sloop.calls.match.acebench import SUFFIX
+from sloop.calls.match.acebench import SUFFIX, acebench
 from sloop.calls.schema import validator
 from sloop.measures.metrics import grade, scores
 from sloop.measures.stats import wilson
@@ -54,6 +54,7 @@ from sloop.records import (
     UserError,
     digest,
 )
+from sloop.rollout import Episode
 from sloop.store import Dataset, write_rows
 
 SINGLE_TURN = ("normal_single_turn_single_function", "normal_single_turn_parallel_function")
@@ -107,6 +108,26 @@ _ROLE = re.compile(r"^(user|system|assistant|tool): ?", re.M)
 
 class AceBenchmark:
     """ACEBench's ``normal_*`` entries of some categories (`sloop.benchmarks.base.Benchmark`)."""
+
+    MODULES = (
+        "sloop.benchmarks.acebench",
+        "sloop.benchmarks.base",
+        "sloop.benchmarks.official",
+        "sloop.calls.bracketed",
+        "sloop.calls.formats",
+        "sloop.calls.match.acebench",
+        "sloop.calls.match.normalise",
+        "sloop.calls.match.official",
+        "sloop.calls.match.strict",
+        "sloop.calls.schema",
+        "sloop.measures.metrics",
+        "sloop.measures.stats",
+        "sloop.records.base",
+        "sloop.records.episodes",
+        "sloop.records.judging",
+        "sloop.records.samples",
+        "sloop.rollout",
+    )
 
     NOT_RESULTS = frozenset({"path", "cache_path"})
     """Where the data lie; what they are is known by their digest."""
@@ -182,8 +203,21 @@ class AceBenchmark:
         write_rows(target, (sample for sample, _ in pairs))
         return OfficialData(Dataset(target), {sample.id: entry for sample, entry in pairs}, digests)
 
+    def episodes(self, ids: Iterable[str] | None = None) -> Iterator[Episode]:
+        """An episode a single turn, and one a dialogue, which asks its steps in order; `grade` grades each step."""
+        for first in self._dialogues if ids is None else ids:
+            yield SampleEpisode(tuple(self.data.pick(self._dialogues[first])), self.grade)
+
+    @cached_property
+    def _dialogues(self) -> dict[str, list[str]]:
+        """The samples of each dialogue, or the one of a single turn, by the first one's id."""
+        groups: dict[str, list[str]] = {}
+        for sample in self.data:
+            groups.setdefault(sample.group, []).append(sample.id)
+        return {steps[0]: steps for steps in groups.values()}
+
     def grade(self, sample: Sample, prediction: Prediction) -> Grade:
-        """The official verdict, beside the strict comparison with whichever answer is met."""
+        """The official verdict on one answer, beside the strict comparison with whichever answer is met."""
         entry = self._read.entries[sample.id]
         plain = _strict_grade(sample, entry, prediction)
         if plain.error == "model":

@@ -1,30 +1,34 @@
-"""Benchmarks: frozen samples with the right decision, and how an answer to one is graded."""
+"""Benchmarks: frozen episodes, what is right in them, and how they are graded and summed up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from sloop.measures.metrics import grade, scores
 from sloop.records import Grade, Prediction, Sample, Score
+from sloop.rollout import Episode, Given
 from sloop.store import Dataset
+
+Grader = Callable[[Sample, Prediction], Grade]
+"""Grades one answer."""
 
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """A set of questions with a way to grade answers."""
+    """A set of episodes that grade themselves, and how their grades are summed up."""
 
     name: str
 
     @property
     def data(self) -> Dataset:
-        """The questions; their labels are for `grade` alone."""
+        """The questions that stand before anything is answered; their labels are for grades alone."""
         ...
 
-    def grade(self, sample: Sample, prediction: Prediction) -> Grade:
-        """Grade one answer."""
+    def episodes(self, ids: Iterable[str] | None = None) -> Iterator[Episode]:
+        """Fresh episodes: all, in the benchmark's order, or those with these ids, in the order asked for."""
         ...
 
     def score(self, grades: Iterable[Grade]) -> list[Score]:
@@ -36,8 +40,41 @@ class Benchmark(Protocol):
         ...
 
 
+class SampleEpisode(Given):
+    """Questions that are given, each graded for itself."""
+
+    def __init__(self, samples: Sequence[Sample], grader: Grader) -> None:
+        """Take one sample or more, in the order in which they are asked."""
+        super().__init__(samples)
+        self._grader = grader
+
+    def grade(self) -> tuple[Grade, ...]:
+        """A grade a sample."""
+        return tuple(self._grader(sample, given) for sample, given in zip(self.samples, self.answers, strict=True))
+
+
+def single_turns(data: Dataset, grader: Grader, ids: Iterable[str] | None = None) -> Iterator[Episode]:
+    """Episodes of one sample each: of all samples, or of those with these ids."""
+    return (SampleEpisode((sample,), grader) for sample in (data if ids is None else data.pick(ids)))
+
+
 class SampleBenchmark:
     """A dataset in our form, graded by the strict comparator and METHOD's metrics."""
+
+    MODULES: ClassVar[tuple[str, ...]] = (
+        "sloop.benchmarks.base",
+        "sloop.calls.formats",
+        "sloop.calls.match.normalise",
+        "sloop.calls.match.strict",
+        "sloop.calls.schema",
+        "sloop.measures.metrics",
+        "sloop.measures.stats",
+        "sloop.records.base",
+        "sloop.records.episodes",
+        "sloop.records.judging",
+        "sloop.records.samples",
+        "sloop.rollout",
+    )
 
     def __init__(self, *, name: str, path: str) -> None:
         """Open the benchmark.
@@ -57,9 +94,9 @@ class SampleBenchmark:
         """The questions."""
         return self._data
 
-    def grade(self, sample: Sample, prediction: Prediction) -> Grade:
-        """Grade one answer by the strict comparator."""
-        return grade(sample, prediction)
+    def episodes(self, ids: Iterable[str] | None = None) -> Iterator[Episode]:
+        """An episode a sample, graded by the strict comparator."""
+        return single_turns(self.data, grade, ids)
 
     def score(self, grades: Iterable[Grade]) -> list[Score]:
         """METHOD's metrics, overall and slice by slice."""

@@ -11,11 +11,12 @@ types become those of JSON Schema, and a description says that the syntax is Pyt
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sloop.benchmarks.base import single_turns
 from sloop.benchmarks.official import (
     Aggregates,
     Entry,
@@ -28,7 +29,7 @@ from sloop.benchmarks.official import (
     read_entries,
     without,
 )
-from sloop.calls.match import bfcl
+from sloop.calls.match.bfcl import bfcl
 from sloop.measures.metrics import grade, scores
 from sloop.records import (
     EnvSpec,
@@ -44,6 +45,7 @@ from sloop.records import (
     UserError,
     digest,
 )
+from sloop.rollout import Episode
 from sloop.store import Dataset, write_rows
 
 AST = (
@@ -74,6 +76,25 @@ SYNTAX = " Note that the provided function is in Python 3 syntax."
 
 class BfclBenchmark:
     """BFCL's single-turn entries of some categories (`sloop.benchmarks.base.Benchmark`)."""
+
+    MODULES = (
+        "sloop.benchmarks.base",
+        "sloop.benchmarks.bfcl",
+        "sloop.benchmarks.official",
+        "sloop.calls.formats",
+        "sloop.calls.match.bfcl",
+        "sloop.calls.match.normalise",
+        "sloop.calls.match.official",
+        "sloop.calls.match.strict",
+        "sloop.calls.schema",
+        "sloop.measures.metrics",
+        "sloop.measures.stats",
+        "sloop.records.base",
+        "sloop.records.episodes",
+        "sloop.records.judging",
+        "sloop.records.samples",
+        "sloop.rollout",
+    )
 
     NOT_RESULTS = frozenset({"path", "cache_path"})
     """Where the data lie; what they are is known by their digest."""
@@ -130,8 +151,12 @@ class BfclBenchmark:
         write_rows(target, (sample for sample, _ in pairs))
         return OfficialData(Dataset(target), {sample.id: entry for sample, entry in pairs}, digests)
 
+    def episodes(self, ids: Iterable[str] | None = None) -> Iterator[Episode]:
+        """An episode an entry, graded by `grade`."""
+        return single_turns(self.data, self.grade, ids)
+
     def grade(self, sample: Sample, prediction: Prediction) -> Grade:
-        """The official verdict, with the facts that METHOD's metrics count.
+        """The official verdict on one answer, with the facts that METHOD's metrics count.
 
         Where no call is wanted, the official rule credits a call that cannot be read; ``correct`` does not.
         """

@@ -26,6 +26,19 @@ _COMPARISON = "comparison"
 class GroundingJudge:
     """Judges by rules (`sloop.judges.base.Judge`); the same answers get the same verdicts in any order."""
 
+    MODULES = (
+        "sloop.calls.grounding",
+        "sloop.calls.match.normalise",
+        "sloop.calls.match.strict",
+        "sloop.calls.schema",
+        "sloop.calls.surface",
+        "sloop.judges.grounding",
+        "sloop.judges.rules",
+        "sloop.records.base",
+        "sloop.records.judging",
+        "sloop.records.samples",
+    )
+
     def __init__(
         self,
         *,

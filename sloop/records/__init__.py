@@ -4,6 +4,7 @@ Every record is immutable and is written to disk as one JSON line.
 """
 
 from sloop.records.base import OutOfBudget, Record, UserError, canonical_json, digest, finite, from_json, no_constant
+from sloop.records.episodes import Step, Task
 from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict
 from sloop.records.runs import (
     ROUND_FILE,
@@ -88,7 +89,9 @@ __all__ = [
     "StageFiles",
     "StageRecord",
     "Status",
+    "Step",
     "SweepRecord",
+    "Task",
     "Tool",
     "ToolCall",
     "Tracked",

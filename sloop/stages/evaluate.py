@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from statistics import mean
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sloop.benchmarks.base import Benchmark
 from sloop.engine.build import Components
@@ -16,9 +17,11 @@ from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
 from sloop.measures.metrics import pass_hat_scores
 from sloop.measures.stats import mean_score
-from sloop.records import Checkpoint, Decode, Grade, Judgement, Record, Score, UserError, trial_id
-from sloop.stages.probe import ANSWERING, PREDICTIONS, Answering, Batch, answer_all, answered_batches, plan_trials
+from sloop.records import Checkpoint, Decode, Grade, Judgement, Record, Score, Step, UserError, trial_id
+from sloop.rollout import Episode
 from sloop.store import Dataset, predictions_at, read_rows
+from sloop.students import answering
+from sloop.students.answering import PREDICTIONS, Batch, answer_all, answered_batches, plan_trials, recorded
 from sloop.students.base import RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
@@ -45,7 +48,7 @@ class Evaluate:
 
     name: ClassVar[str] = "evaluate"
     MODULES: ClassVar[tuple[str, ...]] = (
-        *ANSWERING, "sloop.calls.formats", "sloop.calls.match.normalise", "sloop.calls.match.strict",
+        *answering.MODULES, "sloop.calls.formats", "sloop.calls.match.normalise", "sloop.calls.match.strict",
         "sloop.calls.schema", "sloop.measures.metrics", "sloop.measures.stats", "sloop.records.judging",
         "sloop.stages.evaluate",
     )  # fmt: skip
@@ -82,13 +85,7 @@ class Evaluate:
     def make(self, desk: Desk) -> EvaluateSummary:
         """Answer, grade, score."""
         benchmark = desk.part(self.benchmark, Benchmark, "benchmark")
-        task = Answering(
-            student=self.student,
-            checkpoint=self.checkpoint,
-            datasets=(self.data,),
-            decode=self.decode.model_copy(update={"seed": self.seed}),
-        )
-        failed = answer_all(desk, task, self.batches(desk), "evaluate")
+        failed = answer_all(desk, self, self.batches(desk), "evaluate")
         desk.write(GRADES, _grades(desk.folder, benchmark, self.trials))
         summary = benchmark.score(grades_of(desk.folder))
         if self.trials > 1:
@@ -106,15 +103,26 @@ class Evaluate:
             notes=tuple(benchmark.notes()),
         )
 
+    @property
+    def decoding(self) -> Decode:
+        """How the student answers, in the first trial."""
+        return self.decode.model_copy(update={"seed": self.seed})
+
+    def opened(self, components: Components, ids: Sequence[str]) -> Iterator[Episode]:
+        """Fresh episodes of the benchmark."""
+        return components.get(self.benchmark, Benchmark, "benchmark").episodes(ids)
+
     def batches(self, desk: Desk) -> dict[str, Batch]:
         """Fixed before anything runs."""
         student = desk.part(self.student, Student, "student")
-        return plan_trials([self.data], student, self.batch_size, self.trials)
+        episodes = desk.part(self.benchmark, Benchmark, "benchmark").episodes()
+        first = (sample for episode in episodes if (sample := episode.ask()) is not None)
+        return plan_trials(first, student, self.batch_size, self.trials)
 
     def kept(self, desk: Desk) -> Iterator[tuple[str, Sequence[Record]]]:
         """The units that did not fail: batches of answers, and the verdicts on these answers."""
         kept: set[str] = set()
-        for key, answers in answered_batches(desk.folder, self.batches(desk)):
+        for key, answers in answered_batches(desk, self, self.batches(desk)):
             kept.update(trial_id(answer.sample_id, answer.trial) for answer in answers)
             yield key, answers
         path = desk.folder / JUDGEMENTS
@@ -124,38 +132,72 @@ class Evaluate:
 
 
 def grades_of(folder: Path) -> Iterator[Grade]:
-    """The grades that an evaluation wrote, in the benchmark's order, those of one sample's trials together."""
+    """The grades that an evaluation wrote, in the benchmark's order, those of one question's trials together."""
     return read_rows(folder / GRADES, Grade)
 
 
-def _grades(folder: Path, benchmark: Benchmark, trials: int) -> Iterator[Grade]:
+class _Played(NamedTuple):
+    """An episode that is over, in one of the trials, with its steps."""
+
+    episode: Episode
+    trial: int
+    steps: list[Step]
+
+
+def _played(folder: Path, benchmark: Benchmark, trials: int) -> Iterator[list[_Played]]:
+    """Every episode replayed with the recorded answers, in the benchmark's order, its trials together."""
     answers = predictions_at(folder / PREDICTIONS)
-    for sample in benchmark.data:
-        for answer in answers.pick(trial_id(sample.id, trial) for trial in range(trials)):
-            grade = benchmark.grade(sample, answer)
-            yield grade.model_copy(update={"trial": answer.trial}) if answer.trial else grade
+    for episodes in zip(*(benchmark.episodes() for _ in range(trials)), strict=True):
+        yield [_Played(episode, trial, recorded(episode, answers, trial)) for trial, episode in enumerate(episodes)]
 
 
-async def judge_answer(task: Evaluate, worker: Worker, answer_id: str) -> list[Judgement]:
+def _grades(folder: Path, benchmark: Benchmark, trials: int) -> Iterator[Grade]:
+    for played in _played(folder, benchmark, trials):
+        graded = [[_of_trial(grade, trial) for grade in episode.grade()] for episode, trial, _ in played]
+        yield from (grade for decision in zip_longest(*graded) for grade in decision if grade is not None)
+
+
+def _of_trial(grade: Grade, trial: int) -> Grade:
+    return grade.model_copy(update={"trial": trial}) if trial else grade
+
+
+class Judged(NamedTuple):
+    """An answer that a judge is asked about: where its question is found again."""
+
+    episode_id: str
+    sample_id: str
+    trial: int
+
+
+def _answers_to_judge(folder: Path, benchmark: Benchmark, trials: int) -> Iterator[Judged]:
+    """Every answer of every episode, step by step, those of a step's trials together."""
+    for played in _played(folder, benchmark, trials):
+        taken = [[Judged(episode.id, step.asked.id, trial) for step in steps] for episode, trial, steps in played]
+        yield from (answer for step in zip_longest(*taken) for answer in step if answer is not None)
+
+
+async def judge_answer(task: Evaluate, worker: Worker, judged: Judged) -> list[Judgement]:
     """The verdict on one answer; none where the model failed, as there is no answer to judge."""
     answers = worker.opened("answers", lambda: predictions_at(worker.folder / PREDICTIONS))
-    prediction = next(answers.pick([answer_id]))
-    sample = next(task.data.pick([prediction.sample_id]))
+    (episode,) = task.opened(worker.components, [judged.episode_id])
+    steps = recorded(episode, answers, judged.trial)
+    sample, prediction = next((s.asked, s.answer) for s in steps if s.asked.id == judged.sample_id)
     if prediction.error == "model":
         return []
     judge = worker.part(task.judge, Judge, "judge")
-    verdict = (await judge.judge(sample.blind(), [prediction.answer], unit_rng(0, "evaluate", 0, answer_id)))[0]
-    return [Judgement(sample_id=sample.id, verdict=verdict, trial=prediction.trial)]
+    rng = unit_rng(0, "evaluate", 0, trial_id(sample.id, judged.trial))
+    verdict = (await judge.judge(sample.blind(), [prediction.answer], rng))[0]
+    return [Judgement(sample_id=sample.id, verdict=verdict, trial=judged.trial)]
 
 
 def _judge_answers(stage: Evaluate, desk: Desk) -> tuple[Score, int]:
-    """Mean over samples of the mean rubric score of their answers, and how many verdicts could not be had.
+    """Mean over questions of the mean rubric score of the answers to them, and how many verdicts could not be had.
 
     An answer that could not be parsed scores as the judge scores None; where the model failed there is no answer to
     score.
     """
-    ids = (trial_id(sample_id, trial) for sample_id in stage.data.ids() for trial in range(stage.trials))
-    units = {_judge_unit(answer_id): answer_id for answer_id in ids}
+    owed = _answers_to_judge(desk.folder, desk.part(stage.benchmark, Benchmark, "benchmark"), stage.trials)
+    units = {_judge_unit(trial_id(judged.sample_id, judged.trial)): judged for judged in owed}
     width = units_in_flight(1, desk.part(stage.judge, Judge, "judge"))
     rubrics: dict[str, list[float]] = {}
     failed = 0

@@ -1,17 +1,20 @@
-"""More of a stranger's own: a sampler, a source of tools, a stage. Each is one class, and one file of configuration."""
+"""More of a stranger's own: a sampler, a source of tools, a benchmark, a stage, each a class."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import ClassVar
 
+from sloop.benchmarks.base import single_turns
 from sloop.engine.executor import Worker
 from sloop.engine.stage import Desk
-from sloop.records import Record, Score, Tool
+from sloop.measures.metrics import grade, scores
+from sloop.records import Grade, Prediction, Record, Sample, Score, Tool
+from sloop.rollout import Episode
 from sloop.store import Dataset
 from sloop.tools.sources import load_tools
 
@@ -35,6 +38,27 @@ class Catalogue:
 
     def tools(self) -> Sequence[Tool]:
         return load_tools(Path(__file__).with_name(f"{self.shop}_tools.json"))
+
+
+class Quiz:
+    """A benchmark: the questions of a file, each right where the answer calls the tool whose name is longest."""
+
+    def __init__(self, *, name: str, path: str) -> None:
+        self.name = name
+        self.data = Dataset(Path(path))
+
+    def episodes(self, ids: Iterable[str] | None = None) -> Iterator[Episode]:
+        return single_turns(self.data, self._grade, ids)
+
+    def score(self, grades: Iterable[Grade]) -> list[Score]:
+        return scores(grades)
+
+    def notes(self) -> list[str]:
+        return ["A quiz."]
+
+    def _grade(self, sample: Sample, answer: Prediction) -> Grade:
+        longest = max((tool.name for tool in sample.tools), key=len)
+        return grade(sample, answer).model_copy(update={"correct": longest in {call.name for call in answer.calls}})
 
 
 class CensusSummary(Record):

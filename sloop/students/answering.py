@@ -1,0 +1,147 @@
+"""The engine behind probe and evaluate: episodes in batches that are fixed beforehand, answered, kept, asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sloop.engine.build import Components
+from sloop.engine.executor import Worker
+from sloop.engine.stage import Desk
+from sloop.records import Checkpoint, Decode, Prediction, Record, Rejected, Sample, Step, trial_id
+from sloop.rollout import Episode, replay, rollout
+from sloop.store import Rows, predictions_at
+from sloop.students.base import RemoteStudent, Student
+
+MODULES = (
+    "sloop.records.base",
+    "sloop.records.episodes",
+    "sloop.records.samples",
+    "sloop.rollout",
+    "sloop.students.answering",
+)
+"""The modules whose code can change answers, beside the student's."""
+PREDICTIONS = "predictions.jsonl"
+
+
+class Asking(Protocol):
+    """A stage that has a student answer: what all batches share. It can be sent to where they are answered."""
+
+    @property
+    def student(self) -> Any:
+        """The specification of who answers."""
+        ...
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """With which weights."""
+        ...
+
+    @property
+    def decoding(self) -> Decode:
+        """How it answers, in the first trial."""
+        ...
+
+    def opened(self, components: Components, ids: Sequence[str]) -> Iterable[Episode]:
+        """Fresh episodes with these ids, in this order."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Episodes that are answered together, for one of the trials."""
+
+    trial: int
+    ids: list[str]
+
+
+def prompt_size(sample: Sample) -> int:
+    """A cheap stand-in for the prompt's length, by which episodes are put into batches of similar length."""
+    listing = sum(len(tool.name) + sum(map(len, tool.properties)) for tool in sample.tools)
+    return listing + sum(len(message.content) for message in sample.messages)
+
+
+def plan_batches(questions: Iterable[Sample], batch_size: int) -> dict[str, list[str]]:
+    """Batches of episodes' ids, by key, ordered by the first question's size, then id: fixed before anything runs.
+
+    Args:
+        questions: the first one of each episode, by whose id the episode is known.
+        batch_size: how many there are in a batch, but for the last.
+    """
+    sizes = {sample.id: prompt_size(sample) for sample in questions}
+    ordered = sorted(sizes, key=lambda sample_id: (sizes[sample_id], sample_id))
+    starts = range(0, len(ordered), batch_size)
+    return {f"b{number:06d}": ordered[start : start + batch_size] for number, start in enumerate(starts)}
+
+
+def plan_trials(questions: Iterable[Sample], student: Student, batch_size: int, trials: int = 1) -> dict[str, Batch]:
+    """Every batch of every trial, by key, one trial after another; see `plan_batches`.
+
+    A student over a network gets one episode at a time, many at once: a batch would wait for its slowest. The order of
+    the answers is the same for any size of batch.
+    """
+    batches = plan_batches(questions, 1 if isinstance(student, RemoteStudent) else batch_size)
+    return {
+        f"t{trial}-{key}" if trial else key: Batch(trial, ids)
+        for trial in range(trials)
+        for key, ids in batches.items()
+    }
+
+
+async def answer_batch(task: Asking, worker: Worker, batch: Batch) -> Sequence[Record]:
+    """The answers to one batch: episode by episode, each in the order of its steps."""
+    student = worker.part(task.student, Student, "student")
+    worker.opened("weights", lambda: student.load(task.checkpoint))
+    asked = task.decoding.model_copy(update={"trial": batch.trial})
+
+    async def answer(samples: Sequence[Sample]) -> Sequence[Prediction]:
+        if isinstance(student, RemoteStudent):
+            answers = [await student.answer(samples[0], asked)]
+        else:
+            answers = student.predict(samples, asked)
+        return [given.model_copy(update={"trial": batch.trial}) for given in answers] if batch.trial else answers
+
+    return await rollout(list(task.opened(worker.components, batch.ids)), answer)
+
+
+def answer_all(desk: Desk, task: Asking, batches: Mapping[str, Batch], what: str) -> int:
+    """Answer the batches (see `plan_trials`) and write ``predictions.jsonl``, in their order.
+
+    Returns:
+        How many of the answers could not be had.
+    """
+    student = desk.part(task.student, Student, "student")
+    width = student.in_flight if isinstance(student, RemoteStudent) else 1
+    failed = 0
+    with desk.writing(PREDICTIONS) as append:
+        for key, records in desk.map([batches], answer_batch, task, (Prediction,), width=width, what=what):
+            for given in _answers(desk, task, batches[key], records):
+                append[PREDICTIONS](given)
+                failed += given.error == "model"
+    return failed
+
+
+def _answers(desk: Desk, task: Asking, batch: Batch, records: Sequence[Record]) -> list[Prediction]:
+    """The answers of a batch; one that failed, so often that it was given up, has a model error at every question."""
+    if any(isinstance(record, Rejected) for record in records):
+
+        def missing(sample: Sample) -> Prediction:
+            return Prediction(sample_id=sample.id, error="model", trial=batch.trial)
+
+        opened = task.opened(desk.executor.components, batch.ids)
+        return [step.answer for episode in opened for step in replay(episode, missing)]
+    return [record for record in records if isinstance(record, Prediction)]
+
+
+def recorded(episode: Episode, answers: Rows[Prediction], trial: int) -> list[Step]:
+    """Replay a fresh episode with the answers that stand in a file, whose ids its questions find again."""
+    return replay(episode, lambda sample: next(answers.pick([trial_id(sample.id, trial)])))
+
+
+def answered_batches(desk: Desk, task: Asking, batches: Mapping[str, Batch]) -> Iterator[tuple[str, list[Prediction]]]:
+    """The batches of a finished stage in which no answer failed, with their answers."""
+    answers = predictions_at(desk.folder / PREDICTIONS)
+    for key, (trial, ids) in batches.items():
+        opened = task.opened(desk.executor.components, ids)
+        found = [step.answer for episode in opened for step in recorded(episode, answers, trial)]
+        if all(answer.error != "model" for answer in found):
+            yield key, found
