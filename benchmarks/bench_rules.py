@@ -34,8 +34,9 @@ SHARED = """\
 Writer and judge share one table of spoken forms (sloop/calls/surface.py): in the home-made sets every value is written
 in a form that the judge accepts, so that its figures there are an upper bound. BFCL and ToolAlpaca share no table with
 it; there a right answer may say a value as no form of ours does, and the judge then calls it wrong."""
-HOME = ("dev", "apizoo")
-"""The sets that the table of spoken forms was shared with."""
+LEFT_OUT = """\
+Each rule left out: answers, judged alone, of which it says something (in a run: questions), verdicts that change
+without it, alone and side by side, and the change of precision, recall and undecided in points."""
 Words = tuple[bool | None, ...]
 """Verdicts on some answers: right, wrong, or None."""
 
@@ -58,7 +59,7 @@ class Judged:
     asked: list[Asked]
     full: list[Words] = field(default_factory=list)
     heard: Counter[str] = field(default_factory=Counter)
-    """By rule: answers, judged alone, of which it says something."""
+    """By rule: answers, judged alone, of which it says something; in a run, questions."""
     blamed: Counter[str] = field(default_factory=Counter)
     """By rule: right answers, judged alone, that it calls wrong."""
     without: dict[str, dict[int, Words]] = field(default_factory=dict)
@@ -101,10 +102,10 @@ def judge(name: str, asked: list[Asked], rules: Sequence[Rule]) -> Judged:
         findings = [inspect(each.question, answer, rules).findings for answer in each.answers]
         heard = {finding.rule for found in findings for finding in found}
         made.full.append(_words(each, rules))
-        if len(each.answers) == 1:
+        if len(each.answers) == 1 or None in each.right:
             made.heard.update(heard)
-            if each.right == (True,):
-                made.blamed.update({finding.rule for found in findings for finding in found if finding.sure})
+        if each.right == (True,):
+            made.blamed.update({finding.rule for found in findings for finding in found if finding.sure})
         for rule in heard:
             words = _words(each, [other for other in rules if other.name != rule])
             if words != made.full[-1]:
@@ -191,8 +192,8 @@ def ablation(sets: Sequence[Judged], rules: Sequence[Rule], markdown: bool) -> N
         for made in sets:
             changed = len(made.without[rule.name])
             cell = f"{made.heard[rule.name]} heard, {changed} changed"
-            if changed and made.name.startswith("run"):
-                row.append(cell)
+            if made.name.startswith("run"):  # nothing says here which answers are right
+                row.append(cell if made.heard[rule.name] or changed else "")
                 continue
             shifts = []
             for name, counts in ABLATED.items():
@@ -249,8 +250,7 @@ def main() -> None:
     print("\nRight answers that are called wrong alone, by rule:")
     for made in known:
         print(f"  {made.name}: {', '.join(f'{rule} {count}' for rule, count in made.blamed.most_common()) or 'none'}")
-    print("\nEach rule left out: answers of which it says something alone, verdicts that change without it, and the "
-          "change of\nprecision, recall and undecided in points.\n")  # fmt: skip
+    print(f"\n{LEFT_OUT}\n")
     ablation(judged, RULES, given.markdown)
     print(f"\n{time.process_time() - began:.0f} CPU seconds")
 

@@ -19,7 +19,7 @@ from sloop.calls.grounding import ungrounded
 from sloop.engine.build import build
 from sloop.judges import grounding
 from sloop.judges.grounding import GroundingJudge
-from sloop.judges.rules import findings, inspection, reading, relevance
+from sloop.judges.rules import answer, filling, no_call, question, reading, relevance, rest, rule, table, values
 from sloop.records import Label, Lineage, Message, Sample, Tool, ToolCall, UserError
 
 CONFIG = Path(__file__).parents[1] / "conf" / "judge" / "grounding.yaml"
@@ -375,7 +375,10 @@ def test_thresholds_that_make_no_sense_are_refused(key, value):
         GroundingJudge(**settings_)
 
 
-@pytest.mark.parametrize("module", [grounding, findings, inspection, reading, relevance])
+RULE_MODULES = (answer, filling, no_call, question, reading, relevance, rest, rule, table, values)
+
+
+@pytest.mark.parametrize("module", [grounding, *RULE_MODULES])
 def test_the_judge_knows_neither_the_noise_nor_the_truth(module):
     tree = ast.parse(Path(module.__file__).read_text())
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

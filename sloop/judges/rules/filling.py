@@ -72,10 +72,12 @@ class _Filling:
         filled = self._named_chunks()
         texts = [slot for slot in self._texts if slot not in filled]
         needed = [slot for slot in texts if slot.required]
+        # A number or a date may be a text's value ("room 12"), but only where there are too few words to fill them.
         spare = len(self._values) if len(self._chunks) < len(needed) else 0
         room = len(self._reading.words) if any(slot.many for slot in needed) else len(needed)
         missing = [*self._missing, *(slot.name for slot in needed[len(self._chunks) + spare :])]
         unsure = self._unsure or self._least < len(needed) <= len(self._chunks) + spare
+        # "post it on the board": the value may have been said before, or not at all.
         if needed and any(self._reading.words[k] in PLACEHOLDERS for k in self._free):
             unsure = True
         loose = float(max(0, len(self._values) - max(0, room - len(self._chunks))))
@@ -92,6 +94,7 @@ class _Filling:
         """Give a slot the first value of its kind, one that its name stands beside before others."""
         suited = [span for span in self._spans if _suits(slot, span)]
         named = {span: self._named(span.start, span.end) for span in suited}
+        # A value named for another slot is that slot's, even if it is the only one of its kind.
         fit = [span for span in suited if named[span] is slot] or [span for span in suited if named[span] is None]
         if fit:
             self._spans.remove(fit[0])
@@ -119,6 +122,7 @@ class _Filling:
         hard = 0
         soft = False
         for k in sorted(self._free):
+            # After a colon or in quotes function words are part of a value, links still part values.
             told = k in reading.told and reading.words[k].isalpha() and reading.words[k] not in LINKS
             if not (told or material(self._tool, reading, k)):
                 continue
@@ -128,6 +132,7 @@ class _Filling:
                 j in self._free and reading.words[j].isalnum() and reading.words[j] not in LINKS
                 for j in range(last + 1, k)
             )
+            # A span opens a run of its own unless it follows at once: "tell Ann the gate is open" has two.
             if joined and (last == k - 1 or span is None):
                 chunks[-1].append(k)
             else:
@@ -141,6 +146,7 @@ class _Filling:
         filled: list[Slot] = []
         for chunk in list(self._chunks):
             slot = self._named(chunk[0], chunk[-1] + 1) or self._linked(chunk[0])
+            # One run fills one slot; a second run beside the same name may be another slot's.
             if slot in self._texts and slot not in filled:
                 filled.append(slot)
                 self._chunks.remove(chunk)

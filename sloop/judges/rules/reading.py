@@ -150,6 +150,7 @@ def stem(word: str) -> str:
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3 and not word.endswith("ss"):
             root = word[: -len(suffix)]
+            # "planned" is of "plan", but "called" of "call" and "passed" of "pass".
             if suffix in ("ing", "ings", "ed") and root[-1] == root[-2] and root[-1] not in "ls":
                 root = root[:-1]
             return root
@@ -176,6 +177,7 @@ def read(text: str) -> Reading:
             inside = [k for k, start in enumerate(starts) if match.start() <= start < match.end()]
             if not inside or any(span_at[k] >= 0 for k in inside):
                 continue
+            # One word with a capital at the start of a sentence is as a rule no name.
             if look == "name" and " " not in match.group() and _SENTENCE_START.search(plain[: match.start()]):
                 continue
             for k in inside:

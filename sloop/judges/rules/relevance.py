@@ -146,6 +146,7 @@ def cued(slot: Slot, reading: Reading, start: int, end: int, *, opening: bool) -
     before = reading.before(start)
     span = reading.span(before) if before >= 0 else None
     signs = int(bool(CUES.get(reading.word(before), frozenset()) & (slot.own | slot.stems)))
+    # "convert 5 miles": what is measured is what is converted from, with no link before it.
     signs += span is not None and span.look == "number" and "from" in slot.own
     names = slot.own - STOP
     beside = names & {reading.stems[k] for k in besides(reading, start, end, opening=opening)}
@@ -162,8 +163,11 @@ def besides(reading: Reading, start: int, end: int, *, opening: bool = False) ->
             k += step
         for nth in range(_LABEL):
             word = reading.word(k)
+            # A link at the edge says that what is beyond it is another value's; further off it may be of the name
+            # ("number of pages"). Another value or "and" ends the search.
             if not word.isalpha() or reading.span_at[k] >= 0 or word == "and" or (nth == 0 and word in LINKS):
                 break
+            # A verb that opens a clause names what is done ("text Ann"), unless a copula makes it a name ("text: hi").
             if opening or step > 0 or reading.word(edge) in _COPULAS or not reading.opens(k):
                 yield k
             k += step
@@ -187,9 +191,11 @@ def material(tool: Profile, reading: Reading, k: int) -> bool:
     span = reading.span(k)
     if span is not None:
         words = [j for j in range(span.start, span.end) if reading.words[j].isalpha()]
+        # A name or a quotation is a value whatever the tool says; a code that it says ("PDF") is not.
         known = bool(words) and all(reading.stems[j] in tool.weights for j in words)
         return span.look in ("name", "quoted") or (span.look == "code" and not known)
     known = reading.stems[k] in tool.weights and reading.stems[k] not in tool.examples
+    # Vague words ("show", "find") are no values, unless they stand after a colon or in quotes.
     return reading.weights[k] > 0 and not known and (reading.weights[k] == 1.0 or k in reading.told)
 
 
@@ -243,6 +249,7 @@ def _kind(schema: Mapping[str, Any], description: str) -> tuple[SlotKind, re.Pat
         return "boolean", None
     if declared in ("integer", "number"):
         return "number", None
+    # Many schemas of the wild say the form of a text in its description alone.
     if form in ("date", "date-time") or "yyyy-mm-dd" in description:
         return "date", None
     if form == "time" or "hh:mm" in description:
