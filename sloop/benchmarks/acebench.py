@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sloop.benchmarks.base import SampleEpisode
+from sloop.benchmarks.base import GRADING, SampleEpisode
 from sloop.benchmarks.official import (
     Aggregates,
     Entry,
@@ -110,23 +110,12 @@ class AceBenchmark:
     """ACEBench's ``normal_*`` entries of some categories (`sloop.benchmarks.base.Benchmark`)."""
 
     MODULES = (
+        *GRADING,
         "sloop.benchmarks.acebench",
-        "sloop.benchmarks.base",
         "sloop.benchmarks.official",
         "sloop.calls.bracketed",
-        "sloop.calls.formats",
         "sloop.calls.match.acebench",
-        "sloop.calls.match.normalise",
         "sloop.calls.match.official",
-        "sloop.calls.match.strict",
-        "sloop.calls.schema",
-        "sloop.measures.metrics",
-        "sloop.measures.stats",
-        "sloop.records.base",
-        "sloop.records.episodes",
-        "sloop.records.judging",
-        "sloop.records.samples",
-        "sloop.rollout",
     )
 
     NOT_RESULTS = frozenset({"path", "cache_path"})

@@ -12,6 +12,22 @@ from sloop.records import Grade, Prediction, Sample, Score
 from sloop.rollout import Episode, Given
 from sloop.store import Dataset
 
+GRADING = (
+    "sloop.benchmarks.base",
+    "sloop.calls.formats",
+    "sloop.calls.match.normalise",
+    "sloop.calls.match.strict",
+    "sloop.calls.schema",
+    "sloop.measures.metrics",
+    "sloop.measures.stats",
+    "sloop.records.base",
+    "sloop.records.episodes",
+    "sloop.records.judging",
+    "sloop.records.samples",
+    "sloop.rollout",
+)
+"""The modules whose code can change what a strict grader says, and its scores."""
+
 Grader = Callable[[Sample, Prediction], Grade]
 """Grades one answer."""
 
@@ -61,20 +77,7 @@ def single_turns(data: Dataset, grader: Grader, ids: Iterable[str] | None = None
 class SampleBenchmark:
     """A dataset in our form, graded by the strict comparator and METHOD's metrics."""
 
-    MODULES: ClassVar[tuple[str, ...]] = (
-        "sloop.benchmarks.base",
-        "sloop.calls.formats",
-        "sloop.calls.match.normalise",
-        "sloop.calls.match.strict",
-        "sloop.calls.schema",
-        "sloop.measures.metrics",
-        "sloop.measures.stats",
-        "sloop.records.base",
-        "sloop.records.episodes",
-        "sloop.records.judging",
-        "sloop.records.samples",
-        "sloop.rollout",
-    )
+    MODULES: ClassVar[tuple[str, ...]] = GRADING
 
     def __init__(self, *, name: str, path: str) -> None:
         """Open the benchmark.

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sloop.benchmarks.base import single_turns
+from sloop.benchmarks.base import GRADING, single_turns
 from sloop.benchmarks.official import (
     Aggregates,
     Entry,
@@ -78,22 +78,11 @@ class BfclBenchmark:
     """BFCL's single-turn entries of some categories (`sloop.benchmarks.base.Benchmark`)."""
 
     MODULES = (
-        "sloop.benchmarks.base",
+        *GRADING,
         "sloop.benchmarks.bfcl",
         "sloop.benchmarks.official",
-        "sloop.calls.formats",
         "sloop.calls.match.bfcl",
-        "sloop.calls.match.normalise",
         "sloop.calls.match.official",
-        "sloop.calls.match.strict",
-        "sloop.calls.schema",
-        "sloop.measures.metrics",
-        "sloop.measures.stats",
-        "sloop.records.base",
-        "sloop.records.episodes",
-        "sloop.records.judging",
-        "sloop.records.samples",
-        "sloop.rollout",
     )
 
     NOT_RESULTS = frozenset({"path", "cache_path"})

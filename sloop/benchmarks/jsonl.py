@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from sloop.benchmarks.base import SampleBenchmark
+from sloop.benchmarks.base import GRADING, SampleBenchmark
 from sloop.intake import Converted, Decisions, Form, open_dataset
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import rate
@@ -19,22 +19,7 @@ from sloop.store import Dataset, write_rows
 class JsonlBenchmark(SampleBenchmark):
     """A file of samples or dialogues, graded by the strict comparator and METHOD's metrics."""
 
-    MODULES = (
-        "sloop.benchmarks.base",
-        "sloop.benchmarks.jsonl",
-        "sloop.calls.formats",
-        "sloop.calls.match.normalise",
-        "sloop.calls.match.strict",
-        "sloop.calls.schema",
-        "sloop.intake",
-        "sloop.measures.metrics",
-        "sloop.measures.stats",
-        "sloop.records.base",
-        "sloop.records.episodes",
-        "sloop.records.judging",
-        "sloop.records.samples",
-        "sloop.rollout",
-    )
+    MODULES = (*GRADING, "sloop.benchmarks.jsonl", "sloop.intake")
 
     NOT_RESULTS = frozenset({"cache_path", "sha256"})
     """Where copies lie, and what the data must be: what they are is known by their digest."""

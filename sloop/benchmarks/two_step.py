@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from random import Random
 
+from sloop.benchmarks.base import GRADING
 from sloop.engine.identity import unit_rng
 from sloop.environments.base import difference, replay
 from sloop.environments.phonebook import FIND, SEND, Phonebook
@@ -57,21 +58,7 @@ CONTACTS = 6
 class TwoStepBenchmark:
     """Generated tasks in the phone book (`sloop.benchmarks.base.Benchmark`)."""
 
-    MODULES = (
-        "sloop.benchmarks.two_step",
-        "sloop.calls.formats",
-        "sloop.calls.match.normalise",
-        "sloop.calls.match.strict",
-        "sloop.calls.schema",
-        "sloop.environments",
-        "sloop.measures.metrics",
-        "sloop.measures.stats",
-        "sloop.records.base",
-        "sloop.records.episodes",
-        "sloop.records.judging",
-        "sloop.records.samples",
-        "sloop.rollout",
-    )
+    MODULES = (*GRADING, "sloop.benchmarks.two_step", "sloop.environments")
     NOT_RESULTS = frozenset({"cache_path"})
     """Where the questions lie; what they are is known by their digest."""
 
