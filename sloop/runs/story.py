@@ -24,12 +24,6 @@ class Told(Record, Generic[R]):
     file: str
     row: R
 
-    @property
-    def place(self) -> str:
-        """The folder of the file: a stage's or a round's; empty for the run's own."""
-        folder = str(Path(self.file).parent)
-        return "" if folder == "." else folder
-
 
 class SampleStory(Record):
     """All that a run knows of a sample; lines of one file in their order, files by path."""
