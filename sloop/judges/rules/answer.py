@@ -219,10 +219,10 @@ def _booleans(
     covered = set(places)
     for nth, each in enumerate(held):
         if isinstance(each.value, bool) and (cues := _cues(reading, each.slot, covered)):
-            denied, sworn = _denied(reading, each.slot, cues, covered)
-            covered.update(cues, sworn)
+            denied, literal = _denied(reading, each.slot, cues, covered)
+            covered.update(cues, literal)
             # The name itself denies (``avoid_tolls``): "no tolls" affirms it, and only "true" or "yes" is plain.
-            if sworn or not each.slot.own & _NEGATIVE:
+            if literal or not each.slot.own & _NEGATIVE:
                 said.append(Said(nth, each, yes=not denied))
     return tuple(said), frozenset(covered)
 
@@ -235,15 +235,11 @@ def _cues(reading: Reading, slot: Slot, covered: set[int]) -> list[int]:
 
 def _denied(reading: Reading, slot: Slot, cues: list[int], covered: set[int]) -> tuple[bool, set[int]]:
     """Whether a boolean is denied in the clause that speaks of it most, and the "true" or "false" written there."""
-    clauses = [reading.clause(k) for k in cues]
-    literal = {k for clause in clauses for k in clause if reading.words[k] in ("true", "false", "yes")}
     around = max(
-        clauses,
-        key=lambda clause: (len({reading.stems[k] for k in clause} & slot.own), not literal.isdisjoint(clause)),
+        (reading.clause(k) for k in cues), key=lambda clause: len({reading.stems[k] for k in clause} & slot.own)
     )
-    sworn = literal.intersection(around)
-    # A written "true" decides alone: "set dry run, not the cache, to true".
-    return any(reading.words[k] in DENIALS for k in sworn or around if k not in covered), sworn
+    literal = {k for k in around if reading.words[k] in ("true", "false", "yes")}
+    return any(reading.words[k] in DENIALS for k in around if k not in covered), literal
 
 
 def _texts(reading: Reading, held: tuple[Held, ...]) -> Iterator[Text]:

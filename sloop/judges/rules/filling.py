@@ -72,8 +72,8 @@ class _Filling:
         filled = self._named_chunks()
         texts = [slot for slot in self._texts if slot not in filled]
         needed = [slot for slot in texts if slot.required]
-        # A number or a date may be a text's value ("room 12"), but only where there are too few words to fill them.
-        spare = len(self._values) if len(self._chunks) < len(needed) else 0
+        # A number or a date may be a text's value, too ("room 12").
+        spare = len(self._values)
         room = len(self._reading.words) if any(slot.many for slot in needed) else len(needed)
         missing = [*self._missing, *(slot.name for slot in needed[len(self._chunks) + spare :])]
         unsure = self._unsure or self._least < len(needed) <= len(self._chunks) + spare

@@ -78,7 +78,7 @@ def link_at_end(question: Question, answer: Answer) -> Iterator[Remark]:
     reading = question.reading
     for text in answer.texts:
         goes_on = len(text.words) > 1 and reading.span_at[text.held.place.stop - 1] < 0 and text.after.isalnum()
-        # Two links in a row ("turn it on at 5"): the first ends what was said before.
+        # Of two links in a row the first ends what was said before ("say the lights are on in Wuse").
         if goes_on and text.words[-1] in LINKS and text.after not in LINKS:
             yield Remark((text.nth,), f"{text} ends with {text.words[-1]!r}", sure=True)
 
