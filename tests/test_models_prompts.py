@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sloop.engine.build import build, describe
+from sloop.engine.build import build
+from sloop.engine.identity import describe
 from sloop.models.prompts import PACKAGED, Prompts, last_brief
 from sloop.records import Message, UserError
 
