@@ -18,10 +18,12 @@ from sloop.benchmarks.base import SampleBenchmark
 from sloop.benchmarks.bfcl import BfclBenchmark
 from sloop.calls.schema import call_errors
 from sloop.engine.build import build
+from sloop.engine.stage import Place, run_stage
 from sloop.records import Dialogue, Label, Message, Order, Prediction, Rejected, Sample, Tool, ToolCall, digest
 from sloop.simulation.noisy import NoisyTeacher
 from sloop.simulation.template import TemplateTeacher
-from sloop.stages.gen import GenSettings, RandomSampler, gen, pool_of
+from sloop.stages.gen import TRAIN, Gen, GenSettings
+from sloop.stages.samplers import RandomSampler
 from sloop.store import Dataset, predictions_at, read_json
 from sloop.store.files import open_text
 from sloop.tools.sources import load_tools
@@ -129,12 +131,12 @@ def from_tools(path: Path, size: int) -> list[Sample]:
     )  # fmt: skip
     kinds = {"single": 0.58, "parallel": 0.12, "irrelevant": 0.18, "incomplete": 0.12}
     with tempfile.TemporaryDirectory() as folder:
-        stage = gen(
+        stage = Gen(
             tools=load_tools(path), teacher=teacher, sampler=RandomSampler(),
             settings=GenSettings(kinds=kinds, offered=(3, 5), contrast=0.7), num_samples=size, seed=SEED,
-            train_split=1.0, out=Path(folder) / "gen",
+            train_split=1.0,
         )  # fmt: skip
-        return list(pool_of(stage))
+        return list(run_stage(stage, Place(Path(folder) / "gen")).dataset(TRAIN))
 
 
 def of_bfcl(path: Path, most: int) -> tuple[list[Sample], IsWrong]:
