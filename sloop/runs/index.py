@@ -10,6 +10,7 @@ import gzip
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,12 +57,11 @@ class Index:
 
     def _open(self, where: Path | str) -> None:
         self._database = sqlite3.connect(where)
-        try:
+        with ExitStack() as unless_opened:
+            unless_opened.callback(self._database.close)
             self._database.executescript(SCHEMA)
             self._refresh((*self._files(), *self._outside()), forget=True)
-        except BaseException:
-            self._database.close()
-            raise
+            unless_opened.pop_all()
 
     def add(self, paths: Iterable[Path]) -> None:
         """Take up files of samples from outside the run's folder."""

@@ -70,13 +70,14 @@ def keeping(
         record = record.model_copy(update={"retried": (*record.retried, again)})
     write_run(folder, record)
     kept = Kept()
-    status: Status = "FINISHED"
+    status: Status = "FAILED"
     try:
         yield kept
         if any(owed.values()) or (cut_short and record.retried):
             record = _retried(record, failures(folder))
-    except BaseException as error:
-        status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit | OutOfBudget) else "FAILED"
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit, OutOfBudget):
+        status = "KILLED"
         raise
     finally:
         # What was finished stays so, whatever becomes of another look at it, unless that has begun to write it anew.
