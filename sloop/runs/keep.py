@@ -70,22 +70,22 @@ def keeping(
         record = record.model_copy(update={"retried": (*record.retried, again)})
     write_run(folder, record)
     kept = Kept()
-    status: Status = "FAILED"
+    ended: Status | None = None
     try:
         yield kept
         if any(owed.values()) or (cut_short and record.retried):
             record = _retried(record, failures(folder))
-        status = "FINISHED"
+        ended = "FINISHED"
     except (KeyboardInterrupt, SystemExit, OutOfBudget):
-        status = "KILLED"
+        ended = "KILLED"
         raise
     finally:
         # What was finished stays so, whatever becomes of another look at it, unless that has begun to write it anew.
         stays = finished and (record.is_loop or is_done(folder))
-        if status == "FAILED" and not stays and _is_bare(folder):
+        if ended is None and not stays and _is_bare(folder):
             _take_away(folder, made)
         else:
-            _close(folder, kept.into(record), "FINISHED" if stays else status)
+            _close(folder, kept.into(record), "FINISHED" if stays else ended or "FAILED")
             project(folder)
 
 
