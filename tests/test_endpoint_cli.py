@@ -16,6 +16,7 @@ from endpoint import Endpoint, serving
 from fault_proxy import faulty
 from running import ALONE, ended, fresh_database, questions, sloop, start
 
+from sloop.models.endpoint import WAITING_FACTOR
 from sloop.models.environment import VARIABLES
 from sloop.store import Dataset, predictions_at, read_json, write_json
 
@@ -201,10 +202,18 @@ def test_an_evaluation_through_faults_writes_the_bytes_of_one_without(
     assert written(tmp_path / "run") == written(whole)
 
 
-def test_an_evaluation_that_was_killed_asks_again_only_for_what_was_in_flight(
-    endpoint: Endpoint, whole: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("cache", "lost"),
+    [
+        ("use", 4),  # a reply is kept before its place among the requests in flight is free again
+        ("off", WAITING_FACTOR * 4),  # else it is on its way until it stands in the journal
+    ],
+)
+def test_an_evaluation_that_was_killed_asks_again_only_for_what_was_on_its_way(
+    endpoint: Endpoint, whole: Path, tmp_path: Path, cache: str, lost: int
 ) -> None:
-    given = (*asked(), *TWICE, ALONE, "student.endpoint.limits.concurrency=4", "preflight=false")
+    kept = (f"cache={cache}", f"student.endpoint.cache_path={tmp_path / 'replies'}")
+    given = (*asked(), *TWICE, ALONE, "student.endpoint.limits.concurrency=4", "preflight=false", *kept)
     number = 2 * len(Dataset(questions()))
     endpoint.latency = 0.05
     process = start("eval", *words(endpoint.url, *given), "output_dir=killed", cwd=tmp_path)
@@ -219,7 +228,7 @@ def test_an_evaluation_that_was_killed_asks_again_only_for_what_was_in_flight(
     assert len(times) == number
     again = [count for count in times.values() if count > 1]
     assert set(again) <= {2}
-    assert len(again) <= 4
+    assert len(again) <= lost
     assert written(tmp_path / "killed") == written(whole)
 
 
