@@ -40,3 +40,6 @@ class Processes:
         futures = [self._pool.submit(_attempt, work, task, folder, key, unit) for key, unit in units]
         for future in as_completed(futures):
             yield future.result()
+
+    def leave(self, folder: Path) -> None:
+        pass  # the pool ends with the stage

@@ -7,7 +7,8 @@ import gc
 
 import pytest
 
-from sloop.engine.executor import concurrent
+from sloop.engine.build import Components
+from sloop.engine.executor import Local, Worker, concurrent
 from sloop.records import Rejected
 
 UNITS = [(f"k{n}", n) for n in range(7)]
@@ -97,3 +98,20 @@ def test_an_interrupt_stops_everything_without_a_word(interrupt, caplog):
         list(concurrent(2)(UNITS, work))
     gc.collect()
     assert not caplog.records
+
+
+async def _open(task: list[str], worker: Worker, unit: int):
+    worker.opened("file", lambda: task.append(f"opened for {unit}"))
+    return []
+
+
+def test_what_was_opened_serves_all_units_of_a_stage_and_is_let_go_with_it(tmp_path):
+    with Components() as components:
+        executor = Local(components)
+        opened: list[str] = []
+        for units in (UNITS[:2], UNITS[2:4]):
+            list(executor.run(units, _open, task=opened, folder=tmp_path, width=1))
+        assert opened == ["opened for 0"]
+        executor.leave(tmp_path)
+        list(executor.run(UNITS[4:], _open, task=opened, folder=tmp_path, width=1))
+    assert opened == ["opened for 0", "opened for 4"]

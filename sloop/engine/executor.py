@@ -74,6 +74,10 @@ class Executor(Protocol):
         """
         ...
 
+    def leave(self, folder: Path) -> None:
+        """No more units of the stage in this folder come: what was opened for them is let go."""
+        ...
+
 
 class Local:
     """Units run in this process, on one event loop.
@@ -85,6 +89,7 @@ class Local:
         """Take the run's components, and how many units are on their way where none waits for a network."""
         self.components = components
         self._workers = workers
+        self._at: dict[Path, Worker] = {}
 
     def width(self, *parts: object) -> int:
         """The number of workers, or what a part that waits for a network asks for."""
@@ -100,8 +105,12 @@ class Local:
         width: int,
     ) -> Iterator[Result]:
         """Run the units; see `Executor`."""
-        worker = Worker(self.components, folder)
+        worker = self._at.setdefault(folder, Worker(self.components, folder))
         return concurrent(width or self._workers)(units, lambda unit: work(task, worker, unit))
+
+    def leave(self, folder: Path) -> None:
+        """Let go; see `Executor`."""
+        self._at.pop(folder, None)
 
 
 def concurrent(workers: int = 1) -> Callable[[Iterable[tuple[str, Unit]], WorkOn[Unit]], Iterator[Result]]:

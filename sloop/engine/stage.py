@@ -194,6 +194,7 @@ def run_stage(stage: Stage[S], place: Place) -> Made[S]:
         folder = stack.enter_context(StageFolder(place.folder, stage_key(stage), place.experiment))
         finished = folder.done  # looked at once: another process may take the stage up meanwhile
         if not finished or _is_owed(stage, folder, place):
+            stack.callback(executor.leave, place.folder)
             desk = Desk(place, executor, folder)
             if finished and isinstance(stage, Retryable):
                 folder.reopen(stage.kept(desk))
