@@ -95,6 +95,16 @@ def test_whatever_the_code_does_is_part_of_it(change: tuple[str, str], tmp_path:
     assert first != second
 
 
+def test_code_that_is_kept_compiled_is_known_by_its_content_and_not_by_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "rule.py"
+    found = []
+    for text in (BASE, BASE, BASE.replace("2 * x", "3 * x")):
+        path.write_text(text)
+        os.utime(path, (0, 0))
+        found.append(source_digest(path))
+    assert found[0] == found[1] != found[2]
+
+
 def _written(folder: Path, *texts: str) -> list[str]:
     paths = [folder / f"{number}.py" for number in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
