@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -170,10 +171,11 @@ class Builder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.components.close()
-        for endpoint in self.endpoints:
-            endpoint.close()
-        self.meter.close()
+        with ExitStack() as stack:  # each is closed, also where closing another fails
+            stack.callback(self.meter.close)
+            for endpoint in self.endpoints:
+                stack.callback(endpoint.close)
+            stack.callback(self.components.close)
 
     def place(self, folder: Path, report: Report) -> Place:
         """Where the run's stages are made."""

@@ -18,8 +18,9 @@ from sloop.engine.build import specification
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
 from sloop.records import Checkpoint, Decode, Record, RoundRecord, Source, Tool, UserError
+from sloop.stages.accept import TRUTH
 from sloop.stages.evaluate import Evaluate
-from sloop.stages.gen import TRAIN, TRUTH, Gen, GenSettings
+from sloop.stages.gen import TRAIN, Gen, GenSettings
 from sloop.stages.optimize.compose import unseen_quota
 from sloop.stages.optimize.stage import DATASET, Optimize, OptimizeSettings
 from sloop.stages.portions import Portions
@@ -277,7 +278,7 @@ def hold(held: Mapping[str, Contamination], data: Dataset) -> None:
 def check_terms(settings: Settings, record: RoundRecord) -> None:
     """All variants have the same budget and steps; a round that had others is no evidence, and ends the run."""
     data = record.data
-    if record.steps != steps_of(settings, record.round) or data.rows + data.shortfall != settings.budget:
+    if record.steps != steps_of(settings, record.round) or not (0 <= data.shortfall == settings.budget - data.rows):
         raise AssertionError(
             f"round {record.round} broke the equal terms of all variants: {record.steps=} {data.rows=} "
             f"{data.shortfall=}"

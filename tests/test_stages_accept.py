@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.wording import request_key
 from sloop.records import Label, Lineage, Message, Rubric, Sample, Tool, ToolCall, Verdict
-from sloop.stages.accept import REASONS, RULES, Admission, accepted_by, check, check_verdict
+from sloop.stages.accept import RULES, Admission, Reason, accepted_by, check, check_verdict
 
 TIMER = Tool(
     name="set_timer",
@@ -40,7 +42,7 @@ def test_a_valid_grounded_new_sample_is_let_in():
 
 
 def test_all_reasons_are_short_codes():
-    assert all(reason.isidentifier() and reason.islower() and len(reason) < 20 for reason in REASONS)
+    assert all(reason.isidentifier() and reason.islower() and len(reason) < 20 for reason in get_args(Reason))
 
 
 @pytest.mark.parametrize(

@@ -244,9 +244,19 @@ def test_a_request_of_the_benchmark_is_refused_and_counted(tmp_path):
     stage = _gen(tmp_path / "b", forbidden=forbidden)
     assert not {request_key(s.request) for s in _all(stage)} & forbidden
     rejected = list(read_rows(stage.folder / "rejected.jsonl", Rejected))
-    assert stage.summary.rejected == {"in_benchmark": len(rejected)}
-    assert len(rejected) >= 5
+    assert stage.summary.rejected == Counter(row.reason for row in rejected)
+    assert stage.summary.rejected["in_benchmark"] >= 5
     assert stage.summary.samples == 60
+
+
+def test_a_sample_beyond_the_number_asked_for_is_counted(tmp_path):
+    stage = _gen(tmp_path)
+    beyond = [row for row in read_rows(stage.folder / "rejected.jsonl", Rejected) if row.reason == "not_needed"]
+    assert stage.summary.rejected == {"not_needed": len(beyond)} != {"not_needed": 0}
+    journalled = stage.summary.samples + len(beyond)  # every order gave one: a contrast pair is two
+    assert journalled == stage.summary.orders + sum(row.key.endswith("-contrast") for row in beyond) + sum(
+        sample.lineage.axis == "contrast" for sample in _all(stage)
+    )
 
 
 def test_repeated_samples_are_refused_and_the_shortfall_is_reported(tmp_path):

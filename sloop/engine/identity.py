@@ -29,6 +29,8 @@ from sloop.store import Rows, file_digest
 
 ROOT = Path(__file__).parents[2]
 """Folder that holds the package."""
+SEEN = "__sloop_seen__"
+"""Attribute of a component that was built from no specification: how it was when it was first described."""
 CHECKED = bytes([3, 0, 0, 0])
 """Flags of compiled code that holds for sources of one content, whatever their time is (PEP 552)."""
 SOURCES = frozenset({".py", ".jinja", ".json", ".yaml"})
@@ -110,11 +112,11 @@ def describe(component: Any) -> Any:
 
 
 def _spec_of(component: Any) -> Mapping[str, Any]:
-    spec: Mapping[str, Any] | None = getattr(component, SPEC, None)
+    spec: Mapping[str, Any] | None = getattr(component, SPEC, None) or getattr(component, SEEN, None)
     if spec is None:
         plain = {k: v for k, v in sorted(vars(component).items()) if isinstance(v, str | int | float | bool | None)}
         spec = {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **plain}
-        object.__setattr__(component, SPEC, spec)
+        object.__setattr__(component, SEEN, spec)
     return spec
 
 
@@ -141,12 +143,23 @@ def _by_content(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _digest_known(path: Path, size: int, changed: int) -> str:
+    return file_digest(path)
+
+
+def _digest_of(path: Path) -> str:
+    """Read once as long as it stays as it is: weights are gigabytes, and every stage is asked for its key."""
+    stat = path.stat()
+    return _digest_known(path, stat.st_size, stat.st_mtime_ns)
+
+
 def _files_of(folder: Any, endings: frozenset[str] | None = None) -> Any:
     root = Path(str(folder))
     if not root.is_dir():  # the id of something on a hub
         return folder
     return {
-        str(path.relative_to(root)): file_digest(path)
+        str(path.relative_to(root)): _digest_of(path)
         for path in sorted(root.rglob("*"))
         if path.is_file() and (endings is None or path.suffix in endings)
     }
@@ -160,15 +173,18 @@ def modules_of(component: Any) -> set[str]:
     ``MODULES``, else the module that defines the class.
 
     Args:
-        component: an instance, or its specification.
+        component: an instance, or its specification; or plain data with such in it.
     """
-    if isinstance(component, Mapping):
-        cls = find(component["_target_"], "") if "_target_" in component else None
-        parts: Iterable[Any] = component.values()
-    else:
+    cls: type | None = None
+    parts: Iterable[Any] = ()
+    if isinstance(component, list | tuple):
+        parts = component
+    elif isinstance(component, Mapping):
+        cls, parts = find(component["_target_"], "") if "_target_" in component else None, component.values()
+    elif is_component(component):
         cls, parts = type(component), _spec_of(component).values()
     named: Iterable[str] = getattr(cls, "MODULES", (cls.__module__,)) if cls else ()
-    return set(named).union(*(modules_of(part) for part in parts if isinstance(part, Mapping)))
+    return set(named).union(*map(modules_of, parts))
 
 
 def code_digest(modules: Iterable[str]) -> str:
@@ -254,7 +270,7 @@ def stage_key(stage: Any) -> dict[str, Any]:
     """
     left_out: frozenset[str] = getattr(stage, "NOT_RESULTS", frozenset())
     parts = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage) if f.name not in left_out}
-    named = set(stage.MODULES).union(*(modules_of(part) for part in parts.values() if is_component(part)))
+    named = set(stage.MODULES) | modules_of(parts)
     return {"stage": stage.name, "code": code_digest(named), **{name: known_as(part) for name, part in parts.items()}}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sloop.records import Sample
-from sloop.stages.optimize.stage import TRUTH
+from sloop.stages.accept import TRUTH
 from sloop.store.files import UNREADABLE, is_sidecar, unreadable
 
 INDEX_FILE = ".index.sqlite"

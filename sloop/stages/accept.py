@@ -4,7 +4,7 @@ Which rules apply is the caller's choice: data of a fallible annotator must keep
 there to find), so it is asked for ``forbidden``, ``duplicate`` and ``near_duplicate`` alone; an expansion is asked
 for everything.
 
-Every refusal is a `Rejected` whose ``reason`` is one of `REASONS`, so that refusals can be counted.
+Every refusal is a `Rejected` whose ``reason`` is a `Reason`, so that refusals can be counted.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections import defaultdict
-from collections.abc import Collection, Container
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Literal, get_args
 
 from sloop.calls.grounding import ungrounded
 from sloop.calls.schema import call_errors, validator
 from sloop.calls.wording import request_key, request_tokens
-from sloop.records import Rejected, Sample, Tool, UserError, Verdict, canonical_json
+from sloop.records import Judgement, Record, Rejected, Sample, Tool, Truth, UserError, Verdict, canonical_json
 
 Rule = Literal["duplicate", "forbidden", "tools", "membership", "calls", "near_duplicate", "grounding"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -36,8 +36,11 @@ Reason = Literal[
     "judge_abstained",
     "judged_wrong",
     "low_score",
+    "not_needed",
 ]
-REASONS: tuple[Reason, ...] = get_args(Reason)
+
+TRUTH, REJECTED, JUDGEMENTS = (f"{name}.jsonl" for name in ("truth", "rejected", "judgements"))
+"""Beside the samples of every dataset that is made."""
 
 SHINGLE = 3
 _TOOL_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -131,6 +134,54 @@ class Admission:
         Sorted as text, numbers come first: they tell requests apart best, so few sets meet in one entry.
         """
         return sorted(shingles)[: len(shingles) - math.ceil(self.similarity * len(shingles) - 1e-9) + 1]
+
+
+class Door:
+    """Lets what units gave into the files of a dataset, in the units' order, and counts what becomes of it."""
+
+    def __init__(self, admission: Admission, most: int) -> None:
+        """Take the rules, and how many samples there is room for."""
+        self._admission = admission
+        self._most = most
+        self.kinds: Counter[str] = Counter()
+        """Samples that were let in, by kind."""
+        self.rejected: Counter[str] = Counter()
+        """By reason."""
+
+    def take(
+        self,
+        records: Sequence[Record],
+        append: Mapping[str, Callable[[Record], None]],
+        file_of: Callable[[Sample], str],
+    ) -> None:
+        """What one unit gave, to its files; ``file_of`` says to which one a sample goes that is let in."""
+        verdicts = {record.sample_id: record.verdict for record in records if isinstance(record, Judgement)}
+        admitted: set[str] = set()
+        for record in records:
+            refused = record if isinstance(record, Rejected) else None
+            if isinstance(record, Judgement):
+                append[JUDGEMENTS](record)
+            elif isinstance(record, Sample):
+                refused = self.refusal(record, verdicts.get(record.id))
+                if refused is None:
+                    append[file_of(record)](record)
+                    admitted.add(record.id)
+            elif isinstance(record, Truth) and record.sample_id in admitted:
+                append[TRUTH](record)
+            if refused is not None:
+                append[REJECTED](refused)
+                self.rejected[refused.reason] += 1
+
+    def refusal(self, sample: Sample, verdict: Verdict | None) -> Rejected | None:
+        """Why a sample stays out: there is room for no more, its verdict where it got one, or the rules. None: it is
+        let in and remembered.
+        """
+        if self.kinds.total() >= self._most:
+            return _reject(sample, "not_needed", f"{self._most} are there")
+        refused = (check_verdict(sample, verdict) if verdict else None) or self._admission.admit(sample)
+        if refused is None:
+            self.kinds[str(sample.kind)] += 1
+        return refused
 
 
 def accepted_by(verdict: Verdict, threshold: float = 0.7) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from sloop.benchmarks.base import Benchmark
 from sloop.engine.build import Components
-from sloop.engine.executor import Worker, units_in_flight
+from sloop.engine.executor import Worker
 from sloop.engine.identity import unit_rng
 from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
@@ -198,7 +198,7 @@ def _judge_answers(stage: Evaluate, desk: Desk) -> tuple[Score, int]:
     """
     owed = _answers_to_judge(desk.folder, desk.part(stage.benchmark, Benchmark, "benchmark"), stage.trials)
     units = {_judge_unit(trial_id(judged.sample_id, judged.trial)): judged for judged in owed}
-    width = units_in_flight(1, desk.part(stage.judge, Judge, "judge"))
+    width = desk.executor.width(desk.part(stage.judge, Judge, "judge"))
     rubrics: dict[str, list[float]] = {}
     failed = 0
     with desk.writing(JUDGEMENTS) as append:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
@@ -29,10 +29,10 @@ from sloop.records import (
     UserError,
     Verdict,
 )
-from sloop.stages.accept import Admission, Rule, check_verdict
+from sloop.stages.accept import JUDGEMENTS, REJECTED, TRUTH, Admission, Door, Rule
 from sloop.stages.card import data_card
 from sloop.stages.samplers import Sampler
-from sloop.stages.slices import slice_dialogue
+from sloop.stages.slices import written_samples
 from sloop.store import read_rows
 from sloop.teachers.base import Teacher
 
@@ -44,9 +44,7 @@ DOOR: tuple[Rule, ...] = ("duplicate", "forbidden")
 """What keeps a sample out; mistakes of the teacher stay in."""
 
 
-TRAIN, DEV, TRUTH, REJECTED, JUDGEMENTS = (
-    f"{name}.jsonl" for name in ("train", "dev", "truth", "rejected", "judgements")
-)
+TRAIN, DEV = "train.jsonl", "dev.jsonl"
 DATA = (TRAIN, DEV, TRUTH)
 CARD = "card.md"
 
@@ -130,6 +128,7 @@ async def write_unit(task: Gen, worker: Worker, orders: Sequence[Order]) -> list
     sample before it as its seed.
     """
     teacher = worker.part(task.teacher, Teacher, "teacher")
+    judge = None if task.judge is None else worker.part(task.judge, Judge, "judge")
     records: list[Record] = []
     before: Sample | None = None
     for order in orders:
@@ -138,21 +137,18 @@ async def write_unit(task: Gen, worker: Worker, orders: Sequence[Order]) -> list
                 records.append(Rejected(key=order.key, reason="no_seed"))
                 continue
             order = order.model_copy(update={"seed": before})
-        written = await teacher.write(order, unit_rng(task.seed, "gen", task.round, order.key))
-        if isinstance(written, Rejected):
-            records.append(written)
-            continue
-        slices = slice_dialogue(written, order, stage="gen", round=task.round, source=task.source, teacher=teacher)
-        for sample, truth in slices:
-            before = sample
-            if task.judge is not None:
-                judge = worker.part(task.judge, Judge, "judge")
-                rng = unit_rng(task.seed, "gen-judge", task.round, order.key)
-                verdict = (await judge.judge(sample.blind(), [sample.label], rng))[0]
-                records.append(Judgement(sample_id=sample.id, verdict=verdict))
-            records.append(sample)
-            if truth:
-                records.append(truth)
+        written = await written_samples(
+            order,
+            stage="gen",
+            round=task.round,
+            source=task.source,
+            teacher=teacher,
+            rng=unit_rng(task.seed, "gen", task.round, order.key),
+            judge=judge,
+            judge_rng=partial(unit_rng, task.seed, "gen-judge", task.round, order.key),
+        )
+        before = next((record for record in reversed(written) if isinstance(record, Sample)), before)
+        records += written
     return records
 
 
@@ -219,10 +215,14 @@ class Gen:
         orders = self.orders(desk.part(self.sampler, Sampler, "sampler"))
         fold = _Fold(self)
         kinds = (Sample, Truth, Judgement)
+
+        def side(sample: Sample) -> str:
+            return TRAIN if in_train(sample.group, self.train_split) else DEV
+
         with desk.writing(*DATA, REJECTED, *([JUDGEMENTS] if self.judge is not None else [])) as append:
             width = desk.executor.width(*parts)
             for _, records in desk.map(fold.plan(orders, desk), write_unit, self, kinds, width=width):
-                fold.take(records, append)
+                fold.door.take(records, append, side)
         summary = fold.summary()
         written = chain.from_iterable(read_rows(desk.folder / name, Sample) for name in (TRAIN, DEV))
         (desk.folder / CARD).write_text(data_card(written, summary.model_dump()), encoding="utf-8")
@@ -236,56 +236,29 @@ class Gen:
 
 
 class _Fold:
-    """Lets samples in, in the order of their units, and counts what becomes of them."""
+    """Places orders until enough was let in."""
 
     def __init__(self, stage: Gen) -> None:
         self._stage = stage
-        self._admission = Admission(rules=DOOR, forbidden=stage.forbidden, similarity=1.0)
-        self._kinds: Counter[str] = Counter()
-        self._rejected: Counter[str] = Counter()
+        self.door = Door(Admission(rules=DOOR, forbidden=stage.forbidden, similarity=1.0), stage.num_samples)
         self._placed = 0
 
     def plan(self, orders: Iterator[tuple[str, list[Order]]], desk: Desk) -> Iterator[dict[str, list[Order]]]:
         """As many orders as samples are wanting, as often as it takes."""
         wanted = self._stage.num_samples
-        while (made := self._kinds.total()) < wanted and self._placed < most_orders(wanted):
+        while (made := self.door.kinds.total()) < wanted and self._placed < most_orders(wanted):
             units = dict(islice(orders, min(CHUNK, wanted - made)))
             self._placed += len(units)
             yield units
-            desk.tell("gen", self._kinds.total(), wanted)
-
-    def take(self, records: Sequence[Record], append: Mapping[str, Callable[[Record], None]]) -> None:
-        """What a unit gave, to its files."""
-        admitted: set[str] = set()
-        verdicts: dict[str, Verdict] = {}
-        for record in records:
-            if isinstance(record, Judgement):
-                append[JUDGEMENTS](record)
-                verdicts[record.sample_id] = record.verdict
-            elif isinstance(record, Truth):
-                if record.sample_id in admitted:
-                    append[TRUTH](record)
-            elif isinstance(record, Sample) and self._kinds.total() < self._stage.num_samples:
-                if refused := refusal(record, verdicts, self._admission):
-                    self._reject(refused, append)
-                    continue
-                admitted.add(record.id)
-                append[TRAIN if in_train(record.group, self._stage.train_split) else DEV](record)
-                self._kinds[str(record.kind)] += 1
-            elif isinstance(record, Rejected):
-                self._reject(record, append)
-
-    def _reject(self, rejected: Rejected, append: Mapping[str, Callable[[Record], None]]) -> None:
-        append[REJECTED](rejected)
-        self._rejected[rejected.reason] += 1
+            desk.tell("gen", self.door.kinds.total(), wanted)
 
     def summary(self) -> GenSummary:
         """What was counted."""
-        made = self._kinds.total()
+        made = self.door.kinds.total()
         return GenSummary(
             samples=made,
-            kinds=dict(sorted(self._kinds.items())),
-            rejected=dict(sorted(self._rejected.items())),
+            kinds=dict(sorted(self.door.kinds.items())),
+            rejected=dict(sorted(self.door.rejected.items())),
             orders=self._placed,
             shortfall=self._stage.num_samples - made,
         )
@@ -294,12 +267,6 @@ class _Fold:
 def most_orders(num_samples: int) -> int:
     """Units placed for so many samples before a shortfall is reported."""
     return MAX_TRIES * num_samples + 10
-
-
-def refusal(sample: Sample, verdicts: Mapping[str, Verdict], admission: Admission) -> Rejected | None:
-    """Why a sample stays out: by its verdict, where it got one, or at the door."""
-    verdict = verdicts.get(sample.id)
-    return (check_verdict(sample, verdict) if verdict else None) or admission.admit(sample)
 
 
 def _check(stage: Gen) -> None:
@@ -331,7 +298,7 @@ async def preview(stage: Gen, components: Components) -> list[Sample | Rejected]
         UserError: a component cannot be built, or cannot be asked.
     """
     sampler = components.get(stage.sampler, Sampler, "sampler")
-    admission = Admission(rules=DOOR, forbidden=frozenset(), similarity=1.0)
+    door = Door(Admission(rules=DOOR, forbidden=frozenset(), similarity=1.0), stage.num_samples)
     worker = Worker(components, Path())
     shown: list[Sample | Rejected] = []
     rejected: list[Sample | Rejected] = []
@@ -347,7 +314,7 @@ async def preview(stage: Gen, components: Components) -> list[Sample | Rejected]
             if isinstance(record, Judgement):
                 verdicts[record.sample_id] = record.verdict
             elif isinstance(record, Sample):
-                refused = refusal(record, verdicts, admission)
+                refused = door.refusal(record, verdicts.get(record.id))
                 (rejected if refused else shown).append(refused or record)
             elif isinstance(record, Rejected):
                 rejected.append(record)

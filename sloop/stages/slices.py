@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
-from sloop.records import Dialogue, Lineage, Order, Sample, Source, Truth, decisions
+from collections.abc import Callable
+from random import Random
+
+from sloop.judges.base import Judge
+from sloop.records import Dialogue, Judgement, Lineage, Order, Record, Rejected, Sample, Source, Truth, decisions
 from sloop.teachers.base import Teacher
+
+
+async def written_samples(
+    order: Order,
+    *,
+    stage: str,
+    round: int,
+    source: Source,
+    teacher: Teacher,
+    rng: Random,
+    judge: Judge | None,
+    judge_rng: Callable[[], Random],
+) -> list[Record]:
+    """What the teacher writes for an order: samples, each with its truth behind it, and its judgement before it where
+    there is a judge; or why there is none.
+    """
+    written = await teacher.write(order, rng)
+    if isinstance(written, Rejected):
+        return [written]
+    records: list[Record] = []
+    for sample, truth in slice_dialogue(written, order, stage=stage, round=round, source=source, teacher=teacher):
+        if judge is not None:
+            verdict = (await judge.judge(sample.blind(), [sample.label], judge_rng()))[0]
+            records.append(Judgement(sample_id=sample.id, verdict=verdict))
+        records += [sample, truth] if truth else [sample]
+    return records
 
 
 def slice_dialogue(

@@ -87,6 +87,8 @@ class LocalStudent:
         "sloop.students.tiny",
     )
 
+    FOLDERS = frozenset({"path"})
+
     def __init__(
         self,
         *,

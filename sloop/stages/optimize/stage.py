@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -26,12 +26,12 @@ from sloop.records import (
     Truth,
     UserError,
 )
-from sloop.stages.accept import RULES, Admission, check_verdict
+from sloop.stages.accept import JUDGEMENTS, REJECTED, RULES, TRUTH, Admission, Door
 from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
 from sloop.stages.optimize.verify import rule, rule_agreement
-from sloop.stages.slices import slice_dialogue
+from sloop.stages.slices import written_samples
 from sloop.store import Dataset, Rows, predictions_at
 from sloop.teachers.base import Teacher
 
@@ -39,9 +39,6 @@ DATASET = "dataset.jsonl"
 RULINGS = "rulings.jsonl"
 UNJUDGED = "unjudged.jsonl"
 EXPANDED = "expanded.jsonl"
-TRUTH = "truth.jsonl"
-JUDGEMENTS = "judgements.jsonl"
-REJECTED = "rejected.jsonl"
 PAIRS = "pairs.jsonl"
 
 
@@ -244,7 +241,8 @@ def expand(stage: Optimize, desk: Desk, plan: Plan, width: int) -> int:
     for data in stage.datasets:
         for sample in data:
             admission.remember(sample)
-    admitted = 0
+    quota = plan.quotas.expanded
+    door = Door(admission, quota)
 
     def orders() -> Iterator[dict[str, tuple[str, str, Axis]]]:
         shares = stage.settings.shares
@@ -253,15 +251,16 @@ def expand(stage: Optimize, desk: Desk, plan: Plan, width: int) -> int:
             lambda order: order[2] == "contrast" or order[1] in plan.no_call,
             shares.no_call,
         )
-        while admitted < plan.quotas.expanded and (some := list(islice(waiting, plan.quotas.expanded - admitted))):
+        while (made := door.kinds.total()) < quota and (some := list(islice(waiting, quota - made))):
             plan.placed += len(some)
             yield {order[0]: order for order in some}
 
     kinds = (Sample, Truth, Judgement)
     with desk.writing(EXPANDED, TRUTH, JUDGEMENTS, REJECTED) as append:
         for _, records in desk.map(orders(), write_expansion, stage, kinds, width=width, what="expand"):
-            admitted += _admit(records, admission, append, plan.rejected)
-    return admitted
+            door.take(records, append, lambda _: EXPANDED)
+    plan.rejected.update(door.rejected)
+    return door.kinds.total()
 
 
 async def write_expansion(task: Optimize, worker: Worker, unit: tuple[str, str, Axis]) -> Sequence[Record]:
@@ -274,42 +273,16 @@ async def write_expansion(task: Optimize, worker: Worker, unit: tuple[str, str, 
     rng = unit_rng(task.seed, "expand", task.round, order_key)
     seed = sources.sample(sample_id).model_copy(update={"label": next(rulings.pick([sample_id])).new})
     order = order_for(order_key, seed, sources.answer(sample_id), axis, task.tools, rng)
-    written = await teacher.write(order, rng)
-    if isinstance(written, Rejected):
-        return [written]
-    records: list[Record] = []
-    for sample, truth in slice_dialogue(
-        written, order, stage="expand", round=task.round, source="expanded", teacher=teacher
-    ):
-        verdict = (await judge.judge(sample.blind(), [sample.label], rng))[0]
-        records += [Judgement(sample_id=sample.id, verdict=verdict), sample, *([truth] if truth else [])]
-    return records
-
-
-def _admit(
-    records: Sequence[Record],
-    admission: Admission,
-    append: Mapping[str, Callable[[Record], None]],
-    rejected: Counter[str],
-) -> int:
-    """Let the expansions of one order in, or write down why not; returns how many came in."""
-    verdicts = {r.sample_id: r.verdict for r in records if isinstance(r, Judgement)}
-    admitted: set[str] = set()
-    for record in records:
-        refusal: Rejected | None = record if isinstance(record, Rejected) else None
-        if isinstance(record, Judgement):
-            append[JUDGEMENTS](record)
-        elif isinstance(record, Sample):
-            refusal = check_verdict(record, verdicts[record.id]) or admission.admit(record)
-            if refusal is None:
-                append[EXPANDED](record)
-                admitted.add(record.id)
-        elif isinstance(record, Truth) and record.sample_id in admitted:
-            append[TRUTH](record)
-        if refusal is not None:
-            append[REJECTED](refusal)
-            rejected[refusal.reason] += 1
-    return len(admitted)
+    return await written_samples(
+        order,
+        stage="expand",
+        round=task.round,
+        source="expanded",
+        teacher=teacher,
+        rng=rng,
+        judge=judge,
+        judge_rng=lambda: rng,
+    )
 
 
 # --- compose ------------------------------------------------------------------------------------------------------
