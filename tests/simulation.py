@@ -14,7 +14,7 @@ from endpoint import Endpoint
 from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.models.prompts import last_brief
-from sloop.records import Label, Message, parse_tools
+from sloop.records import Label, Message, Tool
 from sloop.simulation.briefs import SimulatedModel
 from sloop.simulation.templates import load_templates
 
@@ -32,9 +32,10 @@ def model() -> SimulatedModel:
 def answer(body: dict[str, Any]) -> Label:
     """What the simulated model says to a request; it waits for nothing, so that no event loop is needed."""
     messages = [Message.model_validate(row) for row in body["messages"]]
+    tools = [Tool.model_validate(row) for row in body.get("tools", [])]
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
     try:
-        model().reply(messages, parse_tools(body.get("tools", [])), schema, body.get("seed")).send(None)
+        model().reply(messages, tools, schema, body.get("seed")).send(None)
     except StopIteration as end:
         said: Label = end.value
         return said

@@ -25,7 +25,6 @@ from sloop.records import (
     decisions,
     digest,
     from_json,
-    parse_tools,
     trial_id,
 )
 
@@ -241,7 +240,7 @@ def test_provider_ids_of_calls_are_dropped():
 
 
 def test_a_tool_without_parameters_takes_none():
-    (tool,) = parse_tools([{"type": "function", "function": {"name": "ring"}}])
+    tool = Tool.model_validate({"type": "function", "function": {"name": "ring"}})
     assert (tool.properties, tool.required) == ({}, ())
 
 

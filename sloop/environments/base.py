@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from sloop.calls.schema import call_errors
-from sloop.records import EnvSpec, Tool, ToolCall, canonical_json, digest
+from sloop.records import EnvSpec, Tool, ToolCall, canonical_json
 
 
 class Environment(Protocol):
@@ -42,11 +42,6 @@ def refusal(call: ToolCall, tools: Iterable[Tool]) -> str | None:
     """What a model is told whose call no tool on offer can take; None where one can."""
     errors = call_errors(call, tuple(tools))
     return ERROR + "; ".join(errors) if errors else None
-
-
-def state_digest(environment: Environment) -> str:
-    """What two environments in the same state have in common (64 hex digits)."""
-    return digest(environment.state())
 
 
 def replay(make: Callable[[], Environment], spec: EnvSpec, calls: Iterable[ToolCall]) -> Environment:

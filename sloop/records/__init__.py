@@ -47,7 +47,6 @@ from sloop.records.samples import (
     Truth,
     decisions,
     number_calls,
-    parse_tools,
     trial_field,
     trial_id,
 )
@@ -107,7 +106,6 @@ __all__ = [
     "from_json",
     "no_constant",
     "number_calls",
-    "parse_tools",
     "trial_field",
     "trial_id",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -255,7 +255,7 @@ class Dialogue(Record):
 
 
 class Truth(Record):
-    """The right label of a sample whose label may be wrong; read by `sloop.evaluate` alone."""
+    """The right label of a sample whose label may be wrong; read by `sloop.measures` alone."""
 
     sample_id: str
     label: Label
@@ -360,8 +360,3 @@ class Rejected(Record):
     key: str
     reason: str
     detail: str = ""
-
-
-def parse_tools(rows: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...]:
-    """Tools from OpenAI definitions."""
-    return tuple(Tool.model_validate(row) for row in rows)

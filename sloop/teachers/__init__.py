@@ -1,1 +1,1 @@
-"""Who writes and judges data: templates, a simulated annotator, a judge of rules."""
+"""Who writes data: the protocol, and a teacher that is a model behind an endpoint."""

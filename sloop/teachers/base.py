@@ -1,4 +1,4 @@
-"""What writes data and what judges it."""
+"""What writes data."""
 
 from __future__ import annotations
 
