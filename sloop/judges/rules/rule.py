@@ -28,19 +28,23 @@ Ask = Callable[[Question, Answer], Iterable[Remark]]
 class Rule:
     """One pure function over a question and an answer, and its place among the others."""
 
-    name: str
+    ask: Ask
+    """Its docstring says what the rule finds."""
     topic: str
     """Under which its findings stand in a verdict's evidence; several rules share one."""
     of: Kind
     """The answers that it is asked about."""
     step: str
     """Rules of a step stand together and look at the same subjects: of each, the first to speak is heard."""
-    ask: Ask
     sure: bool
     """Whether it may be sure, which makes an answer wrong."""
-    meaning: str
     last: bool = False
     """Whether no later step is asked where it has found something."""
+
+    @property
+    def name(self) -> str:
+        """As the function is called."""
+        return self.ask.__name__
 
 
 @dataclass(frozen=True, slots=True)
