@@ -17,11 +17,11 @@ from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
 from sloop.measures.metrics import pass_hat_scores
 from sloop.measures.stats import mean_score
-from sloop.records import Checkpoint, Decode, Grade, Judgement, Record, Score, Step, UserError, trial_id
+from sloop.records import Decode, Grade, Judgement, Record, Sample, Score, Step, UserError, trial_id
 from sloop.rollout import Episode
 from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students import answering
-from sloop.students.answering import PREDICTIONS, Batch, answer_all, answered_batches, plan_trials, recorded
+from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches, recorded
 from sloop.students.base import RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
@@ -39,7 +39,7 @@ class EvaluateSummary(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(Asking):
     """Answer a benchmark and score the answers: ``predictions.jsonl``, ``grades.jsonl``, ``scores.jsonl``.
 
     Where it is taken up again for what failed, the batches in which an answer failed are asked again (over a network
@@ -58,10 +58,6 @@ class Evaluate:
     """The questions and how answers are graded."""
     data: Dataset
     """The questions."""
-    student: Any
-    checkpoint: Checkpoint
-    decode: Decode
-    batch_size: int
     judge: Any = None
     """Gives each answer its rubric score (metric ``judge_score``); None leaves that metric out."""
     trials: int = 1
@@ -85,7 +81,7 @@ class Evaluate:
     def make(self, desk: Desk) -> EvaluateSummary:
         """Answer, grade, score."""
         benchmark = desk.part(self.benchmark, Benchmark, "benchmark")
-        failed = answer_all(desk, self, self.batches(desk), "evaluate")
+        failed = answer_all(desk, self, self.batches(desk, self.trials), "evaluate")
         desk.write(GRADES, _grades(desk.folder, benchmark, self.trials))
         summary = benchmark.score(grades_of(desk.folder))
         if self.trials > 1:
@@ -112,17 +108,15 @@ class Evaluate:
         """Fresh episodes of the benchmark."""
         return components.get(self.benchmark, Benchmark, "benchmark").episodes(ids)
 
-    def batches(self, desk: Desk) -> dict[str, Batch]:
-        """Fixed before anything runs."""
-        student = desk.part(self.student, Student, "student")
-        episodes = desk.part(self.benchmark, Benchmark, "benchmark").episodes()
-        first = (sample for episode in episodes if (sample := episode.ask()) is not None)
-        return plan_trials(first, student, self.batch_size, self.trials)
+    def questions(self, components: Components) -> Iterator[Sample]:
+        """The first question of every episode of the benchmark."""
+        episodes = components.get(self.benchmark, Benchmark, "benchmark").episodes()
+        return (sample for episode in episodes if (sample := episode.ask()) is not None)
 
     def kept(self, desk: Desk) -> Iterator[tuple[str, Sequence[Record]]]:
         """The units that did not fail: batches of answers, and the verdicts on these answers."""
         kept: set[str] = set()
-        for key, answers in answered_batches(desk, self, self.batches(desk)):
+        for key, answers in answered_batches(desk, self, self.batches(desk, self.trials)):
             kept.update(trial_id(answer.sample_id, answer.trial) for answer in answers)
             yield key, answers
         path = desk.folder / JUDGEMENTS

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sloop.engine.build import Components
 from sloop.engine.stage import Desk
-from sloop.records import Checkpoint, Decode, Record
+from sloop.records import Record, Sample
 from sloop.rollout import Episode, Given
 from sloop.store import Dataset
 from sloop.students import answering
-from sloop.students.answering import PREDICTIONS, Batch, answer_all, answered_batches, plan_trials
-from sloop.students.base import Student
+from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches
 
 __all__ = ["PREDICTIONS", "Probe", "ProbeSummary"]
 
@@ -28,7 +27,7 @@ class ProbeSummary(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class Probe(Asking):
     """Answer the training data, and what may join it, greedily: ``predictions.jsonl``, one `Prediction` a sample."""
 
     name: ClassVar[str] = "probe"
@@ -37,26 +36,15 @@ class Probe:
 
     data: Sequence[Dataset]
     """The datasets to answer."""
-    student: Any
-    checkpoint: Checkpoint
-    decode: Decode
-    batch_size: int
-    """Samples in a batch, where the student takes batches."""
 
-    @property
-    def decoding(self) -> Decode:
-        """How the student answers."""
-        return self.decode
+    def questions(self, components: Components) -> Iterator[Sample]:
+        """The samples."""
+        return chain.from_iterable(self.data)
 
     def opened(self, components: Components, ids: Sequence[str]) -> Iterator[Episode]:
         """The samples with these ids, whichever dataset they stand in, as episodes of length 1."""
         found = {sample.id: sample for part in self.data for sample in part.pick(i for i in ids if i in part)}
         return (Given((found[sample_id],)) for sample_id in ids)
-
-    def batches(self, desk: Desk) -> dict[str, Batch]:
-        """Fixed before anything runs."""
-        student = desk.part(self.student, Student, "student")
-        return plan_trials(chain.from_iterable(self.data), student, self.batch_size)
 
     def make(self, desk: Desk) -> ProbeSummary:
         """Answer what is owed."""

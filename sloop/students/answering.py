@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sloop.engine.build import Components
 from sloop.engine.executor import Worker
@@ -24,34 +26,42 @@ MODULES = (
 PREDICTIONS = "predictions.jsonl"
 
 
-class Asking(Protocol):
-    """A stage that has a student answer: what all batches share. It can be sent to where they are answered."""
-
-    @property
-    def student(self) -> Any:
-        """The specification of who answers."""
-        ...
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """With which weights."""
-        ...
-
-    @property
-    def decoding(self) -> Decode:
-        """How it answers, in the first trial."""
-        ...
-
-    def opened(self, components: Components, ids: Sequence[str]) -> Iterable[Episode]:
-        """Fresh episodes with these ids, in this order."""
-        ...
-
-
 class Batch(NamedTuple):
     """Episodes that are answered together, for one of the trials."""
 
     trial: int
     ids: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking(ABC):
+    """A stage that has a student answer. It can be sent to where that is done."""
+
+    student: Any
+    """The specification of who answers."""
+    checkpoint: Checkpoint
+    """With which weights."""
+    decode: Decode
+    batch_size: int
+    """Episodes in a batch, where the student takes batches."""
+
+    @property
+    def decoding(self) -> Decode:
+        """How the student answers, in the first trial."""
+        return self.decode
+
+    @abstractmethod
+    def questions(self, components: Components) -> Iterable[Sample]:
+        """The first question of every episode."""
+
+    @abstractmethod
+    def opened(self, components: Components, ids: Sequence[str]) -> Iterable[Episode]:
+        """Fresh episodes with these ids, in this order."""
+
+    def batches(self, desk: Desk, trials: int = 1) -> dict[str, Batch]:
+        """What is answered together, fixed before anything runs; see `plan_trials`."""
+        student = desk.part(self.student, Student, "student")
+        return plan_trials(self.questions(desk.executor.components), student, self.batch_size, trials)
 
 
 def prompt_size(sample: Sample) -> int:
