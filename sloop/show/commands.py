@@ -18,7 +18,7 @@ from sloop.runs.read import find_round, find_runs
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS
 from sloop.show.arguments import parser as _parser
-from sloop.show.compare import compare
+from sloop.show.compare import compare, tracked_at
 from sloop.show.console import console
 from sloop.show.story import show
 from sloop.show.tables import rounds_table
@@ -72,8 +72,7 @@ def runs(arguments: Sequence[str]) -> None:
     """List the runs on disk, project them to MLflow again, or mark abandoned ones."""
     parser = _parser("runs", "Runs on disk.")
     parser.add_argument("action", nargs="?", choices=["list", "sync", "reap"], default="list")
-    parser.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
-    parser.add_argument("--uri", help="tracking server instead of --mlruns")
+    tracked_at(parser)
     options = parser.parse_args(arguments)
     found = find_runs(options.outputs)
     out = console()

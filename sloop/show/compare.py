@@ -55,6 +55,7 @@ def compare(arguments: Sequence[str]) -> None:
     made.add_argument("--slices", action="store_true", help="a line for each slice, too")
     made.add_argument("--format", choices=FORMS, default="text", help="(default: text)")
     made.add_argument("--figure", type=Path, help="write the figure to this .html, .svg or .png file; log it to MLflow")
+    tracked_at(made)
     options = made.parse_args(arguments)
     if options.student and not options.study:
         made.error("--student chooses among the loops of a study: give --study as well")
@@ -83,22 +84,28 @@ def compare(arguments: Sequence[str]) -> None:
     _print(lines, f"{sides}, {what}", options.format)
     _tell(left_out)
     if options.figure:
-        _draw(lines, sides, what, options.figure, list(compared.values()))
+        told = [f"figure: {_draw(lines, sides, what, options.figure)}"]
+        told += [
+            f"logged to MLflow: {run.name}, {COMPARE}/{options.figure.name}"
+            for run in compared.values()
+            if attach(run, options.figure, COMPARE, uri=options.uri, mlruns=options.mlruns, page=pages.page_of)
+        ]
+        _tell(told)
 
 
-def _draw(rows: Sequence[Row], sides: str, what: str, path: Path, compared: Sequence[Run]) -> None:
-    """Write the figure of a comparison, and log it to the runs that were compared."""
+def tracked_at(made: argparse.ArgumentParser) -> None:
+    """Let the reader say where runs are logged: a record of a run never says so."""
+    made.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
+    made.add_argument("--uri", help="tracking server instead of --mlruns")
+
+
+def _draw(rows: Sequence[Row], sides: str, what: str, path: Path) -> Path:
+    """Write the figure of a comparison."""
     chances = [row.found.p_value if row.p_adjusted is None else row.p_adjusted for row in rows]
     lines = [(row.what, row.found, chance) for row, chance in zip(rows, chances, strict=True)]
     figure = forest(lines, f"{what}: A - B", sides, "p" if len(rows) == 1 else "p (Holm)")
     pages.save({"comparison": figure}, f"{sides}, {what}", path)
-    told = [f"figure: {path}"]
-    told += [
-        f"logged to MLflow: {run.name}, {COMPARE}/{path.name}"
-        for run in compared
-        if attach(run, path, COMPARE, pages.page_of)
-    ]
-    _tell(told)
+    return path
 
 
 def _tell(lines: Iterable[str]) -> None:
