@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from sloop.records import Record, Sample, UserError, from_json
 from sloop.runs.files import holds
-from sloop.runs.questions import questions_of
+from sloop.runs.questions import QUESTIONS, questions_of
 from sloop.stages.optimize.stage import TRUTH
 from sloop.store import write_bytes
 from sloop.store.files import UNREADABLE, is_sidecar, unreadable
@@ -104,6 +104,10 @@ class Index:
         places = [Place(self._files[name], offset) for name, offset in found if name in self._files]
         return sorted(places, key=lambda p: (p.path.is_relative_to(self.folder), p.path.parts, p.offset))
 
+    def _writes(self, path: Path) -> bool:
+        """Whether a stage of the run wrote the file: its lines say the ids of their samples."""
+        return path.is_relative_to(self.folder) and path.parent != self.folder / QUESTIONS
+
     def _ask(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(query, values).fetchall()
@@ -128,7 +132,7 @@ class Index:
                 change.executemany(f"DELETE FROM {table} WHERE path = ?", [(name,) for name in (*gone, *stale)])
             for name, path in stale.items():
                 change.execute("INSERT INTO files VALUES (?, ?, ?)", (name, *states[name]))
-                own = not Path(name).is_absolute()
+                own = self._writes(path)
                 for offset, row in _rows(path):
                     if own and "sample_id" in row:
                         told = (_text(row["sample_id"]), name, offset)
@@ -229,7 +233,7 @@ def _object(line: bytes) -> dict[str, Any]:
         ValueError: it holds none.
     """
     try:
-        row = from_json(line.decode())
+        row = from_json(line.decode("utf-8-sig"))
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if not isinstance(row, dict):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
-from sloop.store import Dataset, write_rows
+from sloop.store import Dataset, write_bytes
 
 QUESTIONS = "questions"
 """Folder of the samples that a run was asked and that no stage writes; part of no key, covered by no digest."""
-PARTIAL = "partial-"
 
 
 def keep_questions(folder: Path, *asked: tuple[str, Dataset]) -> None:
-    """Write questions into a run's folder, once: the benchmark's of a loop or an evaluation, the data of a probe.
+    """Copy questions into a run's folder, once: the benchmark's of a loop or an evaluation, the data of a probe.
 
     Args:
         folder: of the run.
@@ -22,9 +22,10 @@ def keep_questions(folder: Path, *asked: tuple[str, Dataset]) -> None:
     for name, data in asked:
         path = folder / QUESTIONS / f"{name}.jsonl.gz"
         if not path.is_file():
-            write_rows(path, data)
+            content = data.path.read_bytes()
+            write_bytes(path, content if data.path.suffix == ".gz" else gzip.compress(content, 6, mtime=0))
 
 
 def questions_of(folder: Path) -> Iterator[Path]:
-    """The files that `keep_questions` has written whole."""
-    return (path for path in (folder / QUESTIONS).glob("*.jsonl.gz") if not path.name.startswith(PARTIAL))
+    """The files that `keep_questions` has written."""
+    return (folder / QUESTIONS).glob("[!.]*.jsonl.gz")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.markup import escape
 from rich.table import Table
 
 from sloop.measures.metrics import METRICS
@@ -19,13 +19,18 @@ from sloop.runs.read import Run, check_same_data, find_round, find_runs, search,
 from sloop.runs.track import attach
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, parser
-from sloop.show.console import console
+from sloop.show.console import console, visible
 from sloop.show.figures import forest
 
 OFFICIAL = "official_accuracy"
 COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), OFFICIAL)
 """Metrics that say right or wrong of one sample."""
 FORMS = ("text", "markdown", "latex", "csv")
+
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""What a cell begins with that Excel, or LibreOffice, calculates."""
+NUMBERS = re.compile(r"[-+]?[\d.]*(e[-+]\d+)?( to [-+]?[\d.]+)?")
+"""Ours: a number, an interval, or the dash for none."""
 
 COMPARE = "compare"
 """Folder of comparisons among a run's artifacts."""
@@ -111,7 +116,7 @@ def _draw(rows: Sequence[Row], sides: str, what: str, path: Path) -> Path:
 def _tell(lines: Iterable[str]) -> None:
     """Beside the table, not in it."""
     for line in lines:
-        console(stderr=True).print(line, markup=False, soft_wrap=True)
+        console(stderr=True).say(line)
 
 
 def _matches(
@@ -221,13 +226,13 @@ def _print(rows: Sequence[Row], title: str, form: str) -> None:
     lines = [_cells(row, len(rows) > 1) for row in rows]
     if form != "text":
         writers = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
-        console().print(writers[form](head, lines), markup=False, highlight=False, soft_wrap=True, end="")
+        console().print(writers[form](head, lines), soft_wrap=True, end="")
         return
-    shown = Table(title=escape(title), title_justify="left")
+    shown = Table(title=title, title_justify="left")
     for name in head:
         shown.add_column(name, justify="left" if name == "what" else "right")
     for line in lines:
-        shown.add_row(*map(escape, line))
+        shown.add_row(*line)
     console().print(shown)
 
 
@@ -243,9 +248,17 @@ def _cells(row: Row, many: bool) -> list[str]:
 def as_markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A GitHub table; numbers to the right."""
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return "".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in (head, rule, *lines)
-    )
+    rows = [list(map(_markdown, row)) for row in (head, *lines)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
+
+
+def _markdown(cell: str) -> str:
+    """A cell that reads as it is spelled: no code, link, picture, emphasis or HTML, and one cell.
+
+    An underscore between letters, as in names, means nothing; neither does an address whose colon is escaped.
+    """
+    text = visible(cell, keep="").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"[\\`*\[\]|~!]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", r"\\\g<0>", text)
 
 
 def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -257,12 +270,20 @@ def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _latex(cell: str) -> str:
     special = {**{mark: f"\\{mark}" for mark in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
-    text = "".join(special.get(mark, mark) for mark in cell)
+    text = "".join(special.get(mark, mark) for mark in visible(cell, keep=""))
+    if text[:1] in ("[", "*"):  # behind the end of a row these are its arguments
+        return f"{{{text[0]}}}{text[1:]}"
     return f"${text}$" if text[:1] in "+-" and text[1:2].isdigit() and " " not in text else text
 
 
 def as_csv(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Comma-separated values, quoted where they must be."""
+    """Comma-separated values, quoted where they must be; what a table would calculate is a text to it."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([head, *lines])
+    csv.writer(out, lineterminator="\n").writerows([list(map(_csv, row)) for row in (head, *lines)])
     return out.getvalue()
+
+
+def _csv(cell: str) -> str:
+    """A cell that is no formula: an apostrophe before it says so, as people say it to a table."""
+    formula = cell[:1] in FORMULA and not NUMBERS.fullmatch(cell)
+    return visible(f"'{cell}" if formula else cell)

@@ -29,7 +29,8 @@ def show(arguments: Sequence[str]) -> None:
     story = run.sample(options.sample, _given(options.questions, options.outputs) if options.questions else None)
     out = console()
     for line in (*_question(story), *_kin(story), *_labels(story, number), *_history(story, number)):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        # What a model or a person wrote may have lines of its own: they stand apart from those that tell of it.
+        out.print(line.replace("\n", "\n    "), soft_wrap=True)
 
 
 def _given(what: str, outputs: Path) -> Path:
