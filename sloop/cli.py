@@ -96,8 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"sloop: {message}\n")
+    _tell(message)
     sys.exit(2)
+
+
+def _tell(message: str) -> None:
+    """On standard error, in one line: names and files that a message repeats are anybody's."""
+    from sloop.show.console import visible
+
+    sys.stderr.write(f"sloop: {visible(message, keep='')}\n")
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
@@ -160,7 +167,7 @@ def _serve(rest: Sequence[str]) -> None:
     from sloop.show.console import console
 
     out = console()
-    serve(plain, ready=lambda line: out.print(line, markup=False, soft_wrap=True))
+    serve(plain, ready=out.say)
 
 
 def conf_folder() -> Path:
@@ -304,7 +311,7 @@ class _Tracking:
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
             self._down = True
             self.seconds = 0.0
-            sys.stderr.write(f"sloop: not logged: {error}\n")
+            _tell(f"not logged: {error}")
         else:
             self.seconds += time.process_time() - began
 
@@ -349,7 +356,7 @@ class SweepCallback:
                 tracker.sweep(record)
             except UserError as error:  # as for a run: what is on disk can be logged later
                 tracker = None
-                sys.stderr.write(f"sloop: the sweep is not logged: {error}\n")
+                _tell(f"the sweep is not logged: {error}")
         study = Path(settings.paths.outputs) / settings.name if settings.stage == "loop" else None
         SweepCallback._open = (tracker, record, study)
 

@@ -20,6 +20,7 @@ from sloop.models.usage import USAGE_FILE, Meter
 from sloop.records import InputRecord, OutOfBudget, Rejected, Sample, Score, UserError
 from sloop.runs.cite import run_record
 from sloop.runs.keep import Kept, is_finished, keeping
+from sloop.runs.questions import keep_questions
 from sloop.runs.read import failures
 from sloop.stages.evaluate import SCORES, Evaluate, grades_of
 from sloop.stages.gen import Gen, preview
@@ -172,6 +173,7 @@ def _run_loop(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
         meter.flush()
         project(place.folder)
 
+    benchmark = parts.benchmark()
     settings = Settings(
         variant=config.variant,
         seed=config.seed,
@@ -188,9 +190,10 @@ def _run_loop(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
     )
     chosen = Parts(
         tools=parts.tools(),
-        benchmarks=(parts.benchmark(),),
+        benchmarks=(benchmark,),
         **{group: parts.spec(group) for group in ("teacher", "judge", "student", "sampler", "trainer")},
     )
+    keep_questions(place.folder, (benchmark.name, benchmark.data))
     shared = replace(place, experiment=place.folder.parent)
     loop(chosen, settings, shared, began_round=began_round, finished_round=finished_round)
 
@@ -239,6 +242,7 @@ def _run_probe(parts: Builder, place: Place, kept: Kept, project: Callable[[Path
     config = parts.config
     data = parts.dataset("data")
     kept.inputs = [_input("data", data)]
+    keep_questions(place.folder, ("data", data))
     stage = Probe(
         data=(data,),
         student=parts.spec("student"),
@@ -254,8 +258,10 @@ def _run_optimize(parts: Builder, place: Place, kept: Kept, project: Callable[[P
     data = parts.dataset("data")
     unseen = parts.dataset("unseen") if config.unseen else None
     predictions = parts.path("predictions")
-    kept.inputs = [_input(name, given) for name, given in {"data": data, "unseen": unseen}.items() if given]
+    given = [(name, part) for name, part in (("data", data), ("unseen", unseen)) if part is not None]
+    kept.inputs = [_input(*asked) for asked in given]
     kept.inputs.append(InputRecord(name="predictions", path=str(predictions), sha256=file_digest(predictions)))
+    keep_questions(place.folder, *given)
     stage = Optimize(
         data=data,
         unseen=unseen,
@@ -275,6 +281,7 @@ def _run_eval(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
     config = parts.config
     benchmark = parts.benchmark()
     kept.inputs = [_input(benchmark.name, benchmark.data)]
+    keep_questions(place.folder, (benchmark.name, benchmark.data))
     held = None
     if config.data is not None:
         data = parts.dataset("data")

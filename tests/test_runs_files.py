@@ -31,14 +31,6 @@ def test_a_run_of_the_first_version_is_read(command: str, outputs: Path, tmp_pat
     assert sloop(command, *given, "--outputs", str(tmp_path / "outputs")) == 0
 
 
-def test_the_benchmark_of_a_run_of_the_first_version_has_its_name_of_today() -> None:
-    first = run_plain("a")
-    del first["version"]
-    first["config"]["benchmark"] = {"_target_": "sloop.evaluate.jsonl.JsonlBenchmark", "name": "dev"}
-    asked = RunRecord.read(first, "run.json").config["benchmark"]
-    assert asked == {"_target_": "sloop.benchmarks.jsonl.JsonlBenchmark", "name": "dev"}
-
-
 def test_a_record_of_a_later_version_is_refused_and_names_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sloop.records import Grade, Judgement, Lineage, Message, Prediction, Ruling, Sample, Tool, UserError
+from sloop.records import Grade, Judgement, Lineage, Message, Prediction, Record, Ruling, Sample, Tool, UserError
 from sloop.runs import index as indexed
-from sloop.runs.index import INDEX_FILE, Index, Place, line_at
+from sloop.runs.index import INDEX_FILE, Index, Place, row_at
 from sloop.runs.read import Run, find_run
 from sloop.store import read_rows, write_rows
 
@@ -96,14 +96,14 @@ def test_only_the_lines_about_the_sample_are_read(run: Run, monkeypatch: pytest.
     run.sample(sample_id)
     read: Counter[Path] = Counter()
 
-    def counted(place: Place) -> dict[str, object]:
+    def counted(place: Place, kind: type[Record]) -> Record:
         read[place.path] += 1
-        return line_at(place)
+        return row_at(place, kind)
 
     def refuse(path: Path) -> Iterable[object]:
         raise AssertionError(f"{path} was read from end to end")
 
-    monkeypatch.setattr("sloop.runs.story.line_at", counted)
+    monkeypatch.setattr("sloop.runs.story.row_at", counted)
     monkeypatch.setattr(indexed, "_rows", refuse)
     story = run.sample(sample_id)
     assert 0 < read.total() < 40
@@ -126,7 +126,7 @@ def test_an_index_follows_files_that_change_come_and_go(tmp_path: Path) -> None:
     write_rows(tmp_path / "probe" / "grades.jsonl", [_grade(one.id)])
     with Index(tmp_path) as index:
         assert index.ids("") == sorted([one.id, other.id])
-        assert [line_at(place)["messages"][0]["content"] for place in index.samples(one.id)] == ["one"]
+        assert [row_at(place, Sample) for place in index.samples(one.id)] == [one]
         assert [place.path.name for place in index.words(one.id)] == ["grades.jsonl"]
     (tmp_path / "train.jsonl").unlink()
     with Index(tmp_path) as index:
@@ -142,11 +142,10 @@ def test_files_from_outside_are_known_by_content_and_forgotten_with_the_file(tmp
         file.write('{"sample_id": "none"}\n' + sample.model_dump_json().replace("{", '{"id": "their own", ', 1) + "\n")
     for _ in range(2):
         with Index(run) as index:
-            index.add([given])
+            index.add(given)
             assert index.ids("") == [sample.id]
             (place,) = index.samples(sample.id)
-            assert Sample.model_validate(line_at(place)) == sample
-    given.unlink()
+            assert row_at(place, Sample) == sample
     with Index(run) as index:
         assert index.ids("") == []
 

@@ -2,14 +2,20 @@
 
 Version 1 is what was written before versions were: `upgraded` makes version 2 of it. A record of a later version is
 not read (`Unreadable`), for half of what it says would be missed.
+
+A record may come from anybody. What becomes a path, a name elsewhere, a time or a process is checked as it is read, so
+that nobody who uses it has to.
 """
 
 from __future__ import annotations
 
+import reprlib
+import unicodedata
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from sloop.records.base import Record
 
@@ -18,6 +24,39 @@ VERSION = 2
 """Of the three records below."""
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+NAME_BYTES = 255
+"""What file systems take for one name."""
+
+
+def _inside(path: str) -> str:
+    parts = path.split("/")
+    if "\\" in path or any(part in ("", "..") or len(part.encode(errors="replace")) > NAME_BYTES for part in parts):
+        raise ValueError("give a relative path without .., as of something inside a folder")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
+        raise ValueError("give a name without control characters")
+    return path
+
+
+def _name(name: str) -> str:
+    if "/" in name or name == ".":
+        raise ValueError("give a name that a file can have, without a slash")
+    return _inside(name)
+
+
+def _moment(when: str) -> str:
+    if datetime.fromisoformat(when).timestamp() < 0:
+        raise ValueError("give a time after 1970")
+    return when
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+"""A path that leads nowhere but inside the folder that it is taken from."""
+Name = Annotated[str, AfterValidator(_name)]
+"""What a file or a folder can be called."""
+Id = Annotated[str, Field(pattern=r"^[\w.@+-]{1,64}$")]
+"""What MLflow is searched for: no quotes, no blanks."""
+Moment = Annotated[str, AfterValidator(_moment)]
+"""A time in ISO 8601."""
 
 
 def _sparse(empty: Any) -> Any:
@@ -85,7 +124,9 @@ class Versioned(Record):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "the record"
-            raise Unreadable(f"{where}: not a {cls.__name__} of sloop ({key}: {first['msg']}).") from error
+            value = "" if first["type"] == "missing" else f"={reprlib.repr(first['input'])}"
+            wanted = first["msg"].removeprefix("Value error, ")
+            raise Unreadable(f"{where}: not a {cls.__name__} of sloop ({key}{value}: {wanted}).") from error
 
     def plain(self) -> dict[str, Any]:
         """The record as it stands on disk."""
@@ -100,16 +141,39 @@ class Unreadable(ValueError):
     """A file is not the record that it should be."""
 
 
+def _parts(parts: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(parts.get("stage"), str) or not isinstance(parts.get("seed"), int | None):
+        raise ValueError("give the name of the stage, and its seed as a whole number if it has one")
+    return parts
+
+
+def _summary(summary: dict[str, Any]) -> dict[str, Any]:
+    notes, failed = summary.get("notes", []), summary.get("failed", {})
+    if not isinstance(notes, list | tuple) or not all(isinstance(note, str) for note in notes):
+        raise ValueError("notes should be a list of sentences")
+    if not isinstance(failed, Mapping) or not all(isinstance(number, int) for number in failed.values()):
+        raise ValueError("failed should be whole numbers by what they count")
+    return summary
+
+
+def _config(config: dict[str, Any]) -> dict[str, Any]:
+    for group in ("variant", "student", "benchmark"):
+        part = config.get(group, {})
+        if not isinstance(part, Mapping) or not isinstance(part.get("name", ""), str):
+            raise ValueError(f"{group} should have a name")
+    return config
+
+
 class StageRecord(Versioned):
     """``stage.json``: what a finished stage made, under which key."""
 
     key: str
     """Digest (64 hex digits) of ``parts``."""
-    parts: dict[str, Any]
+    parts: Annotated[dict[str, Any], AfterValidator(_parts)]
     """What the stage's result depends on (`sloop.engine.identity`)."""
-    files: dict[str, FileRecord]
+    files: dict[Inside, FileRecord]
     """By name in the stage's folder."""
-    summary: dict[str, Any]
+    summary: Annotated[dict[str, Any], AfterValidator(_summary)]
 
     @property
     def name(self) -> str:
@@ -124,8 +188,8 @@ class StageRecord(Versioned):
     @property
     def asked(self) -> str:
         """SHA-256 of the data that an evaluation asked."""
-        data = self.parts["data"]  # version 1: a list of one
-        return str(data[0] if isinstance(data, list) else data)
+        data = self.parts.get("data")  # version 1: a list of one
+        return str(data[0] if isinstance(data, list) and data else data)
 
     @property
     def notes(self) -> list[str]:
@@ -143,13 +207,13 @@ class StageFiles(Record):
 
     key: str
     seed: int | None = Field(None, exclude_if=lambda seed: seed is None)
-    files: dict[str, FileRecord]
+    files: dict[Inside, FileRecord]
 
 
 class DataRecord(Record):
     """The training set of a round."""
 
-    path: str
+    path: Inside
     """From the run's folder."""
     rows: int
     shortfall: int
@@ -161,11 +225,11 @@ class RoundRecord(Versioned):
     """``round.json``: a complete round."""
 
     round: int
-    began: str
-    finished: str
+    began: Moment
+    finished: Moment
     steps: int
     data: DataRecord
-    stages: dict[str, StageFiles]
+    stages: dict[Inside, StageFiles]
     metrics: tuple[Score, ...]
     contamination: tuple[dict[str, Any], ...] = ()
     """A `sloop.measures.overlap.Overlap` a benchmark."""
@@ -175,7 +239,7 @@ class Machine(Record):
     """Where a run runs; process id and host tell a running run from an abandoned one."""
 
     host: str
-    pid: int
+    pid: int = Field(ge=0, lt=2**31)
     system: str
     processor: str
     cpus: int | None
@@ -208,8 +272,8 @@ class InputRecord(Record):
 class Retry(Record):
     """One time that failures were asked for again."""
 
-    began: str
-    finished: str | None
+    began: Moment
+    finished: Moment | None
     failed: dict[str, int]
     failed_again: dict[str, int] = _sparse({})
 
@@ -236,26 +300,26 @@ class Tracked(Record):
 class RunRecord(Versioned):
     """``run.json``: what must be known to cite a run and to run it again."""
 
-    id: str
-    kind: str
+    id: Id
+    kind: Name
     """``loop`` or the stage's name."""
-    name: str
-    study: str
+    name: Inside
+    study: Inside
     seed: int
     config_hash: str
-    config: dict[str, Any]
-    """Resolved, plain data."""
+    config: Annotated[dict[str, Any], AfterValidator(_config)]
+    """Resolved, plain data, to be shown and compared: nothing that it names is built, opened or asked by who reads."""
     overrides: tuple[str, ...]
     command: str
-    sweep: str | None
+    sweep: Id | None
     code: CodeState
     versions: dict[str, str | None]
     machine: Machine
     environment: dict[str, str]
     bibtex: str
     status: Status
-    began: str
-    finished: str | None
+    began: Moment
+    finished: Moment | None
     resumed: int = _sparse(0)
     retried: tuple[Retry, ...] = _sparse(())
     inputs: tuple[InputRecord, ...] = _sparse(())
@@ -263,7 +327,7 @@ class RunRecord(Versioned):
     """Of an evaluation used alone."""
     contamination: tuple[dict[str, Any], ...] = _sparse(())
     """Likewise, as of `RoundRecord`."""
-    stages: dict[str, StageFiles] = _sparse({})
+    stages: dict[Inside, StageFiles] = _sparse({})
     """By place in the run's folder."""
     rounds: tuple[RoundSummary, ...] = _sparse(())
     cost: tuple[dict[str, Any], ...] = _sparse(())
@@ -276,6 +340,10 @@ class RunRecord(Versioned):
     def is_loop(self) -> bool:
         """Or a stage used alone."""
         return self.kind == "loop"
+
+    def called(self, group: str) -> str:
+        """Name of a component in the configuration; empty where it has none."""
+        return str(self.config.get(group, {}).get("name", ""))
 
     @property
     def ended(self) -> str | None:
@@ -300,14 +368,6 @@ class SweepRecord(Record):
 def upgraded(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """A record of any earlier version as one of `VERSION`; the one place that knows earlier versions.
 
-    Version 1 bore no number, left out what was empty, as version 2's defaults do, and had the benchmarks, the only
-    components of a finished run that are built again, under another name.
+    Version 1 bore no number, and left out what was empty, as version 2's defaults do.
     """
-    if "version" in data:
-        return data
-    config = data.get("config")
-    asked = config.get("benchmark") if isinstance(config, Mapping) else None
-    if not isinstance(config, Mapping) or not isinstance(asked, Mapping) or "_target_" not in asked:
-        return {**data, "version": VERSION}
-    target = str(asked["_target_"]).replace("sloop.evaluate.", "sloop.benchmarks.")
-    return {**data, "version": VERSION, "config": {**config, "benchmark": {**asked, "_target_": target}}}
+    return data if "version" in data else {**data, "version": VERSION}

@@ -2,31 +2,43 @@
 
 It holds places, never content: whoever opens one sample reads the lines that are about it and no others. It is made of
 the files and may be deleted at any time; it is hidden, so that no digest covers it.
+
+A run from elsewhere may bring an index of its own. So it is worked on in memory alone, where nothing that lies beside
+it is looked at (a journal of SQLite's names files that SQLite would open and delete), and it says no more than places
+in files that are the run's.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sloop.records import Sample
+from pydantic import ValidationError
+
+from sloop.records import Record, Sample, UserError, from_json
+from sloop.runs.files import holds
+from sloop.runs.questions import QUESTIONS, questions_of
 from sloop.stages.accept import TRUTH
+from sloop.store import write_bytes
 from sloop.store.files import UNREADABLE, is_sidecar, unreadable
 
+R = TypeVar("R", bound=Record)
+
 INDEX_FILE = ".index.sqlite"
+MAX_LINE = 64 << 20
+"""Bytes of a line that are read: one sample takes thousands."""
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER);
-CREATE TABLE IF NOT EXISTS lines (id TEXT, whole INTEGER, path TEXT, offset INTEGER);
-CREATE TABLE IF NOT EXISTS children (parent TEXT, child TEXT, path TEXT);
-CREATE INDEX IF NOT EXISTS by_id ON lines (id);
-CREATE INDEX IF NOT EXISTS by_path ON lines (path);
-CREATE INDEX IF NOT EXISTS by_parent ON children (parent);
+CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER);
+CREATE TABLE lines (id TEXT, whole INTEGER, path TEXT, offset INTEGER);
+CREATE TABLE children (parent TEXT, child TEXT, path TEXT);
+CREATE INDEX by_id ON lines (id);
+CREATE INDEX by_path ON lines (path);
+CREATE INDEX by_parent ON children (parent);
 """
 
 
@@ -42,12 +54,19 @@ class Index:
     """The index of one run; a context manager."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the index of the run in a folder; in memory alone where none can be kept there."""
+        """Bring the index of the run in a folder up to date; it is kept there, where that is possible."""
         self.folder = folder
+        self._files = {_name(folder, path): path for path in _own(folder)}
+        path = folder / INDEX_FILE
         try:
-            self._open(folder / INDEX_FILE)
-        except sqlite3.Error:  # nobody may write there, or what lies there is none
-            self._open(":memory:")
+            self._database = _loaded(path.read_bytes() if holds(folder, path) else b"")
+            changed = self._refresh(self._files)
+        except sqlite3.Error:  # what lies there is none, or a broken one
+            self._database = _loaded(b"")
+            changed = self._refresh(self._files)
+        if changed and not path.is_dir():
+            with suppress(OSError, UserError):  # nobody may write there
+                write_bytes(path, self._database.serialize())
 
     def __enter__(self) -> Index:
         return self
@@ -55,25 +74,19 @@ class Index:
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
-    def _open(self, where: Path | str) -> None:
-        self._database = sqlite3.connect(where)
-        with ExitStack() as unless_opened:
-            unless_opened.callback(self._database.close)
-            self._database.executescript(SCHEMA)
-            self._refresh((*self._files(), *self._outside()), forget=True)
-            unless_opened.pop_all()
-
-    def add(self, paths: Iterable[Path]) -> None:
-        """Take up files of samples from outside the run's folder."""
-        self._refresh(paths, forget=False)
+    def add(self, path: Path) -> None:
+        """Take up a file of samples that the reader gave, for as long as this is open."""
+        given = {str(path.resolve()): path}
+        self._files |= given
+        self._refresh(given)
 
     def ids(self, beginning: str) -> list[str]:
         """The ids that begin so, of all samples that are spoken of."""
-        query = "SELECT DISTINCT id FROM lines WHERE id >= ? AND id < ? ORDER BY id"
-        return [sample_id for (sample_id,) in self._database.execute(query, (beginning, beginning + "\U0010ffff"))]
+        query = "SELECT DISTINCT CAST(id AS TEXT) FROM lines WHERE id >= ? AND id < ? ORDER BY id"
+        return [sample_id for (sample_id,) in self._ask(query, beginning, beginning + "\U0010ffff")]
 
     def samples(self, sample_id: str) -> list[Place]:
-        """Where the sample itself stands; files from outside come first."""
+        """Where the sample itself stands; a file that the reader gave comes first."""
         return self._places("id = ? AND whole", sample_id)
 
     def words(self, sample_id: str) -> list[Place]:
@@ -82,69 +95,122 @@ class Index:
 
     def children(self, sample_id: str) -> list[str]:
         """Ids of the samples that were made from it."""
-        query = "SELECT DISTINCT child FROM children WHERE parent = ? ORDER BY child"
-        return [child for (child,) in self._database.execute(query, (sample_id,))]
+        query = "SELECT DISTINCT CAST(child AS TEXT) FROM children WHERE parent = ? ORDER BY child"
+        return [child for (child,) in self._ask(query, sample_id)]
 
     def _places(self, condition: str, sample_id: str) -> list[Place]:
-        found = self._database.execute(f"SELECT path, offset FROM lines WHERE {condition}", (sample_id,))
-        places = [Place(self.folder / path, offset) for path, offset in found]
+        query = f"SELECT CAST(path AS TEXT), CAST(offset AS INTEGER) FROM lines WHERE {condition}"
+        found = self._ask(query, sample_id)
+        places = [Place(self._files[name], offset) for name, offset in found if name in self._files]
         return sorted(places, key=lambda p: (p.path.is_relative_to(self.folder), p.path.parts, p.offset))
 
-    def _files(self) -> list[Path]:
-        """The run's own; what a noisy annotator was given is nobody's to show."""
-        found = (path for path in self.folder.rglob("*.jsonl") if path.name != TRUTH)
-        return [path for path in found if not is_sidecar(path.relative_to(self.folder))]
+    def _writes(self, path: Path) -> bool:
+        """Whether a stage of the run wrote the file: its lines say the ids of their samples."""
+        return path.is_relative_to(self.folder) and path.parent != self.folder / QUESTIONS
 
-    def _outside(self) -> list[Path]:
-        """Files from outside that were taken up before and are still there."""
-        known = (Path(name) for (name,) in self._database.execute("SELECT path FROM files"))
-        return [path for path in known if path.is_absolute() and path.is_file()]
+    def _ask(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(query, values).fetchall()
+        except (sqlite3.Error, UnicodeError) as error:
+            raise UserError(f"{self.folder / INDEX_FILE}: this index is broken ({error}). Delete it.") from error
 
-    def _refresh(self, paths: Iterable[Path], *, forget: bool) -> None:
-        """Read the files that are not known as they are now; ``forget`` all others that are known."""
-        known = {name: (size, changed) for name, size, changed in self._database.execute("SELECT * FROM files")}
-        given = {self._name(path): path for path in paths}
-        states = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in given.items()}
-        gone = known.keys() - given.keys() if forget else set()
-        stale = {name: given[name] for name, state in states.items() if known.get(name) != state}
+    def _refresh(self, files: Mapping[str, Path]) -> bool:
+        """Read the files that are not known as they are now, forget those that are none of the run's any more.
+
+        Returns:
+            Whether anything had changed.
+        """
+        query = "SELECT path, size, changed FROM files"
+        known = {name: (size, changed) for name, size, changed in self._database.execute(query)}
+        states = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in files.items()}
+        gone = known.keys() - self._files.keys()
+        stale = {name: files[name] for name, state in states.items() if known.get(name) != state}
         if not gone and not stale:
-            return
+            return False
         with self._database as change:
             for table in ("files", "lines", "children"):
                 change.executemany(f"DELETE FROM {table} WHERE path = ?", [(name,) for name in (*gone, *stale)])
             for name, path in stale.items():
                 change.execute("INSERT INTO files VALUES (?, ?, ?)", (name, *states[name]))
-                own = not Path(name).is_absolute()
+                own = self._writes(path)
                 for offset, row in _rows(path):
                     if own and "sample_id" in row:
-                        change.execute("INSERT INTO lines VALUES (?, 0, ?, ?)", (row["sample_id"], name, offset))
+                        told = (_text(row["sample_id"]), name, offset)
+                        change.execute("INSERT INTO lines VALUES (?, 0, ?, ?)", told)
                     elif sample_id := _sample_id(row, own):
                         change.execute("INSERT INTO lines VALUES (?, 1, ?, ?)", (sample_id, name, offset))
-                        parents = row.get("lineage", {}).get("parents", ())
-                        made = ((parent, sample_id, name) for parent in parents)
+                        made = ((parent, sample_id, name) for parent in _parents(row))
                         change.executemany("INSERT INTO children VALUES (?, ?, ?)", made)
-
-    def _name(self, path: Path) -> str:
-        return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path.resolve())
+        return True
 
 
-def line_at(place: Place) -> dict[str, Any]:
-    """The line at a place, without the id that begins a sample's."""
-    with _open(place.path) as file:
-        file.seek(place.offset)
-        row: dict[str, Any] = json.loads(file.readline())
-    row.pop("id", None)
-    return row
+def _own(folder: Path) -> Iterator[Path]:
+    """The run's own files of rows; what a noisy annotator was given is nobody's to show."""
+    for path in (*folder.rglob("*.jsonl"), *questions_of(folder)):
+        if path.name != TRUTH and not is_sidecar(path.relative_to(folder)) and holds(folder, path):
+            yield path
+
+
+def _name(folder: Path, path: Path) -> str:
+    return str(path.relative_to(folder))
+
+
+def _loaded(content: bytes) -> sqlite3.Connection:
+    """A database in memory, of what was kept; an empty one where that has another schema than ours."""
+    database = sqlite3.connect(":memory:")
+    database.text_factory = lambda text: text.decode(errors="replace")
+    empty = sqlite3.connect(":memory:")
+    empty.executescript(SCHEMA)
+    query = "SELECT name, sql FROM sqlite_master"
+    if content:
+        database.deserialize(content)
+        if list(database.execute(query)) == list(empty.execute(query)):
+            empty.close()
+            return database
+    database.close()
+    return empty
+
+
+def row_at(place: Place, kind: type[R]) -> R:
+    """The record in the line at a place.
+
+    Raises:
+        UserError: the line is no such record; names file and place.
+    """
+    try:
+        with _open(place.path) as file:
+            file.seek(place.offset)
+            row = _object(file.readline(MAX_LINE))
+        return kind.model_validate({key: value for key, value in row.items() if key != "id"})
+    except (ValueError, OSError) as error:
+        told = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, told["loc"])) or "the line"
+        raise UserError(
+            f"{place.path}, at byte {place.offset}, is not a {kind.__name__}: {where}: {told['msg']}. "
+            f"Take the run's file as it was made, and delete {INDEX_FILE} in its folder."
+        ) from error
 
 
 def _sample_id(row: dict[str, Any], own: bool) -> str | None:
     """The id of the sample in a line, which a run's own files say; None where it holds none."""
     if own:
-        return row["id"] if "messages" in row and "id" in row else None
+        return _text(row.get("id")) if "messages" in row else None
     try:
         return Sample.model_validate({key: value for key, value in row.items() if key != "id"}).id
     except ValueError:
         return None
+
+
+def _parents(row: dict[str, Any]) -> list[str]:
+    """Ids of the samples that a sample says it was made from."""
+    lineage = row.get("lineage")
+    parents = lineage.get("parents") if isinstance(lineage, dict) else None
+    return [name for parent in parents if (name := _text(parent))] if isinstance(parents, list) else []
+
+
+def _text(value: Any) -> str | None:
+    """A text that a database takes."""
+    return value if isinstance(value, str) and value.isascii() and value.isprintable() else None
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -152,20 +218,27 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     offset = 0
     with _open(path) as file:
         try:
-            for line in file:
-                row = _row(line)
-                if isinstance(row, dict):
-                    yield offset, row
+            while line := file.readline(MAX_LINE):
+                with suppress(ValueError):
+                    yield offset, _object(line)
                 offset += len(line)
         except UNREADABLE as error:
             raise unreadable(path, error) from error
 
 
-def _row(line: bytes) -> Any:
+def _object(line: bytes) -> dict[str, Any]:
+    """The object in a line.
+
+    Raises:
+        ValueError: it holds none.
+    """
     try:
-        return json.loads(line)
-    except ValueError:
-        return None
+        row = from_json(line.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(row, dict):
+        raise ValueError("a line must hold a JSON object")
+    return row
 
 
 def _open(path: Path) -> BufferedIOBase:

@@ -13,6 +13,7 @@ from sloop.engine.identity import differing
 from sloop.measures.overlap import Overlap
 from sloop.records import RUN_FILE, InputRecord, OutOfBudget, Retry, RunRecord, Score, Status, UserError
 from sloop.runs.files import is_done, is_run, read_run, write_run
+from sloop.runs.questions import QUESTIONS
 from sloop.runs.read import Run, failures
 from sloop.store import now
 
@@ -133,6 +134,7 @@ def _make(folder: Path) -> list[Path]:
 def _is_bare(folder: Path) -> bool:
     """Whether a run's folder holds no more than how it was begun: no unit is done, and no weights are made."""
     begun = {RUN_FILE, *(f"sidecar/start/{name}" for name in GIVEN)}
+    begun |= {str(path.relative_to(folder)) for path in folder.glob(f"{QUESTIONS}/*")}
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != BEGUN_FILE)
     return all(str(path.relative_to(folder)) in begun or not path.stat().st_size for path in files)
 
@@ -142,6 +144,7 @@ def _take_away(folder: Path, made: Sequence[Path]) -> None:
     (folder / RUN_FILE).unlink(missing_ok=True)
     for begun in folder.rglob(BEGUN_FILE):
         begun.unlink()
+    shutil.rmtree(folder / QUESTIONS, ignore_errors=True)
     if made:
         shutil.rmtree(folder)
     for parent in made[1:]:

@@ -9,7 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sloop.engine.folder import STAGE_FILE, read_stage
+from pydantic import TypeAdapter, ValidationError
+
+from sloop.engine.folder import STAGE_FILE
 from sloop.models.usage import (
     COUNTS,
     USAGE_FILE,
@@ -36,7 +38,7 @@ from sloop.records import (
     trial_id,
 )
 from sloop.runs.cite import is_gone
-from sloop.runs.files import is_done, is_run, read_round, read_run, write_run
+from sloop.runs.files import holds, is_done, is_run, read_round, read_run, read_stage, write_run
 from sloop.runs.story import SampleStory, tell
 from sloop.stages.evaluate import GRADES
 from sloop.store import now, read_rows
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 
 FIELDS = ("variant", "student", "seed", "study", "benchmark", "kind", "status", "name", "id")
 """What a search for runs may name, beside the keys of their configuration."""
+
+
+_PRICES = TypeAdapter(dict[str, Price])
 
 
 class Cost(Spent):
@@ -75,12 +80,12 @@ class Run:
     @property
     def variant(self) -> str:
         """Of the loop; empty for a stage used alone."""
-        return str(self.record.config["variant"]["name"]) if self.record.is_loop else ""
+        return self.record.called("variant") if self.record.is_loop else ""
 
     @property
     def student(self) -> str:
         """Name of the student."""
-        return str(self.record.config["student"]["name"])
+        return self.record.called("student")
 
     def field(self, name: str) -> str | None:
         """One of `FIELDS`, or a key of the configuration such as ``loop.rounds``, as text; None: it has no such key."""
@@ -97,15 +102,41 @@ class Run:
 
     @cached_property
     def rounds(self) -> list[RoundRecord]:
-        """The complete rounds, in order."""
-        return sorted((read_round(path.parent) for path in self.folder.glob(f"round_*/{ROUND_FILE}")), key=_number)
+        """The complete rounds, in order.
+
+        Raises:
+            UserError: the record of one cannot be read, or is another round's.
+        """
+        folders = {}
+        for path in self.folder.glob(f"round_*/{ROUND_FILE}"):
+            number = path.parent.name.removeprefix("round_")
+            if number.isdecimal() and holds(self.folder, path):
+                folders[int(number)] = path.parent
+        found = {number: read_round(folders[number]) for number in sorted(folders)}
+        if wrong := next((number for number, record in found.items() if record.round != number), None):
+            raise UserError(
+                f"{folders[wrong] / ROUND_FILE}: round={found[wrong].round}, but its folder is that of round {wrong}. "
+                "Move the folder away; the loop's command makes it anew."
+            )
+        return list(found.values())
 
     @property
     def stages(self) -> dict[str, StageRecord]:
         """The finished stages, by place in the folder."""
-        folders = (path.parent for top in self.folder.glob("*/") for path in top.rglob(STAGE_FILE))
-        found = sorted(folders) if self.record.is_loop else [self.folder] if is_done(self.folder) else []
-        return {str(folder.relative_to(self.folder)): read_stage(folder) for folder in found}
+        paths = (path for top in self.folder.glob("*/") for path in top.rglob(STAGE_FILE))
+        folders = sorted(path.parent for path in paths if holds(self.folder, path)) if self.record.is_loop else []
+        if not self.record.is_loop and is_done(self.folder):
+            folders = [self.folder]
+        return {str(folder.relative_to(self.folder)): read_stage(folder) for folder in folders}
+
+    def files(self, pattern: str, under: str = "") -> list[Path]:
+        """The files of the run that match, by path; what a link shows of elsewhere is none of them.
+
+        Args:
+            pattern: as of ``Path.glob``.
+            under: folder of the run in which it is looked for.
+        """
+        return sorted(path for path in (self.folder / under).glob(pattern) if holds(self.folder, path))
 
     def complete(self) -> RunRecord:
         """The record with what the folder holds so far.
@@ -133,13 +164,17 @@ class Run:
         write_run(self.folder, self.record.model_copy(update={"status": "KILLED", "finished": now()}))
         return True
 
-    def sample(self, beginning: str) -> SampleStory:
+    def sample(self, beginning: str, questions: Path | None = None) -> SampleStory:
         """The whole story of the sample whose id begins so.
 
+        Args:
+            beginning: of the id.
+            questions: a file of samples of the caller's own, for a run that does not keep what it was asked.
+
         Raises:
-            UserError: none or several do.
+            UserError: none or several do, or the run keeps no question and none was given.
         """
-        return tell(self.folder, self.record, self.rounds, beginning)
+        return tell(self.folder, self.record, self.rounds, beginning, questions)
 
     def scores(self) -> Iterator[tuple[int, Score]]:
         """Every metric of every round."""
@@ -174,13 +209,19 @@ class Run:
 
     def latency(self) -> list[Latency]:
         """The same by role and round."""
-        return read_latencies(self.folder / USAGE_FILE)
+        return read_latencies(path) if holds(self.folder, path := self.folder / USAGE_FILE) else []
 
     def _usage(self) -> list[Spent]:
-        return read_usage(self.folder / USAGE_FILE)
+        return read_usage(path) if holds(self.folder, path := self.folder / USAGE_FILE) else []
 
     def _prices(self) -> dict[str, Price]:
-        return {name: Price.model_validate(price) for name, price in self.record.config.get("prices", {}).items()}
+        try:
+            return _PRICES.validate_python(self.record.config.get("prices", {}))
+        except ValidationError as error:
+            raise UserError(
+                f"{self.folder / RUN_FILE}: config.prices is no table of dollars per million tokens by model. The "
+                "command that made the run, given again, mends it."
+            ) from error
 
     def benchmark(self) -> str:
         """Name of the first benchmark that the run was evaluated on.
@@ -189,7 +230,7 @@ class Run:
             UserError: it is neither a loop nor an evaluation, or has no complete round.
         """
         if self.record.kind == "eval":
-            return str(self.record.config["benchmark"]["name"])
+            return self.record.called("benchmark")
         if not self.record.is_loop:
             raise UserError(f"run {self.name} graded nothing: give a loop, or a run of sloop eval.")
         for _, score in self.scores():
@@ -205,11 +246,11 @@ class Run:
         """
         if self.record.is_loop and not self.rounds:
             raise UserError(f"run {self.name} has no complete round yet; the same loop command resumes it.")
-        return len(self.rounds)
+        return self.rounds[-1].round if self.rounds else 0
 
     def check_round(self, number: int) -> None:
         """Raises `UserError` where the run has no such complete round."""
-        have = [_number(round) for round in self.rounds]
+        have = [round.round for round in self.rounds]
         if not self.record.is_loop:
             raise UserError(f"run {self.name} is no loop and has no rounds: leave @{number} out.")
         if number not in have:
@@ -241,19 +282,16 @@ class Run:
         path = self.folder / f"round_{round}" / "evaluate" / benchmark / GRADES
         if self.record.kind == "eval" and self.benchmark() == benchmark:
             path = self.folder / GRADES
-        if path.is_file() and not is_done(path.parent):
+        there = holds(self.folder, path)
+        if there and not is_done(path.parent):
             raise UserError(
                 f"run {self.name}: its evaluation on {benchmark} is not finished; the command that began it goes on."
             )
-        if not path.is_file():
+        if not there:
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
             where = f" in round {round}" if self.record.is_loop else ""
             raise UserError(f"run {self.name} has no grades of {benchmark}{where}; it has: {have}.")
         return path.parent
-
-
-def _number(round: RoundRecord) -> int:
-    return round.round
 
 
 def _overall(scores: Iterable[Score]) -> tuple[Score, ...]:
@@ -267,7 +305,7 @@ def failures(folder: Path) -> dict[str, int]:
 
 def find_runs(root: Path) -> list[Run]:
     """Every run under a folder, by path."""
-    return [Run.at(path.parent) for path in sorted(root.rglob(RUN_FILE))]
+    return [Run.at(path.parent) for path in sorted(root.rglob(RUN_FILE)) if is_run(path.parent)]
 
 
 def find_run(root: Path, what: str) -> Run:

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from sloop.benchmarks.base import Benchmark
-from sloop.engine.build import build
 from sloop.measures.overlap import CONTAMINATION, Contaminated
 from sloop.records import Grade, Judgement, Label, Prediction, Record, RoundRecord, Ruling, RunRecord, Sample, UserError
-from sloop.runs.index import Index, Place, line_at
+from sloop.runs.index import Index, Place, row_at
 from sloop.stages.evaluate import GRADES, JUDGEMENTS
 from sloop.stages.optimize.stage import RULINGS
 from sloop.stages.probe import PREDICTIONS
@@ -47,7 +45,9 @@ class SampleStory(Record):
     """Those that were made from it."""
 
 
-def tell(folder: Path, record: RunRecord, rounds: Sequence[RoundRecord], beginning: str) -> SampleStory:
+def tell(
+    folder: Path, record: RunRecord, rounds: Sequence[RoundRecord], beginning: str, questions: Path | None = None
+) -> SampleStory:
     """The story of the sample whose id begins so.
 
     Args:
@@ -55,12 +55,14 @@ def tell(folder: Path, record: RunRecord, rounds: Sequence[RoundRecord], beginni
         record: of the run.
         rounds: those that are complete.
         beginning: of the sample's id.
+        questions: a file of samples that the reader gives beside the run's own.
 
     Raises:
-        UserError: none or several do.
+        UserError: none or several do, or the sample stands in no file of the run's.
     """
     with Index(folder) as index:
-        index.add(path for given in record.inputs if (path := Path(given.path)).is_file())
+        if questions:
+            index.add(questions)
         sample_id, places = _found(index, record, beginning)
         sample, words = _sample(places[0]), index.words(sample_id)
         by_file = {place.path: place for place in places}
@@ -82,42 +84,26 @@ def tell(folder: Path, record: RunRecord, rounds: Sequence[RoundRecord], beginni
 
 def _found(index: Index, record: RunRecord, beginning: str) -> tuple[str, list[Place]]:
     """The id that begins so, and where the sample stands."""
-    found, places = _only(index, beginning)
-    if len(found) < 2 and not places and (asked := _asked(record)):
-        index.add([asked])
-        found, places = _only(index, beginning)
-    if places:
+    found = index.ids(beginning)
+    if len(found) == 1 and (places := index.samples(found[0])):
         return found[0], places
+    if len(found) == 1:
+        raise UserError(
+            f"run {record.name}: the question of sample {found[0]} is not in the run, whose folder keeps what it was "
+            "asked from sloop 0.1 on. Give the file that holds it: sloop show RUN SAMPLE --questions FILE"
+        )
     counted = f"{len(found)} samples have ids that begin" if found else "no sample has an id that begins"
-    what = "the question stands in no file that is left, of the one id that begins" if len(found) == 1 else counted
     raise UserError(
-        f"run {record.name}: {what} with {beginning!r}. Ids, 32 hex digits each, stand in its grades.jsonl and "
+        f"run {record.name}: {counted} with {beginning!r}. Ids, 32 hex digits each, stand in its grades.jsonl and "
         "predictions.jsonl."
     )
 
 
-def _only(index: Index, beginning: str) -> tuple[list[str], list[Place]]:
-    """The ids that begin so, and where the sample stands if it is one alone."""
-    found = index.ids(beginning)
-    return found, index.samples(found[0]) if len(found) == 1 else []
-
-
-def _asked(record: RunRecord) -> Path | None:
-    """The questions of the benchmark that the run was evaluated on: none of its files holds them.
-
-    The one place where looking at a run builds something that its record names.
-    """
-    if record.kind not in ("loop", "eval"):
-        return None
-    benchmark = build(record.config["benchmark"], "benchmark")
-    return benchmark.data.path if isinstance(benchmark, Benchmark) else None
-
-
 def _told(folder: Path, words: Iterable[Place], name: str, kind: type[R]) -> tuple[Told[R], ...]:
     return tuple(
-        Told(file=str(place.path.relative_to(folder)), row=kind.model_validate(line_at(place)))
+        Told(file=str(place.path.relative_to(folder)), row=row_at(place, kind))
         for place in words
-        if place.path.name == name and place.path.is_relative_to(folder)
+        if place.path.name == name
     )
 
 
@@ -126,4 +112,4 @@ def _samples(index: Index, ids: Iterable[str]) -> Iterator[Sample]:
 
 
 def _sample(place: Place) -> Sample:
-    return Sample.model_validate(line_at(place))
+    return row_at(place, Sample)

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from filelock import FileLock
+from pydantic import BaseModel, ValidationError
 
-from sloop.engine.folder import read_stage
 from sloop.records import RUN_FILE, RoundRecord, Score, SweepRecord, Tracked, UserError, digest
 from sloop.runs.cite import is_gone
-from sloop.runs.files import is_done, read_run, write_run
+from sloop.runs.files import holds, is_done, read_run, read_stage, write_run
 from sloop.runs.read import Run, metric_name
 from sloop.stages.train import LOSS
+from sloop.store import Lines
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -125,6 +126,10 @@ class Tracker:
         write_run(folder, read_run(folder).model_copy(update={"mlflow": logged}))
         return run_id
 
+    def find(self, run: Run) -> str | None:
+        """The MLflow run id of a run; None where it was never logged here."""
+        return self._run_id(run.record.id)
+
     def sweep(self, record: SweepRecord) -> str:
         """The parent run of a sweep: made once, by the parent process, and finished by it."""
         tags = {
@@ -182,19 +187,18 @@ class Tracker:
         self._log_metrics(run_id, list(_metrics(round.metrics, number, when)))
         tags = {**_run_tags(run), "sloop.kind": "round", "sloop.round": str(number)}
         child = self._run(f"{run.record.id}-{number}", f"round {number}", round.began, tags, run_id)
-        folder = run.folder / f"round_{number}"
-        loss = _loss(folder / "train" / "sidecar" / LOSS, when)
+        loss = _loss(run, f"round_{number}/train", when)
         self._log_metrics(child, [*_metrics(round.metrics, number, when), *loss])
-        data = [_dataset(run.folder / round.data.path, round.data.sha256, f"round_{number}")]
+        data = [_dataset(str(run.folder / round.data.path), round.data.sha256, f"round_{number}")]
         for stage in round.stages:
             if stage.startswith("evaluate/"):
                 benchmark = stage.removeprefix("evaluate/")
-                data.append(_dataset(Path(benchmark), read_stage(folder / stage).asked, benchmark, "evaluation"))
+                data.append(_dataset(benchmark, run.data_sha256(benchmark, number), benchmark, "evaluation"))
         for target in (run_id, child):
             self.client.log_inputs(target, datasets=data)
         for stage in round.stages:
-            self._upload(child, folder / stage, stage)
-        self._upload(child, folder, "round")
+            self._upload(child, run, f"round_{number}/{stage}", stage)
+        self._upload(child, run, f"round_{number}", "round")
         self.client.set_terminated(child, "FINISHED", when)
 
     def _costs(self, run: Run, logged: Mapping[str, str], run_id: str) -> dict[str, str]:
@@ -226,15 +230,15 @@ class Tracker:
         if logged.get("stage") == state:
             return dict(logged)
         when = _milliseconds(record.ended or record.began)
-        numbers = [*_metrics(record.metrics, 0, when), *_loss(run.folder / "sidecar" / LOSS, when)]
+        numbers = [*_metrics(record.metrics, 0, when), *_loss(run, "", when)]
         self._log_metrics(run_id, [*numbers, *_counts(stage.summary, when)])
         context = "evaluation" if record.kind == "eval" else "training"
-        inputs = [_dataset(Path(given.path), given.sha256, given.name, context) for given in record.inputs]
+        inputs = [_dataset(given.path, given.sha256, given.name, context) for given in record.inputs]
         for name, file in stage.files.items():
             if name.endswith(".jsonl") and file.rows:
-                inputs.append(_dataset(run.folder / name, file.sha256, Path(name).stem, context))
+                inputs.append(_dataset(str(run.folder / name), file.sha256, Path(name).stem, context))
         self.client.log_inputs(run_id, datasets=inputs)
-        self._upload(run_id, run.folder, record.kind)
+        self._upload(run_id, run, "", record.kind)
         return {**logged, "stage": state}
 
     def _figures(self, run: Run, logged: str | None, run_id: str) -> str | None:
@@ -248,9 +252,9 @@ class Tracker:
             self.client.log_text(run_id, page, FIGURES)
         return state if page else logged
 
-    def _upload(self, run_id: str, folder: Path, place: str) -> None:
+    def _upload(self, run_id: str, run: Run, under: str, place: str) -> None:
         for pattern in ARTIFACTS:
-            for path in sorted(folder.glob(pattern)):
+            for path in run.files(pattern, under):
                 self.client.log_artifact(run_id, str(path), artifact_path=place)
 
     def _run_id(self, sloop_id: str) -> str | None:
@@ -319,17 +323,29 @@ def _fit(name: str) -> str:
     return name if fit == name else f"{fit}_{digest(name)[:6]}"
 
 
-def _loss(path: Path, when: int) -> Iterator[Metric]:
+class LossRow(BaseModel):
+    """What of a step of a training is a curve; the trainer writes more."""
+
+    step: int
+    loss: float | None = None
+    learning_rate: float | None = None
+
+
+def _loss(run: Run, under: str, when: int) -> Iterator[Metric]:
     """The loss curve over optimizer steps; steps that an interrupted training repeated count once."""
     from mlflow.entities import Metric
 
-    if not path.is_file():
+    path = run.folder / under / "sidecar" / LOSS
+    if not holds(run.folder, path):
         return
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    for step, row in sorted({row["step"]: row for row in rows}.items()):
-        for name in ("loss", "learning_rate"):
-            if name in row:
-                yield Metric(f"train/curve/{name}", row[name], when, step)
+    try:
+        rows = {row.step: row for row in (LossRow.model_validate(line) for _, line in Lines(path).read())}
+    except ValidationError as error:
+        raise UserError(f"{path}: no curve of a training. Delete it: nothing but its figure depends on it.") from error
+    for step, row in sorted(rows.items()):
+        for name, value in (("loss", row.loss), ("learning_rate", row.learning_rate)):
+            if value is not None:
+                yield Metric(f"train/curve/{name}", value, when, step)
 
 
 def _counts(summary: Mapping[str, Any], when: int, prefix: str = "data") -> Iterator[Metric]:
@@ -339,14 +355,14 @@ def _counts(summary: Mapping[str, Any], when: int, prefix: str = "data") -> Iter
         if isinstance(value, Mapping):
             yield from _counts(value, when, f"{prefix}/{name}")
         elif isinstance(value, int | float):
-            yield Metric(f"{prefix}/{name}", float(value), when, 0)
+            yield Metric(_fit(f"{prefix}/{name}"), float(value), when, 0)
 
 
-def _dataset(path: Path, sha256: str, name: str, context: str = "training") -> DatasetInput:
+def _dataset(path: str, sha256: str, name: str, context: str = "training") -> DatasetInput:
     """A dataset under our own digest: MLflow's ignores list columns and samples rows. Its field holds 36 characters."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = json.dumps({"uri": str(path)})
+    source = json.dumps({"uri": path})
     dataset = Dataset(name=name, digest=sha256[:32], source_type="local", source=source)
     return DatasetInput(dataset, [InputTag("sloop.sha256", sha256), InputTag("mlflow.data.context", context)])
 
@@ -386,8 +402,16 @@ def connect(uri: str | None, mlruns: Path, study: str, page: Page | None = None)
         return Tracker(uri=uri, mlruns=mlruns, study=study, page=page)
 
 
-def attach(run: Run, file: Path, place: str, page: Page | None = None) -> bool:
-    """Log a file under a folder of a run's artifacts, where the run was logged and its server or database is at hand.
+def attach(run: Run, file: Path, place: str, *, uri: str | None, mlruns: Path, page: Page | None = None) -> bool:
+    """Log a file under a folder of a run's artifacts, where the reader's server or database knows the run.
+
+    Args:
+        run: whose record says nothing of where that is: it may be anybody's.
+        file: to log.
+        place: folder among the artifacts.
+        uri: tracking server; None: the database under ``mlruns``, where there is one.
+        mlruns: as of `Tracker`.
+        page: as of `Tracker`.
 
     Returns:
         Whether it was logged.
@@ -395,13 +419,15 @@ def attach(run: Run, file: Path, place: str, page: Page | None = None) -> bool:
     Raises:
         UserError: the server cannot be reached, or refuses.
     """
-    tracking, mlruns = run.record.config["tracking"], Path(run.record.config["paths"]["mlruns"])
-    logged = run.record.mlflow if tracking["enabled"] else None
-    if logged is None or not (tracking["uri"] or (mlruns / DATABASE).is_file()):
+    if uri is None and run.record.study not in studies(mlruns):
         return False
-    tracker = connect(tracking["uri"], mlruns, run.record.study, page)
-    # A run that is under way brings MLflow up to date itself: two at once would make its rounds twice.
-    run_id = tracker.project(run.folder) if run.record.finished else logged.run_id
+    tracker = connect(uri, mlruns, run.record.study, page)
+    with _reached(tracker.uri):
+        run_id = tracker.find(run)
+    if run_id is None:
+        return False
+    if run.record.finished:  # one that is under way brings MLflow up to date itself: two would make its rounds twice
+        run_id = tracker.project(run.folder)
     with _reached(tracker.uri):
         tracker.client.log_artifact(run_id, str(file), artifact_path=place)
     return True

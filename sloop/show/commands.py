@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from sloop.records import UserError
@@ -18,7 +17,7 @@ from sloop.runs.read import find_round, find_runs
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS
 from sloop.show.arguments import parser as _parser
-from sloop.show.compare import compare
+from sloop.show.compare import compare, tracked_at
 from sloop.show.console import console
 from sloop.show.story import show
 from sloop.show.tables import rounds_table
@@ -61,19 +60,20 @@ def figures(arguments: Sequence[str]) -> None:
     if not found:
         raise UserError(f"run {run.name} has evaluated nothing yet, so there is nothing to draw.")
     out = options.out or run.folder / "figures"
+    if not options.out and not out.resolve().is_relative_to(run.folder.resolve()):
+        raise UserError(f"{out}: a link that leads out of the run's folder. Say where to write: --out FOLDER")
     files = {"figures": found} if options.format == "html" else {name: {name: found[name]} for name in found}
     for name, part in files.items():
         path = out / f"{name}.{options.format}"
         pages.save(part, run.name, path)
-        console().print(f"figures: {path}", markup=False, highlight=False, soft_wrap=True)
+        console().say(f"figures: {path}")
 
 
 def runs(arguments: Sequence[str]) -> None:
     """List the runs on disk, project them to MLflow again, or mark abandoned ones."""
     parser = _parser("runs", "Runs on disk.")
     parser.add_argument("action", nargs="?", choices=["list", "sync", "reap"], default="list")
-    parser.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
-    parser.add_argument("--uri", help="tracking server instead of --mlruns")
+    tracked_at(parser)
     options = parser.parse_args(arguments)
     found = find_runs(options.outputs)
     out = console()
@@ -82,7 +82,7 @@ def runs(arguments: Sequence[str]) -> None:
         for item in found:
             record = item.record
             cells = [record.name, record.study, record.kind, record.status, record.began, str(item.folder)]
-            shown.add_row(*map(escape, cells))
+            shown.add_row(*cells)
         out.print(shown)
         return
     from sloop.runs.track import connect
@@ -95,11 +95,11 @@ def runs(arguments: Sequence[str]) -> None:
             for item in reaped:
                 tracker.project(item.folder)
             for name in [*(item.name for item in reaped), *tracker.reap()]:
-                out.print(f"marked as KILLED: {name}", markup=False)
+                out.say(f"marked as KILLED: {name}")
             continue
         for item in of_study:
             tracker.project(item.folder)
-            out.print(f"logged: {item.name}", markup=False)
+            out.say(f"logged: {item.name}")
 
 
 def ui(arguments: Sequence[str]) -> None:
@@ -131,7 +131,7 @@ def print_links(mlruns: Path, server: str) -> None:
         tracker = connect(None, mlruns, study)
         if loops := tracker.loops():
             for what, link in tracker.links(server, loops).items():
-                out.print(f"{study} {what}: {link}", markup=False, soft_wrap=True)
+                out.say(f"{study} {what}: {link}")
 
 
 _COMMANDS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.markup import escape
 from rich.table import Table
 
 from sloop.measures.metrics import METRICS
@@ -19,13 +19,18 @@ from sloop.runs.read import Run, check_same_data, find_round, find_runs, search,
 from sloop.runs.track import attach
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, parser
-from sloop.show.console import console
+from sloop.show.console import console, visible
 from sloop.show.figures import forest
 
 OFFICIAL = "official_accuracy"
 COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), OFFICIAL)
 """Metrics that say right or wrong of one sample."""
 FORMS = ("text", "markdown", "latex", "csv")
+
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""What a cell begins with that Excel, or LibreOffice, calculates."""
+NUMBERS = re.compile(r"[-+]?[\d.]*(e[-+]\d+)?( to [-+]?[\d.]+)?")
+"""Ours: a number, an interval, or the dash for none."""
 
 COMPARE = "compare"
 """Folder of comparisons among a run's artifacts."""
@@ -55,6 +60,7 @@ def compare(arguments: Sequence[str]) -> None:
     made.add_argument("--slices", action="store_true", help="a line for each slice, too")
     made.add_argument("--format", choices=FORMS, default="text", help="(default: text)")
     made.add_argument("--figure", type=Path, help="write the figure to this .html, .svg or .png file; log it to MLflow")
+    tracked_at(made)
     options = made.parse_args(arguments)
     if options.student and not options.study:
         made.error("--student chooses among the loops of a study: give --study as well")
@@ -83,28 +89,34 @@ def compare(arguments: Sequence[str]) -> None:
     _print(lines, f"{sides}, {what}", options.format)
     _tell(left_out)
     if options.figure:
-        _draw(lines, sides, what, options.figure, list(compared.values()))
+        told = [f"figure: {_draw(lines, sides, what, options.figure)}"]
+        told += [
+            f"logged to MLflow: {run.name}, {COMPARE}/{options.figure.name}"
+            for run in compared.values()
+            if attach(run, options.figure, COMPARE, uri=options.uri, mlruns=options.mlruns, page=pages.page_of)
+        ]
+        _tell(told)
 
 
-def _draw(rows: Sequence[Row], sides: str, what: str, path: Path, compared: Sequence[Run]) -> None:
-    """Write the figure of a comparison, and log it to the runs that were compared."""
+def tracked_at(made: argparse.ArgumentParser) -> None:
+    """Let the reader say where runs are logged: a record of a run never says so."""
+    made.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
+    made.add_argument("--uri", help="tracking server instead of --mlruns")
+
+
+def _draw(rows: Sequence[Row], sides: str, what: str, path: Path) -> Path:
+    """Write the figure of a comparison."""
     chances = [row.found.p_value if row.p_adjusted is None else row.p_adjusted for row in rows]
     lines = [(row.what, row.found, chance) for row, chance in zip(rows, chances, strict=True)]
     figure = forest(lines, f"{what}: A - B", sides, "p" if len(rows) == 1 else "p (Holm)")
     pages.save({"comparison": figure}, f"{sides}, {what}", path)
-    told = [f"figure: {path}"]
-    told += [
-        f"logged to MLflow: {run.name}, {COMPARE}/{path.name}"
-        for run in compared
-        if attach(run, path, COMPARE, pages.page_of)
-    ]
-    _tell(told)
+    return path
 
 
 def _tell(lines: Iterable[str]) -> None:
     """Beside the table, not in it."""
     for line in lines:
-        console(stderr=True).print(line, markup=False, soft_wrap=True)
+        console(stderr=True).say(line)
 
 
 def _matches(
@@ -214,13 +226,13 @@ def _print(rows: Sequence[Row], title: str, form: str) -> None:
     lines = [_cells(row, len(rows) > 1) for row in rows]
     if form != "text":
         writers = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
-        console().print(writers[form](head, lines), markup=False, highlight=False, soft_wrap=True, end="")
+        console().print(writers[form](head, lines), soft_wrap=True, end="")
         return
-    shown = Table(title=escape(title), title_justify="left")
+    shown = Table(title=title, title_justify="left")
     for name in head:
         shown.add_column(name, justify="left" if name == "what" else "right")
     for line in lines:
-        shown.add_row(*map(escape, line))
+        shown.add_row(*line)
     console().print(shown)
 
 
@@ -236,9 +248,17 @@ def _cells(row: Row, many: bool) -> list[str]:
 def as_markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A GitHub table; numbers to the right."""
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return "".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in (head, rule, *lines)
-    )
+    rows = [list(map(_markdown, row)) for row in (head, *lines)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
+
+
+def _markdown(cell: str) -> str:
+    """A cell that reads as it is spelled: no code, link, picture, emphasis or HTML, and one cell.
+
+    An underscore between letters, as in names, means nothing; neither does an address whose colon is escaped.
+    """
+    text = visible(cell, keep="").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"[\\`*\[\]|~!]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", r"\\\g<0>", text)
 
 
 def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -250,12 +270,20 @@ def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _latex(cell: str) -> str:
     special = {**{mark: f"\\{mark}" for mark in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
-    text = "".join(special.get(mark, mark) for mark in cell)
+    text = "".join(special.get(mark, mark) for mark in visible(cell, keep=""))
+    if text[:1] in ("[", "*"):  # behind the end of a row these are its arguments
+        return f"{{{text[0]}}}{text[1:]}"
     return f"${text}$" if text[:1] in "+-" and text[1:2].isdigit() and " " not in text else text
 
 
 def as_csv(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Comma-separated values, quoted where they must be."""
+    """Comma-separated values, quoted where they must be; what a table would calculate is a text to it."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([head, *lines])
+    csv.writer(out, lineterminator="\n").writerows([list(map(_csv, row)) for row in (head, *lines)])
     return out.getvalue()
+
+
+def _csv(cell: str) -> str:
+    """A cell that is no formula: an apostrophe before it says so, as people say it to a table."""
+    formula = cell[:1] in FORMULA and not NUMBERS.fullmatch(cell)
+    return visible(f"'{cell}" if formula else cell)

@@ -1,23 +1,61 @@
-"""The terminal while a command runs: where it prints, and how far it is."""
+"""The terminal while a command runs: where it prints, and how far it is.
+
+What is printed is mostly somebody else's: names, files, what a model said. So a terminal of ours shows text as it is
+spelled, whoever prints it: it knows no markup, and what would steer a terminal is shown, not sent.
+"""
 
 from __future__ import annotations
 
 import time
+import unicodedata
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 QUIET_SECONDS = 10.0
 """Without a terminal, progress is a line now and then."""
 
 
-def console(stderr: bool = False) -> Console:
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of Unicode that show nothing but do something: escape sequences, marks of direction, spaces of no width,
+halves of characters, breaks of lines that are no newline."""
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    r"""A text with what would steer a terminal spelled out, such as ``\x1b``.
+
+    Args:
+        text: anybody's.
+        keep: what is none the less left as it is; the empty text where all should stay in one line.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        mark.encode("unicode_escape").decode() if mark not in keep and unicodedata.category(mark) in HIDDEN else mark
+        for mark in text
+    )
+
+
+class Terminal(Console):
+    """A console on which every string stands for itself (see `visible`), in tables and titles, too."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """The text; rich makes its markup, its names of emoji and its colours of it."""
+        return super().render_str(visible(text), **how | {"markup": False, "emoji": False, "highlight": False})
+
+    def say(self, line: str) -> None:
+        """Print a line whole: one, whatever is in it, and however long it is."""
+        self.print(visible(line, keep=""), soft_wrap=True)
+
+
+def console(stderr: bool = False) -> Terminal:
     """Standard output, or standard error; wide enough for the tables where it is not a terminal."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=190)
+    made = Terminal(stderr=stderr)
+    return made if made.is_terminal else Terminal(stderr=stderr, width=190)
 
 
 class Progress:
@@ -26,7 +64,7 @@ class Progress:
     def __init__(self, run: str = "") -> None:
         """Take the name to say with every line, where several runs may share the terminal."""
         self._run = f"{run} " if run else ""
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Terminal(stderr=True, soft_wrap=True)
         self._bars: Bars | None = None
         self._task: Any = None
         self._what = ""
@@ -35,7 +73,12 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             self._bars = Bars(*columns, console=self._console, transient=True)
             self._bars.start()
         return self
@@ -52,9 +95,9 @@ class Progress:
             if what != self._what:
                 if self._task is not None:
                     self._bars.remove_task(self._task)
-                self._task = self._bars.add_task(self._run + what, total=total)
+                self._task = self._bars.add_task(visible(self._run + what, keep=""), total=total)
             self._bars.update(self._task, completed=done, total=total)
         elif done == total or time.monotonic() - self._said > QUIET_SECONDS:
             self._said = time.monotonic()
-            self._console.print(f"[{self._said - self._began:6.1f} s] {self._run}{what}: {done}/{total}", markup=False)
+            self._console.print(f"[{self._said - self._began:6.1f} s] {self._run}{what}: {done}/{total}")
         self._what = what

@@ -77,7 +77,7 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     figure = make_subplots(
         rows=lines,
         cols=columns,
-        subplot_titles=[said(name) for name in shown],
+        subplot_titles=[_plain(said(name)) for name in shown],
         horizontal_spacing=0.08,
         vertical_spacing=0.3 / lines,
     )
@@ -122,7 +122,7 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
     figure = Figure(
         Heatmap(
             x=["all", *map(_plain, slices[1:])],
-            y=[said(name) for name in names],
+            y=[_plain(said(name)) for name in names],
             z=[[_per_cent(score.value) if score else None for score in row] for row in rows],
             customdata=[[_interval(score) if score else "" for score in row] for row in rows],
             texttemplate="%{z:.1f}",
@@ -162,7 +162,7 @@ def error_kinds(grades: Mapping[str, Sequence[Grade]], title: str) -> Figure:
     kept, rare = ordered[:MOST_KINDS], ordered[MOST_KINDS:]
     if len(rare) == 1:
         kept, rare = ordered, []
-    bars = [(_words(kind), [kind], colour) for kind, colour in zip(kept, COLOURS, strict=False)]
+    bars = [(_plain(_words(kind)), [kind], colour) for kind, colour in zip(kept, COLOURS, strict=False)]
     if rare:
         bars.append(("other", rare, COLOURS[-1]))
     figure = Figure()

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
 
+from sloop.benchmarks.base import SampleBenchmark
+from sloop.intake import open_dataset
 from sloop.measures.overlap import Contaminated
 from sloop.records import Grade, Judgement, Label, Prediction, Ruling, Sample
 from sloop.runs.read import find_round
@@ -21,12 +23,20 @@ def show(arguments: Sequence[str]) -> None:
     made = parser("show", "One sample of a run whole: question, label, answers, verdicts, where it comes from.")
     made.add_argument("run", metavar="RUN", help=RUN_FORMS)
     made.add_argument("sample", metavar="SAMPLE", help="the sample's id, or the beginning of it")
+    made.add_argument("--questions", help="a file that holds the sample, or the name of a packaged set, for older runs")
     options = made.parse_args(arguments)
     run, number = find_round(options.outputs, options.run)
-    story = run.sample(options.sample)
+    story = run.sample(options.sample, _given(options.questions, options.outputs) if options.questions else None)
     out = console()
     for line in (*_question(story), *_kin(story), *_labels(story, number), *_history(story, number)):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        # What a model or a person wrote may have lines of its own: they stand apart from those that tell of it.
+        out.print(line.replace("\n", "\n    "), soft_wrap=True)
+
+
+def _given(what: str, outputs: Path) -> Path:
+    """The file of samples that the reader names, in any form that is read as data."""
+    packaged = SampleBenchmark(name="questions", path=what).data.path
+    return open_dataset(packaged, form="auto", chosen="all", cache=outputs / ".cache" / "datasets").path
 
 
 def _question(story: SampleStory) -> Iterator[str]:

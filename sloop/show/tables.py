@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from sloop.engine.folder import read_stage
@@ -51,7 +50,7 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
             table.title = f"{run.record.study}: rounds x metrics, {name}, n = {asked.n if asked else 0}"
             shares = [(s, scores.get(f"data/share/{s}")) for s in SOURCES]
             parts = " ".join(f"{s} {score.value * 100:.0f}" for s, score in shares if score and score.value)
-            table.add_row(escape(run.name), str(round.round), *cells, noise, parts)
+            table.add_row(run.name, str(round.round), *cells, noise, parts)
         table.add_section()
     return table
 
@@ -96,7 +95,7 @@ def contamination_table(found: Overlap) -> Table:
     for slice, counts in found.counts.items():
         parts = [counts[how] for how in HOWS]
         share = f"{sum(parts)} ({sum(parts) / counts['samples'] * 100:.1f}%)" if counts["samples"] else "0"
-        table.add_row(escape(slice) or "all", *map(str, (counts["samples"], *parts)), share)
+        table.add_row(slice or "all", *map(str, (counts["samples"], *parts)), share)
     table.caption = (
         f"near: {found.share:.0%} of a request's words or more in runs of {found.words} that training requests hold; "
         f"{found.short} requests are shorter than a run\n"
@@ -120,8 +119,8 @@ def print_contamination(found: Overlap) -> None:
     out = console()
     out.print(contamination_table(found))
     for match in found.worst:
-        out.print(f"{match.how}, {match.share:.0%}: {match.sample_id} {match.request!r}", markup=False, soft_wrap=True)
-        out.print(f"  in training: {match.train_id} {match.train_request!r}", markup=False, soft_wrap=True)
+        out.say(f"{match.how}, {match.share:.0%}: {match.sample_id} {match.request!r}")
+        out.say(f"  in training: {match.train_id} {match.train_request!r}")
 
 
 def findings_table(found: Sequence[Finding]) -> Table:
@@ -133,7 +132,7 @@ def findings_table(found: Sequence[Finding]) -> Table:
     for one in found:
         logprobs = "-" if one.logprobs is None else "yes" if one.logprobs else "no"
         cells = (", ".join(one.roles), one.base_url, one.model, "yes", one.tools, one.structured_output or "-")
-        table.add_row(*map(escape, cells), logprobs, f"{one.latency * 1000:.0f} ms")
+        table.add_row(*cells, logprobs, f"{one.latency * 1000:.0f} ms")
     return table
 
 
@@ -158,7 +157,7 @@ def costs_table(run: Run) -> Table | None:
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
         cells = (row.role, str(row.round or "-"), row.model, *(f"{getattr(row, name):,}" for name in names))
-        table.add_row(*map(escape, cells), _dollars(row.dollars))
+        table.add_row(*cells, _dollars(row.dollars))
     if len(rows) > 1:
         parts = [row.dollars for row in rows]
         known = [part for part in parts if part is not None]
@@ -167,7 +166,7 @@ def costs_table(run: Run) -> Table | None:
         table.add_section()
         table.add_row("all", "", "", *sums, _dollars(total))
     if unknown := sorted({row.model for row in rows if row.dollars is None}):
-        table.caption = f"dollars unknown: no price, or uncounted tokens, of {escape(', '.join(unknown))}"
+        table.caption = f"dollars unknown: no price, or uncounted tokens, of {', '.join(unknown)}"
         table.caption_justify = "left"
     return table
 
@@ -184,7 +183,7 @@ def latency_table(run: Run) -> Table | None:
     for row in rows:
         pairs = ((row.p50, row.waited_p50), (row.p90, row.waited_p90), (row.p99, row.waited_p99))
         cells = (f"{latency:.3f} ({waited:.3f})" for latency, waited in pairs)
-        table.add_row(escape(row.role), str(row.round or "-"), f"{row.requests:,}", *cells)
+        table.add_row(row.role, str(row.round or "-"), f"{row.requests:,}", *cells)
     return table
 
 
@@ -200,7 +199,7 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     if record.is_loop:
         out.print(rounds_table([run]))
         for found in run.rounds[-1].contamination:
-            out.print(_contamination_note(Overlap.model_validate(found)), markup=False, soft_wrap=True)
+            out.say(_contamination_note(Overlap.model_validate(found)))
         asked = f"round_{run.last_round()}/evaluate/"
         _print_notes(
             run, [note for place, stage in run.stages.items() if place.startswith(asked) for note in stage.notes]
@@ -214,22 +213,22 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     else:
         stage = read_stage(folder)
         out.print(files_table(stage, run.name))
-        out.print(f"summary: {stage.summary}", markup=False)
+        out.print(f"summary: {stage.summary}")
         _print_notes(run, [])
     if failed := ", ".join(f"{number} {what}" for what, number in failures(folder).items() if number):
         out.print(f"could not be had: {failed}; the same command with retry_failed=true asks again for these alone")
     for shown in filter(None, (costs_table(run), latency_table(run))):
         out.print(shown)
-    out.print(f"run folder: {folder}", markup=False, soft_wrap=True)
+    out.say(f"run folder: {folder}")
     if tracking_seconds:
-        out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui", markup=False)
+        out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui")
 
 
 def _print_notes(run: Run, notes: Sequence[str]) -> None:
     """What a reader must know, and how files in another form were read."""
     sources = [Intake.model_validate(given.source) for given in run.record.inputs if given.source]
     for note in dict.fromkeys([*notes, *(source.note() for source in sources)]):
-        console().print(f"note: {note}", markup=False, soft_wrap=True)
+        console().say(f"note: {note}")
 
 
 def print_sweep(study: Path) -> None:
@@ -244,16 +243,16 @@ def print_preview(samples: Sequence[Sample | Rejected]) -> None:
     out = console()
     for number, sample in enumerate(samples, 1):
         if isinstance(sample, Rejected):
-            out.print(f"{number}. rejected: {sample.reason} {sample.detail}", markup=False)
+            out.print(f"{number}. rejected: {sample.reason} {sample.detail}")
             continue
         label = sample.label
-        out.print(f"{number}. {sample.kind}; tools: {', '.join(tool.name for tool in sample.tools)}", markup=False)
+        out.print(f"{number}. {sample.kind}; tools: {', '.join(tool.name for tool in sample.tools)}")
         for message in sample.messages:
-            out.print(f"   {message.role}: {message.content}", markup=False)
+            out.print(f"   {message.role}: {message.content}")
         for call in label.calls if label else ():
-            out.print(f"   -> {call.name}({_arguments(call.arguments)})", markup=False)
+            out.print(f"   -> {call.name}({_arguments(call.arguments)})")
         if label and not label.calls:
-            out.print(f"   -> {label.content}", markup=False)
+            out.print(f"   -> {label.content}")
 
 
 def _arguments(arguments: dict[str, Any]) -> str:

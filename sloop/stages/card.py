@@ -45,12 +45,15 @@ def describe_sample(sample: Sample) -> str:
     )
     answer = "; ".join(calls) or (label.content if label else "no label")
     offered = ", ".join(tool.name for tool in sample.tools)
-    return f"- *{sample.kind}*: {_plain(sample.request)}\n  - label: `{_plain(answer)}`\n  - on offer: {offered}"
+    return (
+        f"- *{sample.kind}*: {_plain(sample.request)}\n  - label: `{_plain(answer)}`\n  - on offer: {_plain(offered)}"
+    )
 
 
 def _plain(text: str) -> str:
-    """Text of a model or a user, kept from being read as markup."""
-    return " ".join(text.split()).replace("`", "'").replace("<", "&lt;").replace("|", "\\|")
+    """Text of a model or a user, kept from being read as markup, or as orders to a terminal."""
+    shown = "".join(mark if mark.isprintable() else " " for mark in text)
+    return " ".join(shown.split()).replace("`", "'").replace("<", "&lt;").replace("|", "\\|").replace("](", "]\\(")
 
 
 def _reversed(sample_id: str) -> str:
