@@ -90,6 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"no command {first!r}.{hint} Commands: {', '.join(known)}. See: sloop --help")
     except UserError as error:
         _fail(str(error))
+    except ImportError as error:
+        from sloop.engine.build import missing_extra
+
+        if advice := missing_extra(error):
+            _fail(advice)
+        raise
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; the same command resumes where it stopped\n")
         sys.exit(130)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from sloop.benchmarks.base import Benchmark
 from sloop.engine.build import Components
@@ -20,6 +20,19 @@ from sloop.measures.overlap import OverlapSettings
 from sloop.models.preflight import Checkable
 from sloop.models.usage import Meter, Price, Spending
 from sloop.records import Checkpoint, Decode, Record, Tool, UserError
+from sloop.records.ranges import (
+    Batch,
+    Name,
+    PathText,
+    Positive,
+    Samples,
+    Seed,
+    Share,
+    Within,
+    check_plain,
+    checked,
+    told,
+)
 from sloop.stages.gen import GenSettings
 from sloop.stages.optimize.stage import OptimizeSettings
 from sloop.stages.samplers import Sampler
@@ -34,52 +47,52 @@ from sloop.trainers.base import Trainer
 class LoopConfig(Record):
     """Section ``loop``."""
 
-    rounds: int
-    budget: int
-    first_steps: int
+    rounds: Annotated[int, Within(1, 1_000)]
+    budget: Samples
+    first_steps: Positive
 
 
 class ExecutorConfig(Record):
     """Section ``executor``."""
 
-    workers: int
+    workers: Batch
 
 
 class TrackingConfig(Record):
     """Section ``tracking``."""
 
     enabled: bool
-    uri: str | None
+    uri: PathText | None
 
 
 class PathsConfig(Record):
     """Section ``paths``."""
 
-    outputs: str
-    mlruns: str
-    cache: str
+    outputs: PathText
+    mlruns: PathText
+    cache: PathText
 
 
 class Config(Record):
     """The whole configuration, typed; ``conf/config.yaml`` says what each key means. Components are plain data."""
 
     stage: Literal["gen", "probe", "optimize", "train", "eval", "loop", "check"]
-    name: str
-    output_dir: str | None
-    seed: int
-    data: str | None
-    unseen: str | None
-    predictions: str | None
-    num_samples: int | None
-    label_noise: float
-    train_split: float
-    preview: int
+    name: Name
+    output_dir: PathText | None
+    seed: Seed
+    data: PathText | None
+    unseen: PathText | None
+    predictions: PathText | None
+    num_samples: Samples | None
+    label_noise: Share
+    train_split: Share
+    preview: Annotated[int, Within(0, 10_000)]
     gen: GenSettings
-    steps: int
-    epochs: float | None
+    steps: Positive
+    epochs: Annotated[float, Within(0, 1e6, above=True)] | None
     decode: Decode
-    trials: int
-    batch_size: int
+    trials: Annotated[int, Within(1, 1_000)]
+    batch_size: Batch
     optimize: OptimizeSettings
     overlap: OverlapSettings
     loop: LoopConfig
@@ -100,44 +113,34 @@ class Config(Record):
     benchmark: dict[str, Any]
     variant: Variant
 
+    @model_validator(mode="after")
+    def _fits_the_stage(self) -> Self:
+        """Refuse what the stage has no use for."""
+        if self.stage in ("probe", "loop") and (self.trials > 1 or self.decode.temperature):
+            raise UserError(
+                f"trials={self.trials}, decode.temperature={self.decode.temperature:g}: a {self.stage} asks once and "
+                "takes the likeliest answer (trials=1 decode.temperature=0). Evaluate what comes of it with: sloop eval"
+            )
+        if self.retry_failed and self.stage not in ("probe", "eval"):
+            raise UserError(f"retry_failed=true: only eval and probe have answers to ask again for, not {self.stage}.")
+        return self
+
 
 def parse_config(plain: Mapping[str, Any]) -> Config:
     """Type the configuration.
 
     Raises:
-        UserError: an unknown key or a value of the wrong type; names key, value and what is allowed.
+        UserError: an unknown key, or a value of the wrong type or outside its range; names key, value and what is
+            allowed.
     """
+    check_plain(plain)
     try:
         config = Config.model_validate(dict(plain))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            above = ".".join(str(part) for part in first["loc"][:-1])
-            raise UserError(
-                f"{above or 'the configuration'}={first['input']!r}: {key} is missing. See the keys with: "
-                "sloop loop --cfg job"
-            ) from error
-        raise UserError(f"{key}={first['input']!r}: {first['msg']}. See the keys with: sloop loop --cfg job") from error
-    for key, value in (("label_noise", config.label_noise), ("train_split", config.train_split)):
-        if not 0 <= value <= 1:
-            raise UserError(f"{key}={value}: give a share from 0 to 1.")
-    if config.preview < 0:
-        raise UserError(f"preview={config.preview}: give how many samples to show, 0 or more.")
-    if config.batch_size < 1 or config.executor.workers < 1:
-        raise UserError(
-            f"batch_size={config.batch_size}, executor.workers={config.executor.workers}: both must be 1 or more."
-        )
-    config.overlap.check()
-    if config.trials < 1:
-        raise UserError(f"trials={config.trials}: give how often every question is asked, 1 or more.")
-    if config.stage in ("probe", "loop") and (config.trials > 1 or config.decode.temperature):
-        raise UserError(
-            f"trials={config.trials}, decode.temperature={config.decode.temperature:g}: a {config.stage} asks once and "
-            "takes the likeliest answer (trials=1 decode.temperature=0). Evaluate what comes of it with: sloop eval"
-        )
-    if config.retry_failed and config.stage not in ("probe", "eval"):
-        raise UserError(f"retry_failed=true: only eval and probe have answers to ask again for, not {config.stage}.")
+        raise UserError(f"{told(error)} See the keys with: sloop loop --cfg job") from error
+    for group in ("student", "benchmark"):
+        if "name" in (section := getattr(config, group)):
+            checked(Name, section["name"], f"{group}.name")
     return config
 
 
@@ -214,8 +217,7 @@ class Builder:
             UserError: its name cannot be that of a folder.
         """
         made: Benchmark = self.part("benchmark")
-        if "/" in made.name or made.name in ("", ".", ".."):
-            raise UserError(f"benchmark.name={made.name}: a folder is called so. Give a name without a slash.")
+        checked(Name, made.name, "benchmark.name")
         return made
 
     def dataset(self, key: str) -> Dataset:

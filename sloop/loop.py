@@ -18,6 +18,7 @@ from sloop.engine.build import specification
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
 from sloop.records import Checkpoint, Decode, Record, RoundRecord, Source, Tool, UserError
+from sloop.records.ranges import Name
 from sloop.stages.accept import TRUTH
 from sloop.stages.evaluate import Evaluate
 from sloop.stages.gen import TRAIN, Gen, GenSettings
@@ -33,7 +34,7 @@ from sloop.store import Dataset, now
 class Variant(Record):
     """What a round hands to the next."""
 
-    name: str
+    name: Name
     data: Literal["repaired", "repeated", "fresh"]
     """repaired: what optimize makes of the probe; repeated: round 1's set again; fresh: as many new samples from the
     same teacher, unjudged and untargeted."""
@@ -155,14 +156,11 @@ class _Loop:
     def unseen(self) -> dict[int, int]:
         """Unseen seed samples that join the set of each round from the second."""
         shares = self.settings.optimize.shares
-        shares.check()
         rounds = range(2, self.settings.rounds + 1)
         return {number: unseen_quota(self.settings.budget, number, shares) for number in rounds}
 
     def pool_size(self) -> int:
         settings = self.settings
-        if settings.rounds < 1 or settings.budget < 1:
-            raise UserError(f"loop.rounds={settings.rounds}, loop.budget={settings.budget}: both must be 1 or more.")
         needed = settings.budget + sum(self.unseen.values())
         if settings.num_samples is not None and settings.num_samples < needed:
             raise UserError(

@@ -155,6 +155,7 @@ def _covered(module: str, named: Sequence[str]) -> bool:
 KEEPERS = (
     "sloop.engine",  # decides when work is done; its bytes are held by the tests of resuming and of same bytes
     "sloop.store",  # moves bytes as they are
+    "sloop.records.ranges",  # refuses, and changes no value
     "sloop.records.episodes", "sloop.records.judging", "sloop.records.runs", "sloop.version",
     "sloop.judges.base", "sloop.students.base", "sloop.trainers.base", "sloop.benchmarks.base",  # protocols
     "sloop.models.endpoint", "sloop.models.environment", "sloop.models.preflight", "sloop.models.replay",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import shutil
 import socket
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +14,12 @@ from typing import Any
 
 import hostile
 import pytest
-from hostile import FORMULAS, MARKUP, MODULE, ODD, SECRET, STEERING, Found, everywhere, kinds, leading, put, watched
+from hostile import FORMULAS, MARKUP, ODD, SECRET, STEERING, Found, kinds, leading, put, watched
 from running import ALONE, CONF, fresh_database, questions, sloop
 
-from sloop.engine.build import build
-from sloop.records import RoundRecord, RunRecord, StageRecord, Unreadable
-from sloop.runs.index import INDEX_FILE
-from sloop.runs.track import Tracker
-from sloop.show.compare import as_csv, as_latex, as_markdown
-from sloop.show.console import Terminal, visible
-from sloop.store import Dataset, read_json, write_rows
+from sloop.records import RoundRecord, RunRecord, StageRecord
+from sloop.show.console import visible
+from sloop.store import Dataset, write_rows
 
 RECORDS = {"run.json": RunRecord, "round.json": RoundRecord, "stage.json": StageRecord}
 ASKED = Path("round_1", "evaluate", "dev")

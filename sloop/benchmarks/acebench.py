@@ -54,6 +54,7 @@ from sloop.records import (
     UserError,
     digest,
 )
+from sloop.records.ranges import Name, PathText
 from sloop.rollout import Episode
 from sloop.store import Dataset, write_rows
 
@@ -124,14 +125,14 @@ class AceBenchmark:
     def __init__(
         self,
         *,
-        name: str,
-        path: str,
+        name: Name,
+        path: PathText,
         categories: list[str],
         ask_for_brackets: bool,
         digests: dict[str, str] | None,
         known_bad: list[str] | None,
         skip_known_bad: bool,
-        cache_path: str,
+        cache_path: PathText,
     ) -> None:
         """Take the settings as they stand in ``conf/benchmark/acebench.yaml``, which says what each value is.
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from sloop.measures.metrics import grade, scores
 from sloop.records import Grade, Prediction, Sample, Score
+from sloop.records.ranges import Name, PathText
 from sloop.rollout import Episode, Given
 from sloop.store import Dataset
 
@@ -79,7 +80,7 @@ class SampleBenchmark:
 
     MODULES: ClassVar[tuple[str, ...]] = GRADING
 
-    def __init__(self, *, name: str, path: str) -> None:
+    def __init__(self, *, name: Name, path: PathText) -> None:
         """Open the benchmark.
 
         Args:

@@ -45,6 +45,7 @@ from sloop.records import (
     UserError,
     digest,
 )
+from sloop.records.ranges import Name, PathText
 from sloop.rollout import Episode
 from sloop.store import Dataset, write_rows
 
@@ -91,13 +92,13 @@ class BfclBenchmark:
     def __init__(
         self,
         *,
-        name: str,
-        path: str | None,
+        name: Name,
+        path: PathText | None,
         categories: list[str],
         digests: dict[str, str] | None,
         known_bad: list[str],
         skip_known_bad: bool,
-        cache_path: str,
+        cache_path: PathText,
     ) -> None:
         """Take the settings as they stand in ``conf/benchmark/bfcl.yaml``, which says what each value is.
 

@@ -13,6 +13,7 @@ from sloop.intake import Converted, Decisions, Form, open_dataset
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import rate
 from sloop.records import Grade, Score, UserError, digest
+from sloop.records.ranges import Name, PathText
 from sloop.store import Dataset, write_rows
 
 
@@ -27,14 +28,14 @@ class JsonlBenchmark(SampleBenchmark):
     def __init__(
         self,
         *,
-        name: str,
-        path: str,
+        name: Name,
+        path: PathText,
         form: Form,
         decisions: Decisions,
         sha256: str | None,
         known_bad: list[str],
         skip_known_bad: bool,
-        cache_path: str,
+        cache_path: PathText,
     ) -> None:
         """Take the settings as they stand in ``conf/benchmark/jsonl.yaml``, which says what each value is.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from random import Random
+from typing import Annotated
 
 from sloop.benchmarks.base import GRADING
 from sloop.engine.identity import unit_rng
@@ -28,9 +29,9 @@ from sloop.records import (
     Score,
     Task,
     ToolCall,
-    UserError,
     digest,
 )
+from sloop.records.ranges import Name, PathText, Seed, Within
 from sloop.rollout import Episode
 from sloop.store import Dataset, write_rows
 
@@ -62,16 +63,16 @@ class TwoStepBenchmark:
     NOT_RESULTS = frozenset({"cache_path"})
     """Where the questions lie; what they are is known by their digest."""
 
-    def __init__(self, *, name: str, num_tasks: int, seed: int, max_steps: int, cache_path: str) -> None:
-        """Take the settings as they stand in ``conf/benchmark/two_step.yaml``, which says what each value is.
-
-        Raises:
-            UserError: no task, or no step.
-        """
-        if num_tasks < 1 or max_steps < 1:
-            raise UserError(
-                f"benchmark.num_tasks={num_tasks}, benchmark.max_steps={max_steps}: both must be 1 or more."
-            )
+    def __init__(
+        self,
+        *,
+        name: Name,
+        num_tasks: Annotated[int, Within(1, 100_000)],
+        seed: Seed,
+        max_steps: Annotated[int, Within(1, 1_000)],
+        cache_path: PathText,
+    ) -> None:
+        """Take the settings as they stand in ``conf/benchmark/two_step.yaml``, which says what each value is."""
         self.name = name
         self.num_tasks = num_tasks
         self.seed = seed

@@ -23,9 +23,12 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from sloop.records import Label, Record, ToolCall, UserError, finite, no_constant
+from sloop.records.ranges import refused
 
 MAX_DEPTH = 64
 """Deeper nesting of an argument is a format error, so that what is accepted does not hang on Python's stack."""
@@ -50,6 +53,19 @@ class Parsed(Record):
     """``format``: a call was attempted and cannot be read; ``calls`` is then empty."""
 
 
+def _formats() -> str:
+    return f"allowed: {', '.join(sorted(FORMATS))}. Set student.answer_format to one of these"
+
+
+def _known(format: str) -> str:
+    if format not in FORMATS:
+        raise refused(_formats())
+    return format
+
+
+FormatName = Annotated[str, AfterValidator(_known)]
+
+
 def parse(format: str, text: str) -> Parsed:
     """Read a model's answer. A call that is plainly one of another format is an attempt that cannot be read.
 
@@ -61,10 +77,7 @@ def parse(format: str, text: str) -> Parsed:
         UserError: there is no such format. No text raises.
     """
     if format not in FORMATS:
-        raise UserError(
-            f"unknown tool-call format {format!r}; allowed: {', '.join(sorted(FORMATS))}. "
-            f"Set student.answer_format to one of these."
-        )
+        raise UserError(f"unknown tool-call format {format!r}: {_formats()}.")
     parsed = FORMATS[format](text)
     if not parsed.calls and not parsed.error and opens_call(parsed.content):
         return parsed.model_copy(update={"error": "format"})

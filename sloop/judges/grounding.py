@@ -18,6 +18,7 @@ from sloop.judges.rules.relevance import Weights
 from sloop.judges.rules.rule import Finding, Inspection, Rule
 from sloop.judges.rules.table import RULES, inspect
 from sloop.records import Label, Rubric, Sample, UserError, Verdict
+from sloop.records.ranges import Weight
 
 _COMPARISON = "comparison"
 """Topic of what one answer says against another."""
@@ -42,30 +43,25 @@ class GroundingJudge:
     def __init__(
         self,
         *,
-        name_weight: float,
-        description_weight: float,
-        parameter_weight: float,
-        relevant: float,
-        irrelevant: float,
-        strong: float,
-        margin: float,
-        sign: float,
-        most: float,
-        some: float,
+        name_weight: Weight,
+        description_weight: Weight,
+        parameter_weight: Weight,
+        relevant: Weight,
+        irrelevant: Weight,
+        strong: Weight,
+        margin: Weight,
+        sign: Weight,
+        most: Weight,
+        some: Weight,
     ) -> None:
         """Keep the weights and thresholds (`Weights`, `Thresholds`).
 
         Raises:
-            UserError: a weight or threshold below 0, or ``irrelevant`` <= ``relevant`` <= ``strong`` does not hold.
+            UserError: ``irrelevant`` <= ``relevant`` <= ``strong`` does not hold.
         """
         self._weights = Weights(name_weight, description_weight, parameter_weight)
         self._thresholds = Thresholds(relevant, irrelevant, strong, margin, sign, most, some)
-        numbers = {"name_weight": name_weight, "description_weight": description_weight, "margin": margin, "sign": sign}
-        numbers |= {"parameter_weight": parameter_weight, "most": most, "some": some}
-        for key, number in numbers.items():
-            if number < 0:
-                raise UserError(f"judge.{key}={number}: 0 or more. Leave it out for the default.")
-        if not 0 <= irrelevant <= relevant <= strong:
+        if not irrelevant <= relevant <= strong:
             raise UserError(
                 f"judge: irrelevant={irrelevant}, relevant={relevant}, strong={strong} must rise from 0. "
                 "Leave them out for the defaults."

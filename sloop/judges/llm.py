@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 from sloop.models.base import Sampling
 from sloop.models.endpoint import Endpoint
 from sloop.models.prompts import Prompts, said
-from sloop.records import Label, Rubric, Sample, UserError, Verdict
+from sloop.records import Label, Rubric, Sample, Verdict
+from sloop.records.ranges import PathText, Seed, ServedTemperature, Tokens, Within
 
 RUBRIC: Mapping[str, float] = {"tool_relevance": 0.4, "argument_quality": 0.4, "clarity": 0.2}
 """The most that each part of the rubric may give."""
@@ -37,23 +38,18 @@ class LLMJudge:
         self,
         *,
         endpoint: Endpoint,
-        votes: int,
+        votes: Annotated[int, Within(1, 1_000)],
         swap: bool,
-        temperature: float,
-        max_tokens: int,
-        seed: int | None,
-        prompts: str | None,
+        temperature: ServedTemperature,
+        max_tokens: Tokens,
+        seed: Seed | None,
+        prompts: PathText | None,
     ) -> None:
         """Take the settings as they stand in ``conf/judge/llm.yaml``, which says what each value is.
 
         Raises:
-            UserError: a setting outside what is allowed, or a folder of prompts that is not there.
+            UserError: a folder of prompts that is not there.
         """
-        if not 0 <= temperature <= 2:
-            raise UserError(f"judge.temperature={temperature}: a number from 0 to 2. Try judge.temperature=0.")
-        for key, value in (("votes", votes), ("max_tokens", max_tokens)):
-            if value < 1:
-                raise UserError(f"judge.{key}={value}: 1 or more. Leave it out for the default.")
         self._endpoint = endpoint
         self._votes = votes
         self._swap = swap

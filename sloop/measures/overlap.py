@@ -29,13 +29,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from sloop.calls.schema import DATA, MAPS
 from sloop.calls.wording import request_key
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import rate
-from sloop.records import Grade, Record, Sample, Score, Tool, UserError, canonical_json
+from sloop.records import Grade, Record, Sample, Score, Tool, canonical_json
+from sloop.records.ranges import PositiveShare, Within
 from sloop.store import Dataset, line_of, write_bytes
 
 CONTAMINATION = "contamination.jsonl"
@@ -54,17 +55,9 @@ _WORD = re.compile(r"\w+")
 class OverlapSettings(Record):
     """What counts as near; values and their origin stand in ``conf/config.yaml``."""
 
-    words: int
-    share: float
-    examples: int
-
-    def check(self) -> None:
-        """Raises UserError where a value makes no sense."""
-        if self.words < 1 or not 0 < self.share <= 1 or self.examples < 0:
-            raise UserError(
-                f"overlap.words={self.words}, overlap.share={self.share}, overlap.examples={self.examples}: give 1 or "
-                "more words, a share above 0 and up to 1, and 0 or more examples."
-            )
+    words: Annotated[int, Within(1, 1_000)]
+    share: PositiveShare
+    examples: Annotated[int, Within(0, 100_000)]
 
 
 class Contaminated(Record):
@@ -182,11 +175,7 @@ class Contamination:
             sha256: of its data.
             data: its samples.
             settings: what counts as near.
-
-        Raises:
-            UserError: settings that make no sense.
         """
-        settings.check()
         self.benchmark, self.sha256, self.settings = benchmark, sha256, settings
         self._runs: dict[tuple[str, ...], int] = {}
         self._offered: dict[tuple[str, str], None] = {}

@@ -6,10 +6,13 @@ The part of every component that asks a model: ``student.endpoint``, ``teacher.e
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field
 
 from sloop.models.base import FINAL, ChatModel, ModelError, Reply, Sampling
 from sloop.models.environment import KEY_OF, Key, Role, checked_url, key_for
@@ -20,11 +23,21 @@ from sloop.models.structured import StructuredOutput
 from sloop.models.throttle import Limits
 from sloop.models.usage import Meter
 from sloop.records import Message, Tool, UserError
+from sloop.records.ranges import PathText, refused
 
 T = TypeVar("T")
 
 WAITING_FACTOR = 4
 """Requests on their way for each that may be in flight, so that those who wait to try again keep nobody waiting."""
+
+
+def _header(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name):
+        raise refused("give the name of a header, such as api-key")
+    return name
+
+
+HeaderName = Annotated[str, AfterValidator(_header)]
 
 
 class Endpoint:
@@ -50,13 +63,13 @@ class Endpoint:
         *,
         role: Role,
         base_url: str,
-        model: str,
+        model: Annotated[str, Field(min_length=1, max_length=500)],
         query: dict[str, str],
-        key_header: str,
+        key_header: HeaderName,
         structured_output: StructuredOutput,
         limits: Limits,
         cache: CacheMode,
-        cache_path: str,
+        cache_path: PathText,
     ) -> None:
         """Take the settings as they stand in ``conf/endpoint/*.yaml``, which says what each value is.
 

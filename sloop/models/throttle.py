@@ -7,28 +7,32 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from pydantic import Field
+from typing import Annotated
 
 from sloop.records import Record
+from sloop.records.ranges import Batch, Pause, Seconds, Within
 
 STORM_WINDOW, STORM = 16, 8
 """Replies looked back at, and how many 429s among them pause the whole client; fewer delay their own requests alone."""
 
 
+Rate = Annotated[float, Within(0, 1e12, above=True)]
+"""A minute."""
+
+
 class Limits(Record):
     """How hard an endpoint may be pressed, and how long it is waited for."""
 
-    concurrency: int = Field(ge=1)
-    requests_per_minute: float | None = Field(gt=0)
-    tokens_per_minute: float | None = Field(gt=0)
-    timeout: float = Field(gt=0)
+    concurrency: Batch
+    requests_per_minute: Rate | None
+    tokens_per_minute: Rate | None
+    timeout: Seconds
     """Seconds for one try, from the request to the last byte of the reply."""
-    retries: int = Field(ge=0)
+    retries: Annotated[int, Within(0, 1_000)]
     """Further tries after the first."""
-    backoff: float = Field(ge=0)
+    backoff: Pause
     """Seconds before the second try, doubled for every further one, where the server does not ask for a time."""
-    max_wait: float = Field(gt=0)
+    max_wait: Seconds
     """Longest Retry-After, in seconds, that is waited for; a longer one ends the run."""
 
 

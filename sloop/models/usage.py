@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from pydantic import Field
+from typing import Annotated, Any
 
 from sloop.models.base import ModelError, Usage
 from sloop.records import OutOfBudget, Record, UserError
+from sloop.records.ranges import Within
 from sloop.store import Lines
 
 USAGE_FILE = Path("sidecar") / "usage.jsonl"
@@ -31,22 +30,27 @@ MILLION = 1_000_000
 _DATED = re.compile(r"-20\d\d-?\d\d-?\d\d$")
 
 
+Dollars = Annotated[float, Within(0, 1e9)]
+Budget = Annotated[int, Within(0, 10**15)]
+"""Of tokens or requests."""
+
+
 class Price(Record):
     """Dollars per million tokens."""
 
-    prompt: float = Field(ge=0)
-    cached: float = Field(ge=0)
+    prompt: Dollars
+    cached: Dollars
     """Of the prompt's tokens: those that the server had met before."""
-    completion: float = Field(ge=0)
+    completion: Dollars
 
 
 class Spending(Record):
     """Section ``spending``: the most that a run may cost, all roles together; None: no limit."""
 
-    dollars: float | None = Field(ge=0)
-    tokens: int | None = Field(ge=0)
+    dollars: Dollars | None
+    tokens: Budget | None
     """Of prompts and answers together."""
-    requests: int | None = Field(ge=0)
+    requests: Budget | None
 
 
 UNLIMITED = Spending(dollars=None, tokens=None, requests=None)

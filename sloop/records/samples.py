@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_serializer, model_validator
 
 from sloop.records.base import Record, digest, from_json
+from sloop.records.ranges import Count, Seed, Temperature, Tokens
 
 Kind = Literal["single", "parallel", "irrelevant", "incomplete", "chat"]
 """What a request asks for: one call, several calls, a tool that is not offered, a call that lacks a required value,
@@ -291,13 +292,13 @@ def decisions(
 class Decode(Record):
     """How a student writes: the likeliest tokens, or drawn ones."""
 
-    max_tokens: int = 128
+    max_tokens: Tokens = 128
     """Longest answer, in tokens."""
-    temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
+    temperature: Temperature = 0.0
     """0: the likeliest token, again and again; above: drawn, the more freely the higher it is."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the draws."""
-    trial: int = 0
+    trial: Count = 0
     """Which of several answers to the same sample this is: each has draws of its own."""
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from sloop.calls.formats import FormatName
 from sloop.engine.build import build
+from sloop.judges.base import Judge
 from sloop.records import Record, UserError
+from sloop.records.ranges import Batch, PathText, Pause, Threads, Tokens, Within, check_plain, told
 from sloop.serve.engine import CheckpointResponder
 from sloop.serve.protocol import Responder
 from sloop.serve.server import listen, run_server, token_for
@@ -17,23 +20,24 @@ from sloop.serve.simulated import SimulatedResponder
 from sloop.simulation.briefs import SimulatedModel
 from sloop.simulation.templates import load_templates
 from sloop.store import checkpoint_at
-from sloop.students.local import DTypeName, LocalStudent
+from sloop.students.local import Device, DTypeName, LocalStudent
+from sloop.teachers.base import Teacher
 
 
 class ServeConfig(Record):
     """The configuration, typed; ``conf/serve.yaml`` says what each key means."""
 
-    path: str | None
-    model: str | None
-    host: str
-    port: int = Field(ge=0, le=65535)
-    answer_format: str | None
-    threads: int = Field(ge=1)
+    path: PathText | None
+    model: Annotated[str, Field(min_length=1, max_length=500)] | None
+    host: Annotated[str, Field(min_length=1, max_length=255)]
+    port: Annotated[int, Within(0, 65_535)]
+    answer_format: FormatName | None
+    threads: Threads
     dtype: DTypeName
-    device: str
-    batch_size: int = Field(ge=1)
-    batch_wait: float = Field(ge=0)
-    max_tokens: int = Field(ge=1)
+    device: Device
+    batch_size: Batch
+    batch_wait: Pause
+    max_tokens: Tokens
     teacher: dict[str, Any] | None = None
     judge: dict[str, Any]
 
@@ -62,12 +66,11 @@ def parse_serve_config(plain: Mapping[str, Any]) -> ServeConfig:
     Raises:
         UserError: a value of the wrong type or out of its range; names key, value and what is allowed.
     """
+    check_plain(plain)
     try:
         return ServeConfig.model_validate(dict(plain))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{key}={first['input']!r}: {first['msg']}. See the keys with: sloop serve --help") from error
+        raise UserError(f"{told(error)} See the keys with: sloop serve --help") from error
 
 
 def responder_of(config: ServeConfig) -> Responder:
@@ -118,8 +121,8 @@ def _simulated(config: ServeConfig, teacher: dict[str, Any]) -> Responder:
         raise UserError(f"path={config.path}, teacher=template: serve a checkpoint or a simulated model, not both.")
     check_teacher(teacher)
     model = SimulatedModel(
-        teacher=build(teacher, "teacher"),
-        judge=build(config.judge, "judge"),
+        teacher=build(teacher, "teacher", kind=Teacher),
+        judge=build(config.judge, "judge", kind=Judge),
         templates=load_templates(teacher["templates"]),
     )
     return SimulatedResponder(model=model, name=config.model or "template")

@@ -13,6 +13,7 @@ from random import Random
 from sloop.calls.match.strict import strict
 from sloop.engine.executor import Remote, units_in_flight
 from sloop.records import Dialogue, Label, Message, Order, Rejected, Tool, UserError
+from sloop.records.ranges import Share, Weight
 from sloop.simulation.grammar import Grammar
 from sloop.simulation.mistakes import MISTAKES
 from sloop.simulation.templates import load_templates
@@ -47,12 +48,12 @@ class NoisyTeacher:
         self,
         *,
         teacher: Teacher,
-        label_noise: float,
-        wrong_tool: float,
-        dropped_argument: float,
-        altered_value: float,
-        missing_call: float,
-        spurious_call: float,
+        label_noise: Share,
+        wrong_tool: Weight,
+        dropped_argument: Weight,
+        altered_value: Weight,
+        missing_call: Weight,
+        spurious_call: Weight,
         refusal: str,
     ) -> None:
         """Keep the teacher and how it is to be spoilt.
@@ -69,7 +70,7 @@ class NoisyTeacher:
             refusal: content of a label that has lost its only call.
 
         Raises:
-            UserError: a probability outside 0 to 1, a negative weight, or noise with all weights 0.
+            UserError: noise with all weights 0.
         """
         weights = {
             "wrong_tool": wrong_tool,
@@ -78,11 +79,6 @@ class NoisyTeacher:
             "missing_call": missing_call,
             "spurious_call": spurious_call,
         }
-        if not 0 <= label_noise <= 1:
-            raise UserError(f"label_noise={label_noise}: a probability from 0 to 1. Try label_noise=0.2.")
-        for name, weight in weights.items():
-            if weight < 0:
-                raise UserError(f"teacher.{name}={weight}: a weight is 0 or more. Try teacher.{name}=1.")
         if label_noise and not any(weights.values()):
             raise UserError(f"label_noise={label_noise}, but all weights are 0. Try teacher.altered_value=1.")
         self._teacher = teacher

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from sloop.calls.formats import parse, render_hermes
-from sloop.records import Checkpoint, Decode, Label, Prediction, Sample, ToolCall, UserError, digest
+from sloop.records import Checkpoint, Decode, Label, Prediction, Sample, ToolCall, digest
+from sloop.records.ranges import Name
 from sloop.store import Dataset
 
 Way = Literal["right", "refuse", "call", "broken", "missing_value", "other_tool"]
@@ -24,14 +27,8 @@ class ScriptedStudent:
 
     MODULES = ("sloop.calls.formats", "sloop.records.base", "sloop.records.samples", "sloop.simulation.scripted")
 
-    def __init__(self, *, name: str, script: list[Way]) -> None:
-        """Take the ways, of which each is as likely as often as it is listed.
-
-        Raises:
-            UserError: the script is empty.
-        """
-        if not script:
-            raise UserError(f"student.script=[]: give at least one of {', '.join(get_args(Way))}.")
+    def __init__(self, *, name: Name, script: Annotated[list[Way], Field(min_length=1)]) -> None:
+        """Take the ways, of which each is as likely as often as it is listed."""
         self.name = name
         self.script = script
 

@@ -12,11 +12,12 @@ from random import Random
 from typing import Any
 
 from sloop.calls.surface import surface_forms
-from sloop.records import Dialogue, Label, Message, Order, Rejected, Sample, Tool, ToolCall, UserError, canonical_json
+from sloop.records import Dialogue, Label, Message, Order, Rejected, Sample, Tool, ToolCall, canonical_json
+from sloop.records.ranges import PathText, Share
 from sloop.simulation.grammar import Grammar, ask
 from sloop.simulation.invent import Unsayable
 from sloop.simulation.phrases import Phrase
-from sloop.simulation.templates import PARTS, Heard, Reply, Template, load_templates
+from sloop.simulation.templates import Heard, Reply, Template, load_templates
 from sloop.simulation.values import Part, Values
 from sloop.teachers.base import continued
 
@@ -44,12 +45,12 @@ class TemplateTeacher:
     def __init__(
         self,
         *,
-        templates: str,
-        values: str,
-        phrases: str,
-        random_values: float,
-        optional_arguments: float,
-        spelled_values: float,
+        templates: PathText,
+        values: Part,
+        phrases: Part,
+        random_values: Share,
+        optional_arguments: Share,
+        spelled_values: Share,
     ) -> None:
         """Read the templates.
 
@@ -62,21 +63,13 @@ class TemplateTeacher:
             spelled_values: share of the numbers, dates and times that are not written as in the call.
 
         Raises:
-            UserError: a bad template file, or a setting outside what is allowed.
+            UserError: a bad template file.
         """
-        for key, part in (("values", values), ("phrases", phrases)):
-            if part not in PARTS:
-                raise UserError(f"teacher.{key}={part}: one of {', '.join(PARTS)}. Try teacher.{key}=train.")
-        shares = {"random_values": random_values, "optional_arguments": optional_arguments}
-        for key, share in {**shares, "spelled_values": spelled_values}.items():
-            if not 0 <= share <= 1:
-                raise UserError(f"teacher.{key}={share}: a share from 0 to 1. Try teacher.{key}=0.3.")
         self._templates = load_templates(templates)
-        by_name: dict[str, Part] = dict(zip(PARTS, PARTS, strict=True))
-        self._phrases = by_name[phrases]
-        self._values = Values(self._templates.types, part=by_name[values], random_values=random_values)
+        self._phrases: Part = phrases
+        self._values = Values(self._templates.types, part=values, random_values=random_values)
         packaged = load_templates("everyday").types
-        bank = Values(packaged, part=by_name[values], random_values=random_values)
+        bank = Values(packaged, part=values, random_values=random_values)
         self._grammar = Grammar(bank, part=self._phrases, spelled_values=spelled_values)
         self._optional = optional_arguments
         self._spelled = spelled_values

@@ -9,7 +9,9 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator
 
 from sloop.engine.build import Components
 from sloop.engine.executor import Worker
@@ -29,6 +31,7 @@ from sloop.records import (
     UserError,
     Verdict,
 )
+from sloop.records.ranges import Share, Weight, Within, refused
 from sloop.stages.accept import JUDGEMENTS, REJECTED, TRUTH, Admission, Door, Rule
 from sloop.stages.card import data_card
 from sloop.stages.samplers import Sampler
@@ -49,14 +52,29 @@ DATA = (TRAIN, DEV, TRUTH)
 CARD = "card.md"
 
 
+def _some(kinds: dict[Kind, float]) -> dict[Kind, float]:
+    if not any(kinds.values()):
+        raise refused("at least one share must be above 0, such as gen.kinds.single=1")
+    return kinds
+
+
+def _rising(offered: tuple[int, int]) -> tuple[int, int]:
+    if offered[0] > offered[1]:
+        raise refused("give the fewest and the most tools on offer, such as [3,5]")
+    return offered
+
+
+Offered = Annotated[int, Within(1, 1_000)]
+
+
 class GenSettings(Record):
     """What kinds of sample are asked for; section ``gen`` of the configuration."""
 
-    kinds: dict[str, float]
+    kinds: Annotated[dict[Kind, Weight], AfterValidator(_some)]
     """Share of each kind of sample."""
-    offered: tuple[int, int]
+    offered: Annotated[tuple[Offered, Offered], AfterValidator(_rising)]
     """Fewest and most tools on offer in a sample."""
-    contrast: float
+    contrast: Share
     """Share of the irrelevant samples that repeat another sample's request without its tool."""
     judge: bool = False
     """Ask the judge about every sample; what it does not call right stays out."""
@@ -270,20 +288,8 @@ def most_orders(num_samples: int) -> int:
 
 
 def _check(stage: Gen) -> None:
-    kinds, offered, allowed = stage.settings.kinds, stage.settings.offered, get_args(Kind)
     if not stage.tools:
         raise UserError("there are no tools to write requests for. Name a file: tools.path=my_tools.json")
-    for kind, share in kinds.items():
-        if kind not in allowed or share < 0:
-            raise UserError(f"gen.kinds.{kind}={share}: kinds are {', '.join(allowed)}, shares are 0 or more.")
-    if not sum(kinds.values()) > 0:
-        raise UserError(f"gen.kinds={dict(kinds)}: at least one share must be above 0, such as gen.kinds.single=1")
-    if not 1 <= offered[0] <= offered[1]:
-        raise UserError(f"gen.offered={list(offered)}: give the fewest and the most tools on offer, such as [3,5].")
-    if not 0 <= stage.settings.contrast <= 1:
-        raise UserError(f"gen.contrast={stage.settings.contrast}: give a share from 0 to 1.")
-    if stage.num_samples < 1:
-        raise UserError(f"num_samples={stage.num_samples}: give a whole number from 1.")
     if stage.settings.judge and stage.judge is None:
         raise UserError("gen.judge=true, and there is no judge. Name one, such as judge=llm, or leave gen.judge=false.")
 

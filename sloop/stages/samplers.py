@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
-from sloop.records import Tool, UserError
+from sloop.records import Tool
+from sloop.records.ranges import Within
 
 
 @runtime_checkable
@@ -30,10 +31,8 @@ class RandomSampler:
 class CoverageSampler:
     """A tool's weight decays with every visit, so that rare tools are not left out."""
 
-    def __init__(self, *, decay: float) -> None:
-        """``decay`` in (0, 1]: factor on a tool's weight for each visit; 1 is `RandomSampler`."""
-        if not 0 < decay <= 1:
-            raise UserError(f"sampler.decay={decay}: give a factor above 0 and at most 1, such as 0.5.")
+    def __init__(self, *, decay: Annotated[float, Within(0.001, 1, "a factor")]) -> None:
+        """``decay``: factor on a tool's weight for each visit; 1 is `RandomSampler`."""
         self.decay = decay
 
     def wanted(self, tools: Sequence[Tool], rng: Random) -> Iterator[Tool]:

@@ -81,8 +81,6 @@ class Train:
 
     def __post_init__(self) -> None:
         """Raise a `UserError` for what cannot be trained."""
-        if self.steps < 1:
-            raise UserError(f"steps={self.steps}: give a whole number of optimizer steps from 1.")
         if "://" in self.start.path:
             raise UserError(
                 f"{self.start.path}: an endpoint can be probed and evaluated, not trained. Give a student with "

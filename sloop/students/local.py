@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from pydantic import AfterValidator
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from sloop.calls.formats import parse
+from sloop.calls.formats import FormatName, parse
 from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
+from sloop.records.ranges import Name, PathText, Threads, refused
 from sloop.store import Dataset, checkpoint_at, read_json, write_json
 from sloop.students.tiny import RECORD_FILE, TinySpec
 
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def _usable(device: str) -> str:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise refused(f"give a device that PyTorch can use here, such as cpu ({str(error).splitlines()[0]})") from error
+    return device
+
+
+Device = Annotated[str, AfterValidator(_usable)]
 
 Watch = Callable[[int, int, float], bool]
 """Told (index of the prompt, token, its log-probability) as tokens are written; True: this answer needs no more."""
@@ -92,13 +105,13 @@ class LocalStudent:
     def __init__(
         self,
         *,
-        name: str,
-        path: str | None,
+        name: Name,
+        path: PathText | None,
         scratch: TinySpec | None,
-        answer_format: str | None,
-        threads: int,
+        answer_format: FormatName | None,
+        threads: Threads,
         dtype: DTypeName,
-        device: str,
+        device: Device,
     ) -> None:
         """Take the settings as they stand in ``conf/student/*.yaml``, which says what each value is.
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sloop.calls.formats import FORMATS, parse, parse_tool_calls, render_tool_calls
+from sloop.calls.formats import FormatName, parse, parse_tool_calls, render_tool_calls
 from sloop.models.base import ModelError, Reply, Sampling
 from sloop.models.endpoint import Endpoint
 from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, digest
+from sloop.records.ranges import Name, Seed
 from sloop.store import Dataset
 
 
@@ -31,15 +32,9 @@ class ServedStudent:
     )
 
     def __init__(
-        self, *, name: str, endpoint: Endpoint, answer_format: str | None, logprobs: bool, seed: int | None
+        self, *, name: Name, endpoint: Endpoint, answer_format: FormatName | None, logprobs: bool, seed: Seed | None
     ) -> None:
-        """Take the settings as they stand in ``conf/student/endpoint.yaml``, which says what each value is.
-
-        Raises:
-            UserError: a format that is none.
-        """
-        if answer_format is not None and answer_format not in FORMATS:
-            parse(answer_format, "")
+        """Take the settings as they stand in ``conf/student/endpoint.yaml``, which says what each value is."""
         self.name = name
         self.endpoint = endpoint
         self.answer_format = answer_format

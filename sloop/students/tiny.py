@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from sloop.records import Checkpoint, Sample, UserError
+from sloop.records.ranges import Positive, Tokens, Within
 from sloop.store import Dataset, checkpoint_at, write_json
 
 Listing = Literal["names", "signature", "schema"]
@@ -55,6 +57,9 @@ GLUE = (
 """Text that always stands together, one token each. None but the markers of `SPECIAL` is a special token: decoding
 keeps them, or a call would lose the tag by which it is parsed."""
 SPECIAL = (PAD, START, END)
+FEWEST_TOKENS = len(SPECIAL) + 256 + len(GLUE)
+MOST_WEIGHTS = 100_000_000
+"""Of a model from scratch: more than this machine's memory is meant for, and than a pool of samples can teach."""
 
 WORDS = r"[A-Za-z_]+|\d|[^\sA-Za-z0-9_]+ ?|\s"
 """A word, a digit, punctuation with the space after it, or one white space."""
@@ -109,20 +114,27 @@ class TinySpec:
         self,
         *,
         architecture: Literal["lfm2"],
-        hidden_size: int,
-        intermediate_size: int,
-        layers: list[Literal["conv", "attention"]],
-        num_heads: int,
+        hidden_size: Annotated[int, Within(2, 4_096)],
+        intermediate_size: Annotated[int, Within(1, 16_384)],
+        layers: Annotated[list[Literal["conv", "attention"]], Field(min_length=1, max_length=64)],
+        num_heads: Annotated[int, Within(1, 256)],
         listing: Listing,
-        vocab_size: int,
-        min_frequency: int,
-        context: int,
+        vocab_size: Annotated[int, Within(FEWEST_TOKENS, 100_000)],
+        min_frequency: Positive,
+        context: Tokens,
     ) -> None:
         """Take the spec as it stands in ``conf/student/tiny.yaml``, which says what each value is.
 
         Raises:
-            UserError: the heads do not divide the hidden size.
+            UserError: the heads do not divide the hidden size, or it would be no small model.
         """
+        weights = vocab_size * hidden_size + len(layers) * hidden_size * (4 * hidden_size + 3 * intermediate_size)
+        if weights > MOST_WEIGHTS:
+            raise UserError(
+                f"student.scratch: hidden_size={hidden_size}, intermediate_size={intermediate_size}, "
+                f"vocab_size={vocab_size} and {len(layers)} layers make about {weights:,} weights; give a model of at "
+                f"most {MOST_WEIGHTS:,}, or a checkpoint: student=checkpoint student.path=FOLDER"
+            )
         if hidden_size % (2 * num_heads):
             raise UserError(
                 f"hidden_size {hidden_size} cannot be cut into {num_heads} heads of even size; "

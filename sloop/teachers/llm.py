@@ -30,9 +30,9 @@ from sloop.records import (
     Order,
     Rejected,
     Tool,
-    UserError,
     digest,
 )
+from sloop.records.ranges import PathText, Seed, ServedTemperature, Tokens
 from sloop.teachers.base import continued
 
 REQUEST: Mapping[str, Any] = {
@@ -71,23 +71,18 @@ class LLMTeacher:
         self,
         *,
         endpoint: Endpoint,
-        request_temperature: float,
-        answer_temperature: float,
-        max_tokens: int,
-        seed: int | None,
+        request_temperature: ServedTemperature,
+        answer_temperature: ServedTemperature,
+        max_tokens: Tokens,
+        seed: Seed | None,
         styles: list[str],
-        prompts: str | None,
+        prompts: PathText | None,
     ) -> None:
         """Take the settings as they stand in ``conf/teacher/llm.yaml``, which says what each value is.
 
         Raises:
-            UserError: a setting outside what is allowed, or a folder of prompts that is not there.
+            UserError: a folder of prompts that is not there.
         """
-        for key, value in (("request_temperature", request_temperature), ("answer_temperature", answer_temperature)):
-            if not 0 <= value <= 2:
-                raise UserError(f"teacher.{key}={value}: a number from 0 to 2. Try teacher.{key}=1.")
-        if max_tokens < 1:
-            raise UserError(f"teacher.max_tokens={max_tokens}: 1 or more. Try teacher.max_tokens=512.")
         self._endpoint = endpoint
         self._temperatures = {"user": request_temperature, "assistant": answer_temperature}
         self._max_tokens = max_tokens

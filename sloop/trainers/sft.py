@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer, PreTrainedModel
 
 from sloop.records import Checkpoint, UserError, digest
+from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
 from sloop.store import Dataset, checkpoint_at, write_json
-from sloop.students.local import DTYPES, DTypeName, load_model
+from sloop.students.local import DTYPES, Device, DTypeName, load_model
 from sloop.students.tiny import RECORD_FILE
 from sloop.trainers.base import Progress
 from sloop.trainers.batches import IGNORED, batch_indices, collate, examples
@@ -42,18 +43,18 @@ class SFT:
     def __init__(
         self,
         *,
-        learning_rate: float,
-        batch_size: int,
-        warmup: int,
-        decay: float,
-        weight_decay: float,
-        clip: float,
+        learning_rate: Annotated[float, Within(0, 1_000, above=True)],
+        batch_size: Batch,
+        warmup: Count,
+        decay: Share,
+        weight_decay: Annotated[float, Within(0, 1_000)],
+        clip: Annotated[float, Within(0, 1e9, above=True)],
         optimizer: Literal["muon", "adamw"],
         dtype: DTypeName,
-        threads: int,
-        device: str,
-        save_every: int,
-        max_length: int,
+        threads: Threads,
+        device: Device,
+        save_every: Positive,
+        max_length: Tokens,
     ) -> None:
         """Take the settings as they stand in ``conf/trainer/sft.yaml``, which says what each value is."""
         self.learning_rate = learning_rate

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from sloop.records import Record, Ruling, Source, UserError, digest
+from pydantic import model_validator
+
+from sloop.records import Record, Ruling, Source, digest
+from sloop.records.ranges import Share, Within, refused
 
 T = TypeVar("T")
 
@@ -24,29 +27,25 @@ class Quotas(Record):
 class Shares(Record):
     """What the quotas follow: shares of the budget, 0 to 1."""
 
-    unseen: float
+    unseen: Share
     """Of seed data that no round has trained on, in round 2."""
-    unseen_decay: float
+    unseen_decay: Share
     """Factor on ``unseen`` for every later round (LoopTool: one half)."""
-    error: float
+    error: Share
     """Most of the budget that error seeds may take."""
-    expanded: float
+    expanded: Share
     """Most of the budget that expansions may take, unless there is nothing else to fill it with."""
-    expansions: int
+    expansions: Annotated[int, Within(0, 1_000)]
     """Most new samples for each error seed."""
-    no_call: float
+    no_call: Share
     """Most of the error seeds, and of the expansions, whose label does not call: a student that fails to refuse has
     many such errors, and a set full of refusals teaches it to refuse everything."""
 
-    def check(self) -> None:
-        """Raise a `UserError` where the shares cannot be met."""
-        for name in ("unseen", "unseen_decay", "error", "expanded", "no_call"):
-            if not 0 <= (value := getattr(self, name)) <= 1:
-                raise UserError(f"optimize.shares.{name}={value}: give a share from 0 to 1.")
-        if self.expansions < 0:
-            raise UserError(f"optimize.shares.expansions={self.expansions}: give a whole number from 0.")
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
         if (total := self.unseen + self.error + self.expanded) > 1 + 1e-9:
-            raise UserError(f"optimize.shares: unseen + error + expanded = {total:g}; they may take at most 1.")
+            raise refused(f"unseen + error + expanded = {total:g}; they may take at most 1")
+        return self
 
 
 def unseen_quota(budget: int, round: int, shares: Shares) -> int:

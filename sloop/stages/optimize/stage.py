@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
+
+from pydantic import AfterValidator
 
 from sloop.calls.match.strict import strict
 from sloop.engine.executor import Worker
@@ -26,6 +28,7 @@ from sloop.records import (
     Truth,
     UserError,
 )
+from sloop.records.ranges import Share, refused
 from sloop.stages.accept import JUDGEMENTS, REJECTED, RULES, TRUTH, Admission, Door
 from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions
@@ -42,15 +45,21 @@ EXPANDED = "expanded.jsonl"
 PAIRS = "pairs.jsonl"
 
 
+def _some(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    if not axes:
+        raise refused(f"give at least one of {', '.join(get_args(Axis))}")
+    return axes
+
+
 class OptimizeSettings(Record):
     """How the next training set is made; section ``optimize`` of the configuration."""
 
     judge_agreements: bool
     """Ask the judge about samples on which student and label agree, too: a student that has learnt a wrong label by
     heart agrees with it."""
-    similarity: float
+    similarity: Share
     """Jaccard similarity, 0 to 1, from which an expansion repeats a sample that is there."""
-    axes: tuple[Axis, ...]
+    axes: Annotated[tuple[Axis, ...], AfterValidator(_some)]
     """Along which an error seed is expanded."""
     shares: Shares
 
@@ -125,10 +134,7 @@ class Optimize:
     """Normalised requests of the benchmarks."""
 
     def __post_init__(self) -> None:
-        """Raise a `UserError` for shares that cannot be met, no axes, or a sample without an answer."""
-        self.settings.shares.check()
-        if not self.settings.axes:
-            raise UserError("optimize.axes is empty: give at least one of values, phrasing, tools, contrast.")
+        """Raise a `UserError` for a sample without an answer."""
         answers = predictions_at(self.predictions)
         if unanswered := [i for part in self.datasets for i in part.ids() if i not in answers]:
             raise UserError(
