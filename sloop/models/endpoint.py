@@ -35,6 +35,7 @@ class Endpoint:
     """
 
     MODULES = (
+        "sloop.calls.schema",
         "sloop.models.base",
         "sloop.models.openai_api",
         "sloop.models.streaming",
