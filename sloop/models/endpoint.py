@@ -48,6 +48,7 @@ class Endpoint:
     """
 
     MODULES = (
+        "sloop.calls.schema",
         "sloop.models.base",
         "sloop.models.openai_api",
         "sloop.models.streaming",

@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import jsonschema
+from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from sloop.calls.schema.validation import faults, validator
 from sloop.records import Message
 
 StructuredOutput = Literal["json_schema", "json_object", "prompt"]
@@ -63,13 +64,11 @@ def read_object(text: str, schema: Mapping[str, Any]) -> Any:
         raise ValueError("not JSON: nested too deep") from None
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
-    validator = _validator(json.dumps(schema))
-    if not validator.is_valid(value):
-        worst = best_match(validator.iter_errors(value))
+    if worst := best_match(faults(_validator(json.dumps(schema)), value)):
         raise ValueError(f"{worst.json_path}: {worst.message}")
     return value
 
 
 @functools.lru_cache(maxsize=64)
-def _validator(schema: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(schema))
+def _validator(schema: str) -> Draft202012Validator:
+    return validator(json.loads(schema))

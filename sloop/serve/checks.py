@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from sloop.calls.formats import parse_tool_calls, render_tool_calls
 from sloop.calls.schema import call_errors
+from sloop.calls.schema.validation import faults, validator
 from sloop.records import UserError
 from sloop.serve.protocol import Answer, ChatRequest, RequestError
 
@@ -74,10 +72,9 @@ def _json_fault(schema: dict[str, Any] | None, content: str) -> str | None:
         return "the content is not JSON."
     if schema is None:
         return None if isinstance(value, dict) else "the content is not a JSON object."
-    # An empty registry: the default one would fetch an unknown reference over the network.
     try:
-        error = best_match(Draft202012Validator(schema, registry=Registry()).iter_errors(value))
-    except (Unresolvable, RecursionError) as wrong:
+        error = best_match(faults(validator(schema), value))
+    except (ValueError, OverflowError) as wrong:
         raise RequestError(
             400, f"response_format: the schema cannot be followed: {wrong}", param="response_format"
         ) from wrong

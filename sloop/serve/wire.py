@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sloop.calls.schema.validation import Unusable, checked
 from sloop.records import Message, Record, Sample, Tool, from_json
 from sloop.serve.protocol import Answer, ChatRequest, RequestError, Token
 
@@ -217,9 +216,9 @@ def _check_schema(schema: dict[str, Any] | None) -> None:
     if schema is None:
         raise RequestError(400, "response_format of type 'json_schema' needs 'json_schema'.", param="response_format")
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        message = f"response_format holds no JSON Schema (draft 2020-12): {error.message}"
+        checked(schema)
+    except Unusable as error:
+        message = f"response_format holds no JSON Schema (draft 2020-12): {error}"
         raise RequestError(400, message, param="response_format") from error
 
 

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from sloop.calls.schema import pointed
+from sloop.calls.schema.patterns import Undecided, found
 from sloop.simulation.values import Values, made_up_word, words
 
 MAX_ITEMS = 3
@@ -172,16 +173,22 @@ _RANGES: tuple[tuple[re.Pattern[str], tuple[float, float]], ...] = (
 def _string(name: str, schema: Mapping[str, Any], rng: Random, bank: Values) -> str:
     least, most = schema.get("minLength", 1), schema.get("maxLength", 10_000)
     pattern = schema.get("pattern")
-    matches = re.compile(pattern).search if isinstance(pattern, str) else None
-    makers = [_maker(name, schema)] if not matches else [_maker(name, schema), *_LOOKS]
+    makers = [_maker(name, schema), *(_LOOKS if isinstance(pattern, str) else ())]
     for attempt in range(_TRIES):
         value = makers[attempt % len(makers)](rng, bank)
         if len(value) < least:
             value += "".join(made_up_word(rng) for _ in range(least - len(value)))
         value = value[:most].strip()
-        if len(value) >= least and (matches is None or matches(value)):
+        if len(value) >= least and (not isinstance(pattern, str) or _matches(name, pattern, value)):
             return value
     raise Unsayable("no_value", f"{name}: no value of a common look matches {pattern!r}")
+
+
+def _matches(name: str, pattern: str, value: str) -> bool:
+    try:
+        return found(pattern, value)
+    except Undecided as error:
+        raise Unsayable("no_value", f"{name}: {error}") from error
 
 
 def _maker(name: str, schema: Mapping[str, Any]) -> Maker:

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
+from sloop.calls.schema.validation import Unusable, checked
 from sloop.records import Tool, UserError, from_json
 
 EVERYDAY = Path(__file__).with_name("everyday.json")
@@ -105,10 +103,9 @@ def _tool(row: Mapping[str, Any], place: str) -> Tool:
         raise UserError(f'{place}, {name}: parameters must be a JSON Schema of "type": "object".')
     schema = {"type": "object", "properties": {}, **parameters}
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        where = "/".join(map(str, error.absolute_path))
-        raise UserError(f"{place}, {name}: parameters are no JSON Schema (at {where!r}): {error.message}") from error
+        checked(schema)
+    except Unusable as error:
+        raise UserError(f"{place}, {name}: parameters are no JSON Schema ({error}).") from error
     missing = [key for key in schema.get("required", ()) if key not in schema["properties"]]
     if missing:
         raise UserError(f"{place}, {name}: required but not among the properties: {', '.join(missing)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sloop.calls.schema.patterns import fits
 from sloop.judges.rules.reading import LINKS, PLACEHOLDERS, STOP, Reading, Span, find
 from sloop.judges.rules.relevance import CUES, Profile, Slot, besides, evidence, material
 
@@ -173,5 +174,5 @@ def _is_route(slots: list[Slot]) -> bool:
 
 def _suits(slot: Slot, span: Span) -> bool:
     if slot.pattern is not None:
-        return slot.pattern.search(span.text) is not None
+        return fits(slot.pattern, span.text)
     return slot.kind == span.look

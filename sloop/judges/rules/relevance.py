@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from sloop.calls.schema.patterns import is_pattern
 from sloop.calls.surface import surface_forms
 from sloop.judges.rules.reading import LINKS, STOP, Reading, stem, tokens
 from sloop.records import Tool, canonical_json
@@ -74,7 +75,7 @@ class Slot:
     """Stems of its name, function words ("from", "to") too."""
     stems: frozenset[str]
     """Of the content words of its name and description."""
-    pattern: re.Pattern[str] | None = None
+    pattern: str | None = None
     members: tuple[tuple[str, ...], ...] = ()
     """Spellings of an enum's values, as words."""
     shapes: frozenset[frozenset[str]] = frozenset()
@@ -243,7 +244,7 @@ def _slot(name: str, schema: Any, required: bool) -> Slot:
     return Slot(name, kind, required, many, own, stems, pattern, (), shapes)
 
 
-def _kind(schema: Mapping[str, Any], description: str) -> tuple[SlotKind, re.Pattern[str] | None]:
+def _kind(schema: Mapping[str, Any], description: str) -> tuple[SlotKind, str | None]:
     declared, form = schema.get("type"), schema.get("format")
     if declared == "boolean":
         return "boolean", None
@@ -254,9 +255,6 @@ def _kind(schema: Mapping[str, Any], description: str) -> tuple[SlotKind, re.Pat
         return "date", None
     if form == "time" or "hh:mm" in description:
         return "time", None
-    if isinstance(schema.get("pattern"), str):
-        try:
-            return "pattern", re.compile(schema["pattern"])
-        except re.error:  # a dialect that Python does not read
-            return "text", None
+    if isinstance(schema.get("pattern"), str) and is_pattern(schema["pattern"]):  # else a dialect not read here
+        return "pattern", schema["pattern"]
     return "text", None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from sloop.calls.grounding import ungrounded
+from sloop.calls.schema.patterns import fits
 from sloop.judges.rules.answer import Answer, Held, begins_told, cues_around
 from sloop.judges.rules.question import Question
 from sloop.judges.rules.reading import ARTICLES, LINKS, OBJECTS, PLACEHOLDERS, STOP, SUBJECTS
@@ -169,5 +170,5 @@ def _exchangeable(one: Held, other: Held) -> bool:
         return False
     if one.slot.pattern and other.slot.pattern:
         crossed = ((one.slot.pattern, other.value), (other.slot.pattern, one.value))
-        return all(pattern.search(str(value)) for pattern, value in crossed)
+        return all(fits(pattern, str(value)) for pattern, value in crossed)
     return one.slot.kind in ("text", "number", "date", "time")

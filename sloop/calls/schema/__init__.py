@@ -1,6 +1,6 @@
 """Does a call satisfy its tool's JSON Schema (draft 2020-12)?
 
-Three rules go beyond the standard, or are a reading of it:
+Four rules go beyond the standard, or are a reading of it:
 
 - An argument that the tool does not declare is an error wherever ``properties`` are declared and
   ``additionalProperties`` is left out. JSON Schema would let it pass; the function behind the tool would not.
@@ -8,21 +8,23 @@ Three rules go beyond the standard, or are a reading of it:
 - A boolean is never a number. An integer is a number, and a float without a fraction (5.0) is an integer, as in
   JSON Schema: JSON has one number type.
 - ``format`` is a note to the reader and checked by nothing, as in JSON Schema.
+- What cannot be decided in bounded time (`sloop.calls.schema.validation`) is not satisfied.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from jsonschema.exceptions import ValidationError
 
+from sloop.calls.schema.patterns import Undecided, found
+from sloop.calls.schema.validation import Unusable, checked, faults
+from sloop.calls.schema.validation import validator as validator_of
 from sloop.records import Tool, ToolCall, UserError, canonical_json
 
 BRANCHES = ("anyOf", "oneOf")
@@ -48,16 +50,15 @@ def call_errors(call: ToolCall, tools: Sequence[Tool]) -> tuple[str, ...]:
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         return (f"unknown_tool:{call.name}",)
-    check = validator(tool)
     try:
-        found = {text for error in check.iter_errors(call.arguments) for text in _describe(error)}
+        told = {text for error in faults(validator(tool), call.arguments) for text in _describe(error)}
     except OverflowError:  # multipleOf over an integer that no float can hold
-        found = {"constraint: a number is too large"}
-    except RecursionError as error:
-        raise _unusable(tool, "it refers to itself without end") from error
-    except Unresolvable as error:
-        raise _unusable(tool, f"it refers to {error.ref!r}, which it does not hold") from error
-    return tuple(sorted(found))
+        told = {"constraint: a number is too large"}
+    except Undecided as error:
+        told = {f"constraint: {error}"}
+    except Unusable as error:
+        raise _unusable(tool, str(error)) from error
+    return tuple(sorted(told))
 
 
 def validator(tool: Tool) -> Draft202012Validator:
@@ -68,10 +69,10 @@ def validator(tool: Tool) -> Draft202012Validator:
     """
     try:
         return _validator(canonical_json(tool.parameters))
-    except SchemaError as error:
-        raise _unusable(tool, f"{dotted(tuple(error.absolute_path))}: {error.message}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _unusable(tool, str(error)) from error
+    except RecursionError as error:
+        raise _unusable(tool, "it nests too deep") from error
 
 
 def pointed(root: dict[str, Any], reference: str) -> dict[str, Any]:
@@ -120,11 +121,10 @@ def _unusable(tool: Tool, reason: str) -> UserError:
 @functools.lru_cache(maxsize=8192)
 def _validator(parameters: str) -> Draft202012Validator:
     schema = json.loads(parameters)
-    Draft202012Validator.check_schema(schema)
+    checked(schema)
     if schema.get("type", "object") != "object":
         raise ValueError(f"its type is {schema['type']!r}")
-    # An empty registry: the default one would fetch an unknown reference over the network.
-    return Draft202012Validator(_closed(schema, schema, is_part=False), registry=Registry())
+    return validator_of(_closed(schema, schema, is_part=False))
 
 
 def _closed(schema: Any, root: dict[str, Any], *, is_part: bool) -> Any:
@@ -148,27 +148,33 @@ def _closed(schema: Any, root: dict[str, Any], *, is_part: bool) -> Any:
             new[keyword] = {name: _closed(child, root, is_part=part) for name, child in value.items()}
         else:
             new[keyword] = _closed(value, root, is_part=part)
-    places = list(_declarations(schema, root, frozenset()))
+    places = list(_declarations(schema, root, frozenset(), Counter()))
     if places and not is_part and not any(keyword in schema for keyword in OPENING):
         new["additionalProperties" if len(places) == 1 and places[0] is schema else "unevaluatedProperties"] = False
     return new
 
 
-def _declarations(schema: Any, root: dict[str, Any], seen: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """The schemas, itself or its parts, that declare properties of one and the same object."""
-    if not isinstance(schema, dict):
+def _declarations(
+    schema: Any, root: dict[str, Any], seen: frozenset[str], met: Counter[int]
+) -> Iterator[dict[str, Any]]:
+    """The schemas, itself or its parts, that declare properties of one and the same object.
+
+    One that is met again and again is told of twice: parts that refer to the same ones double at every step.
+    """
+    if not isinstance(schema, dict) or met[id(schema)] > 1:
         return
+    met[id(schema)] += 1
     if "properties" in schema:
         yield schema
     for keyword in ("allOf", *BRANCHES):
         parts = schema.get(keyword)
         for part in parts if isinstance(parts, list) else ():  # else under a keyword that JSON Schema does not know
-            yield from _declarations(part, root, seen)
+            yield from _declarations(part, root, seen, met)
     for keyword in ("then", "else"):
-        yield from _declarations(schema.get(keyword), root, seen)
+        yield from _declarations(schema.get(keyword), root, seen, met)
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
-        yield from _declarations(pointed(root, reference), root, seen | {reference})
+        yield from _declarations(pointed(root, reference), root, seen | {reference}, met)
 
 
 def _describe(error: ValidationError) -> list[str]:
@@ -180,9 +186,8 @@ def _describe(error: ValidationError) -> list[str]:
     if keyword == "required":
         return [f"missing_required:{dotted((*path, name))}" for name in wanted if name not in value]
     if keyword == "additionalProperties" and wanted is False and isinstance(schema, dict):
-        patterns = [re.compile(pattern) for pattern in schema.get("patternProperties", {})]
-        declared = schema.get("properties", {})
-        extra = [name for name in value if name not in declared and not any(p.search(name) for p in patterns)]
+        patterns, declared = schema.get("patternProperties", {}), schema.get("properties", {})
+        extra = [name for name in value if name not in declared and not any(found(p, name) for p in patterns)]
         return [f"undeclared_argument:{dotted((*path, name))}" for name in extra]
     if keyword == "unevaluatedProperties":
         return [f"undeclared_argument:{where}"]
