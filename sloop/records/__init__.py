@@ -3,12 +3,23 @@
 Every record is immutable and is written to disk as one JSON line.
 """
 
-from sloop.records.base import OutOfBudget, Record, UserError, canonical_json, digest, finite, from_json, no_constant
+from sloop.records.base import (
+    OutOfBudget,
+    Record,
+    UserError,
+    canonical_json,
+    digest,
+    finite,
+    from_json,
+    no_constant,
+    whole_number,
+)
 from sloop.records.episodes import Step, Task
 from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict
 from sloop.records.runs import (
     ROUND_FILE,
     RUN_FILE,
+    BegunRecord,
     Checkpoint,
     CodeState,
     DataRecord,
@@ -56,6 +67,7 @@ __all__ = [
     "ROUND_FILE",
     "RUN_FILE",
     "Axis",
+    "BegunRecord",
     "Checkpoint",
     "CodeState",
     "DataRecord",
@@ -110,4 +122,5 @@ __all__ = [
     "parse_tools",
     "trial_field",
     "trial_id",
+    "whole_number",
 ]

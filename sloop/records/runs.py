@@ -100,21 +100,26 @@ class Unreadable(ValueError):
     """A file is not the record that it should be."""
 
 
-class StageRecord(Versioned):
-    """``stage.json``: what a finished stage made, under which key."""
+class BegunRecord(Versioned):
+    """``begun.json``: under which key a stage is made."""
 
     key: str
     """Digest (64 hex digits) of ``parts``."""
     parts: dict[str, Any]
     """What the stage's result depends on (`sloop.engine.identity`)."""
-    files: dict[str, FileRecord]
-    """By name in the stage's folder."""
-    summary: dict[str, Any]
 
     @property
     def name(self) -> str:
         """Of the stage."""
-        return str(self.parts["stage"])
+        return str(self.parts.get("stage", "nameless"))
+
+
+class StageRecord(BegunRecord):
+    """``stage.json``: what a finished stage made, under which key."""
+
+    files: dict[str, FileRecord]
+    """By name in the stage's folder."""
+    summary: dict[str, Any]
 
     @property
     def seed(self) -> int | None:

@@ -33,7 +33,7 @@ from sloop.stages.accept import Admission, Rule, check_verdict
 from sloop.stages.card import data_card
 from sloop.stages.samplers import Sampler
 from sloop.stages.slices import slice_dialogue
-from sloop.store import read_rows
+from sloop.store import read_rows, write_bytes
 from sloop.teachers.base import Teacher
 
 CHUNK = 2000
@@ -225,7 +225,7 @@ class Gen:
                 fold.take(records, append)
         summary = fold.summary()
         written = chain.from_iterable(read_rows(desk.folder / name, Sample) for name in (TRAIN, DEV))
-        (desk.folder / CARD).write_text(data_card(written, summary.model_dump()), encoding="utf-8")
+        write_bytes(desk.folder / CARD, data_card(written, summary.model_dump()).encode())
         desk.add(CARD)
         return summary
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +14,8 @@ from transformers.utils import logging as transformers_logging
 
 from sloop.calls.formats import parse
 from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
-from sloop.store import Dataset, checkpoint_at, read_json, write_json
+from sloop.store import Dataset, checkpoint_at, is_file, read_json, write_json
+from sloop.store.files import named
 from sloop.students.tiny import RECORD_FILE, TinySpec
 
 DTypeName = Literal["fp32", "bf16"]
@@ -125,7 +128,7 @@ class LocalStudent:
         if self.scratch is not None:
             return self.scratch.make(data, seed=seed, out=out)
         assert self.path is not None
-        if Path(self.path).is_dir():
+        if os.path.isdir(self.path):  # noqa: PTH112 - a path that no folder can have is none
             return checkpoint_at(Path(self.path))
         try:
             AutoTokenizer.from_pretrained(self.path).save_pretrained(out)
@@ -145,8 +148,7 @@ class LocalStudent:
             UserError: the answer format is neither configured nor recorded in the checkpoint, or unknown.
         """
         folder = Path(checkpoint.path)
-        record = folder / RECORD_FILE
-        found = self.answer_format or (read_json(record)["format"] if record.is_file() else None)
+        found = self.answer_format or recorded_format(folder)
         if found is None:
             raise UserError(
                 f"checkpoint {folder} does not say in which format it writes calls (no {RECORD_FILE}); "
@@ -156,7 +158,7 @@ class LocalStudent:
         self.close()
         torch.set_num_threads(self.threads)
         self._format = found
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self._tokenizer = load_tokenizer(folder)
         self._model = load_model(folder, self.dtype).to(self.device).eval()
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
@@ -236,10 +238,67 @@ class LocalStudent:
         return Prediction(**measured, calls=parsed.calls, content=parsed.content, error=parsed.error)
 
 
+def recorded_format(folder: Path) -> str | None:
+    """The answer format that a checkpoint records; None: it says nothing.
+
+    Raises:
+        UserError: its record is broken.
+    """
+    path = folder / RECORD_FILE
+    if not is_file(path):
+        return None
+    record = read_json(path)
+    found = record.get("format") if isinstance(record, dict) else record
+    if found is not None and not (isinstance(record, dict) and isinstance(found, str)):
+        raise UserError(f'{named(path)} names no answer format. It should hold {{"format": "hermes"}}, or another one.')
+    return found
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """What Transformers, tokenizers and safetensors raise for damaged files, as one sentence: they have no one kind of
+    error for it.
+
+    Raises:
+        UserError: as said.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"checkpoint {named(folder)}: it cannot be loaded ({type(error).__name__}: {reason}). Give the folder "
+            "whole, as it was saved: config.json, model.safetensors and the tokenizer's files."
+        ) from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, padding on the left; errors as of `load_model`."""
+    with loading(folder):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    return tokenizer
+
+
 def load_model(folder: Path, dtype: torch.dtype) -> Any:
-    """The causal language model in a folder, without Transformers' progress bars."""
+    """The causal language model in a folder, without Transformers' progress bars.
+
+    Raises:
+        UserError: a file of it is damaged, or the weights are not those of this model.
+    """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    if not isinstance(read_json(folder / "config.json"), dict):
+        raise UserError(f"{named(folder / 'config.json')} describes no model: it should hold a JSON object.")
+    with loading(folder):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    model, told = loaded
+    if lacking := sorted(told["missing_keys"]):  # Transformers draws them at random, and warns
+        raise UserError(
+            f"checkpoint {named(folder)}: {len(lacking)} of the model's weights, such as {lacking[0]}, stand in none "
+            "of its files. Give the folder whole, as it was saved."
+        )
+    return model
 
 
 def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
