@@ -18,6 +18,7 @@ from sloop.store import Dataset, checkpoint_at, is_file, read_json, write_json
 from sloop.store.files import named
 from sloop.students.tiny import RECORD_FILE, TinySpec
 
+AS_SAVED = "Give the folder whole, as it was saved: config.json, model.safetensors and the tokenizer's files."
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -245,23 +246,35 @@ def recorded_format(folder: Path) -> str | None:
         UserError: its record is broken.
     """
     path = folder / RECORD_FILE
-    if not is_file(path):
-        return None
-    record = read_json(path)
-    found = record.get("format") if isinstance(record, dict) else record
-    if found is not None and not (isinstance(record, dict) and isinstance(found, str)):
+    found = read_object(path).get("format") if is_file(path) else None
+    if not isinstance(found, str | None):
         raise UserError(f'{named(path)} names no answer format. It should hold {{"format": "hermes"}}, or another one.')
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file of settings that stands in a checkpoint.
+
+    Raises:
+        UserError: it cannot be read, or is no JSON object.
+    """
+    found = read_json(path, AS_SAVED)
+    if not isinstance(found, dict):
+        raise UserError(f"{named(path)} is no JSON object. {AS_SAVED}")
     return found
 
 
 @contextmanager
 def loading(folder: Path) -> Iterator[None]:
     """What Transformers, tokenizers and safetensors raise for damaged files, as one sentence: they have no one kind of
-    error for it.
+    error for it, and pass over some that they cannot read.
 
     Raises:
         UserError: as said.
     """
+    for path in sorted(folder.glob("*.json")):
+        if path.name != "tokenizer.json":  # megabytes, and its reader passes over nothing
+            read_object(path)
     try:
         yield
     except UserError:
@@ -269,8 +282,7 @@ def loading(folder: Path) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"checkpoint {named(folder)}: it cannot be loaded ({type(error).__name__}: {reason}). Give the folder "
-            "whole, as it was saved: config.json, model.safetensors and the tokenizer's files."
+            f"checkpoint {named(folder)}: it cannot be loaded ({type(error).__name__}: {reason}). {AS_SAVED}"
         ) from error
 
 
@@ -288,15 +300,13 @@ def load_model(folder: Path, dtype: torch.dtype) -> Any:
         UserError: a file of it is damaged, or the weights are not those of this model.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if not isinstance(read_json(folder / "config.json"), dict):
-        raise UserError(f"{named(folder / 'config.json')} describes no model: it should hold a JSON object.")
     with loading(folder):
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     model, told = loaded
     if lacking := sorted(told["missing_keys"]):  # Transformers draws them at random, and warns
         raise UserError(
             f"checkpoint {named(folder)}: {len(lacking)} of the model's weights, such as {lacking[0]}, stand in none "
-            "of its files. Give the folder whole, as it was saved."
+            f"of its files. {AS_SAVED}"
         )
     return model
 
