@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import gc
+import io
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -57,13 +59,31 @@ examples
   sloop loop -m experiment=demo variant=full,static seed=0,1,2
   sloop loop --cfg job          print the configuration
 """
+PIPE_CLOSED = 128 + 13
+"""Exit status of a program whose reader has left, as a shell gives it."""
 SWEEP_VARIABLE = "SLOOP_SWEEP"
 """Environment variable that carries a sweep's id from the parent process to its jobs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 2 on a mistake of the reader's, with its message alone."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            _main(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()  # here, where it can be said that nobody took it
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Rich has met it
+            sys.exit(PIPE_CLOSED)
+        raise
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(PIPE_CLOSED)
+    except OSError as error:
+        _fail(_refused(error))
+
+
+def _main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(HELP)
         return
@@ -72,6 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         first, arguments = "loop", ["loop", *arguments]
     from sloop.records import UserError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter shows another
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        _fail("the folder that this command was given in is gone. Go to another: cd FOLDER")
     os.environ["SLOOP_COMMAND"] = shlex.join(["sloop", *arguments])
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -110,7 +136,28 @@ def _tell(message: str) -> None:
     """On standard error, in one line: names and files that a message repeats are anybody's."""
     from sloop.show.console import visible
 
-    sys.stderr.write(f"sloop: {visible(message, keep='')}\n")
+    with suppress(OSError):
+        sys.stderr.write(f"sloop: {visible(message, keep='')}\n")
+
+
+def _refused(error: OSError) -> str:
+    """What to say of a fault of a file, a disk or a connection that nobody closer to it has put in words."""
+    from sloop.store.files import REASONS, named
+
+    reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+        return f"standard output cannot be written: {reason}. What was finished is kept."
+    where = f"{named(Path(os.fsdecode(error.filename)))}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{reason}. What was finished is kept: mend that, and give the same command again."
+
+
+def _drop_output() -> None:
+    """Let what nobody takes go nowhere, or Python would complain of it at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:

@@ -38,6 +38,7 @@ from sloop.stages.optimize.stage import OptimizeSettings
 from sloop.stages.samplers import Sampler
 from sloop.stages.train import Start, checkpoint_of
 from sloop.store import Dataset
+from sloop.store.files import check_file
 from sloop.students.base import Student
 from sloop.teachers.base import Teacher
 from sloop.tools.sources import ToolSource, load_tools
@@ -230,8 +231,7 @@ class Builder:
         value = getattr(self.config, key)
         if value is None:
             raise UserError(f"{key} is missing: the stage {self.config.stage} needs it. Give it: {key}=FILE.jsonl")
-        if not Path(value).is_file():
-            raise UserError(f"{key}={value}: no such file.")
+        check_file(Path(value), f"It is named by {key}={value}.")
         return Path(value)
 
     def checkpoint(self, data: Dataset, place: Place) -> Checkpoint:

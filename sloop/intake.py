@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from sloop.calls.schema import validator
 from sloop.engine.identity import code_digest
 from sloop.records import Dialogue, Lineage, Record, Sample, Tool, UserError, decisions, digest, from_json
-from sloop.store.files import lines_of, read_json, write_json, write_rows
+from sloop.store.files import is_file, lines_of, named, read_json, write_json, write_rows
 from sloop.store.rows import Dataset
 
 MODULES = ("sloop.calls.schema", "sloop.intake", "sloop.records.base", "sloop.records.samples")
@@ -102,7 +102,7 @@ def open_dataset(path: Path, *, form: Form, chosen: Decisions, cache: Path) -> D
     target, told = cache / f"{name}.jsonl", cache / f"{name}.json"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{name}.lock"):
-        if not told.is_file() or not target.is_file():
+        if not is_file(told) or not is_file(target):
             reader = _Reader(path, chosen)
             samples = write_rows(target, reader)
             write_json(told, {**reader.told(), "samples": samples})
@@ -203,8 +203,10 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in lines_of(path):
         try:
             row = from_json(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error}); allowed: one JSON object a line.") from error
+        except ValueError as error:
+            raise UserError(
+                f"{named(path)}, line {number}: not JSON ({error}); allowed: one JSON object a line."
+            ) from error
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: not a JSON object; allowed: one JSON object a line.")
         yield number, row
@@ -286,7 +288,7 @@ def _call(given: Any, where: str) -> dict[str, Any]:
     if isinstance(arguments, str):
         try:
             arguments = from_json(arguments) if arguments.strip() else {}
-        except (ValueError, RecursionError):
+        except ValueError:
             arguments = None
     if not isinstance(arguments, dict):
         raise _wrong(f"{where}.arguments", function.get("arguments"), "a JSON object, as text or as it is")

@@ -364,5 +364,5 @@ def test_a_file_that_is_no_json_is_named(folder: Path) -> None:
     path = folder / f"data_{SINGLE}.json"
     for text, missing in (("{\n", "Expecting"), ("[]", "the object is missing"), ('{"id": "a"}', "question, function")):
         path.write_text(text)
-        with pytest.raises(UserError, match=rf"data_{SINGLE}\.json does not hold one JSON object a line.*: {missing}"):
+        with pytest.raises(UserError, match=rf"data_{SINGLE}\.json, line 1: not a JSON object with .*: {missing}"):
             len(bench(folder).data)

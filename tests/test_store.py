@@ -26,12 +26,12 @@ from sloop.store import (
     folder_digest,
     from_datasets,
     line_of,
-    open_text,
     read_json,
     read_rows,
     to_datasets,
     write_json,
     write_rows,
+    writing,
 )
 
 
@@ -114,8 +114,8 @@ def test_arguments_keep_1_and_1_0_apart_through_a_row(tmp_path):
 @pytest.mark.filterwarnings("error")
 def test_gzipped_text_repeats_its_bytes_and_is_closed(tmp_path):
     for name in ("a.gz", "b.gz"):
-        with open_text(tmp_path / name, "w") as file:
-            file.write("é\n")
+        with writing(tmp_path / name, pack=name.endswith(".gz")) as file:
+            file.write("é\n".encode())
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == "é\n".encode()
 
@@ -205,8 +205,8 @@ def test_rows_of_any_record_are_known_by_their_key(tmp_path):
 @pytest.mark.parametrize("blank", ["\n", "\r\n", " \t\n\n", "\n   "])
 def test_blank_lines_hold_no_record(tmp_path, name, blank):
     lines = [line_of(sample) for sample in SAMPLES[:3]]
-    with open_text(tmp_path / name, "w") as file:
-        file.write(blank.rstrip(" ").join(lines) + blank)
+    with writing(tmp_path / name, pack=name.endswith(".gz")) as file:
+        file.write((blank.rstrip(" ").join(lines) + blank).encode())
     data = Dataset(tmp_path / name)
     assert list(data) == SAMPLES[:3]
     assert len(data) == 3

@@ -76,7 +76,7 @@ def test_a_bad_file_is_a_user_error_that_names_the_trouble(tmp_path, content, wo
 
 
 def test_a_missing_file_and_a_strange_ending_are_user_errors(tmp_path):
-    with pytest.raises(UserError, match="no tool file"):
+    with pytest.raises(UserError, match="no such file"):
         load_tools(tmp_path / "none.json")
     with pytest.raises(UserError, match=r"\.jsonl"):
         load_tools(tmp_path / "tools.yaml")

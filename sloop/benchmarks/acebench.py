@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from sloop.benchmarks.official import (
     named_folder,
     official_scores,
     read_entries,
+    read_sample,
     without,
 )
 from sloop.calls.bracketed import read_bracketed
@@ -183,7 +184,12 @@ class AceBenchmark:
         entries, digests = self._entries
         skipped = frozenset(self.known_bad if self.skip_known_bad else ())
         pairs = [
-            (_sample(category, entry, self.ask_for_brackets), entry)
+            (
+                read_sample(
+                    partial(_sample, category, entry, self.ask_for_brackets), f"{self.path}: entry {entry['id']}"
+                ),
+                entry,
+            )
             for category, given in entries.items()
             for entry in given
             if entry["id"] not in skipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -91,7 +92,7 @@ class SampleBenchmark:
         self.name = name
         self.path = path
         packaged = Path(str(files("sloop.benchmark_data"))) / path
-        self._data = Dataset(packaged if packaged.is_file() else Path(path))
+        self._data = Dataset(packaged if os.path.isfile(packaged) else Path(path))  # noqa: PTH113 - any path will do
 
     @property
     def data(self) -> Dataset:

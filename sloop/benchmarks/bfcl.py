@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sloop.benchmarks.official import (
     named_folder,
     official_scores,
     read_entries,
+    read_sample,
     without,
 )
 from sloop.calls.match.bfcl import bfcl
@@ -134,7 +135,12 @@ class BfclBenchmark:
         if self.pinned is not None:
             check_version(folder, digests, self.pinned)
         skipped = self.known_bad if self.skip_known_bad else ()
-        pairs = [(_sample(name, e), e) for name, given in entries.items() for e in given if e["id"] not in skipped]
+        pairs = [
+            (read_sample(partial(_sample, name, entry), f"{folder}: entry {entry['id']} of {name}"), entry)
+            for name, given in entries.items()
+            for entry in given
+            if entry["id"] not in skipped
+        ]
         # The name holds the answers, too, as they are no part of a sample.
         known_as = digest([digests, self.categories, self.skip_known_bad, sorted(self.known_bad)])[:32]
         target = Path(self.cache_path) / f"{known_as}.jsonl"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sloop.measures.stats import rate
-from sloop.records import Grade, Score, UserError, from_json
-from sloop.store import Dataset, open_text
+from sloop.records import Grade, Sample, Score, UserError, from_json
+from sloop.store import Dataset, is_file
+from sloop.store.files import lines_of, named
 
 Entry = dict[str, Any]
 Aggregates = Mapping[str, tuple[tuple[str, ...], bool]]
@@ -74,31 +75,49 @@ def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: 
 
 def _lines(folder: Path, name: str, digests: dict[str, str], keys: Collection[str]) -> list[Entry]:
     for ending in (".json", ".jsonl", ".json.gz", ".jsonl.gz"):
-        if (path := folder / f"{name}{ending}").is_file():
-            with open_text(path) as file:
-                lines = [line.strip() for line in file if line.strip()]
+        if is_file(path := folder / f"{name}{ending}"):
+            lines = [(number, line.strip()) for number, line in lines_of(path)]
             known_as = f"{folder.name}/{name}" if folder.name == "possible_answer" else name
-            digests[known_as] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-            try:
-                return [_entry(line, keys) for line in lines]
-            except (ValueError, RecursionError) as error:
-                raise UserError(
-                    f"{path} does not hold one JSON object a line, each with {', '.join(keys)}: {error}. Take the "
-                    "official file."
-                ) from error
+            digests[known_as] = hashlib.sha256("\n".join(line for _, line in lines).encode()).hexdigest()
+            return [_entry(line, keys, f"{named(path)}, line {number}") for number, line in lines]
     raise UserError(f"{folder}: no {name}.json (or .jsonl, .gz). Leave the category out of benchmark.categories.")
 
 
-def _entry(line: str, keys: Collection[str]) -> Entry:
+def _entry(line: str, keys: Collection[str], where: str) -> Entry:
     """An object with these keys.
 
     Raises:
-        ValueError: it is none.
+        UserError: it is none.
     """
-    entry = from_json(line)
-    if not isinstance(entry, dict) or (missing := [key for key in keys if key not in entry]):
-        raise ValueError(f"{', '.join(missing) if isinstance(entry, dict) else 'the object'} is missing")
+    try:
+        entry = from_json(line)
+        if not isinstance(entry, dict) or (missing := [key for key in keys if key not in entry]):
+            raise ValueError(f"{', '.join(missing) if isinstance(entry, dict) else 'the object'} is missing")
+        if not isinstance(entry["id"], str):
+            raise ValueError(f"the id is no text: {entry['id']!r:.80}")
+    except ValueError as error:
+        raise UserError(
+            f"{where}: not a JSON object with {', '.join(keys)}: {error}. Take the official file."
+        ) from error
     return entry
+
+
+def read_sample(made: Callable[[], Sample], where: str) -> Sample:
+    """An entry as a sample.
+
+    Args:
+        made: reads the entry, which may be anything.
+        where: it stands; for messages.
+
+    Raises:
+        UserError: it is not of the official form.
+    """
+    try:
+        return made()
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where} is not of the official form ({type(error).__name__}: {error}). Take the official file."
+        ) from error
 
 
 def check_version(folder: Path, found: Mapping[str, str], pinned: Mapping[str, str]) -> None:

@@ -27,11 +27,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from sloop.records import Label, Record, ToolCall, UserError, finite, no_constant
+from sloop.records import Label, Record, ToolCall, UserError, finite, no_constant, whole_number
 from sloop.records.ranges import refused
-
-MAX_DEPTH = 64
-"""Deeper nesting of an argument is a format error, so that what is accepted does not hang on Python's stack."""
 
 MAX_PYTHON = 50_000
 """Characters of a pythonic answer that are read; Python's parser takes long over more, which no call needs."""
@@ -367,25 +364,7 @@ def _call(body: Any, arguments_key: str = "arguments") -> ToolCall:
         arguments = _DECODER.decode(arguments)
     if not isinstance(name, str) or not name.strip() or not isinstance(arguments, dict):
         raise ValueError("a call has a name, and arguments that are an object")
-    if _too_deep(arguments):
-        raise ValueError("the arguments are nested too deeply")
-    # A lone surrogate ("\ud800") is legal JSON and cannot be written as UTF-8: UnicodeEncodeError is a ValueError.
-    json.dumps([name, arguments], ensure_ascii=False).encode()
     return ToolCall(name=name, arguments=arguments)
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for item in level
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -395,7 +374,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=finite, parse_constant=no_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_float=finite, parse_int=whole_number, parse_constant=no_constant
+)
 
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.S)
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")

@@ -23,17 +23,33 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from sloop.engine.executor import Result
-from sloop.records import FileRecord, Record, Rejected, StageRecord, UserError, canonical_json, digest
+from sloop.records import (
+    BegunRecord,
+    FileRecord,
+    Record,
+    Rejected,
+    StageRecord,
+    UserError,
+    canonical_json,
+    digest,
+    from_json,
+)
 from sloop.store.files import (
+    disk,
     file_digest,
+    filling,
+    is_file,
     is_sidecar,
     line_of,
+    named,
+    next_line,
     now,
-    open_text,
     read_json,
     read_record,
+    reading,
     row_of,
     write_json,
+    writing,
 )
 
 Unit = TypeVar("Unit")
@@ -107,7 +123,7 @@ class StageFolder:
     @property
     def done(self) -> bool:
         """True once the stage has been finished under this key, unless it was taken up again since."""
-        return not self._reopened and (self.folder / STAGE_FILE).is_file()
+        return not self._reopened and is_file(self.folder / STAGE_FILE)
 
     def reopen(self, kept: Iterable[tuple[str, Sequence[Record]]]) -> None:
         """Take a finished stage up again, to do over all units but some.
@@ -120,12 +136,10 @@ class StageFolder:
                 and not at all where an earlier attempt at the same was cut short: it is gone on with.
         """
         self._locks.enter_context(FileLock(self.sidecar / "lock"))
-        if not self._journal.is_file():
-            partial = self.sidecar / "partial-journal.jsonl"
-            with open_text(partial, "w") as file:
+        if not is_file(self._journal):
+            with writing(self._journal) as file:
                 for key, records in kept:
                     file.write(_journal_line({"unit": key}, records))
-            partial.replace(self._journal)
         self._repair_journal()
         self._reopened = True
 
@@ -172,12 +186,18 @@ class StageFolder:
         self._handed[work] += len(units)
         handed = self._handed[work]
         stops: list[UserError] = []
-        with open(self._journal, "ab") as journal:
+        with disk(self._journal), open(self._journal, "ab") as journal:
             for key, result in run(takewhile(lambda _: not stops, owed), work):
                 if isinstance(result, UserError):
                     stops.append(result)
                     continue
                 entry: dict[str, Any] = {"unit": key}
+                line = b""
+                if not isinstance(result, Exception):
+                    try:
+                        line = _journal_line(entry, result)
+                    except ValueError as error:  # it holds what no file can, such as a number that is none
+                        result = error
                 if isinstance(result, Exception):
                     entry["failed"] = True
                     self._failed[work] += 1
@@ -192,9 +212,9 @@ class StageFolder:
                             )
                         )
                         stops[-1].__cause__ = result
-                    result = [Rejected(key=key, reason=reason, detail=str(result))]
+                    line = _journal_line(entry, [Rejected(key=key, reason=reason, detail=_sayable(result))])
                 self._offsets[key] = journal.tell()
-                journal.write(_journal_line(entry, result).encode())
+                journal.write(line)
                 journal.flush()
                 done += 1
                 if progress:
@@ -203,15 +223,19 @@ class StageFolder:
             raise stops[0]
         known: dict[str, type[Record]] = {kind.__name__: kind for kind in kinds}
         known["Rejected"] = Rejected
-        with open(self._journal, "rb") as journal:
+        with reading(self._journal) as journal:
             for key in units:
-                journal.seek(self._offsets[key])
-                entry = json.loads(journal.readline())
-                records = []
-                for item in entry["records"]:
-                    item["row"].pop("id", None)
-                    records.append(known[item["type"]].model_validate(item["row"]))
-                del self._offsets[key]
+                journal.seek(self._offsets.pop(key))
+                entry = _journal_entry(next_line(journal, self._journal))
+                try:
+                    records = [
+                        known[item["type"]].model_validate(_without_id(item["row"])) for item in entry["records"]
+                    ]
+                except (AttributeError, ValueError, LookupError, TypeError) as error:
+                    raise UserError(
+                        f"{named(self._journal)}: the line of unit {key} is none that this stage writes. Delete the "
+                        "folder to make it anew, or choose another output_dir."
+                    ) from error
                 yield key, records
 
     @contextlib.contextmanager
@@ -224,10 +248,10 @@ class StageFolder:
         partial = {name: self.sidecar / f"partial-{name}" for name in names}
         counts = dict.fromkeys(names, 0)
         with contextlib.ExitStack() as stack:
-            files = {name: stack.enter_context(open_text(path, "w")) for name, path in partial.items()}
+            files = {name: stack.enter_context(filling(path)) for name, path in partial.items()}
 
             def append(name: str, record: Record) -> None:
-                files[name].write(line_of(record))
+                files[name].write(line_of(record).encode())
                 counts[name] += 1
 
             yield {name: functools.partial(append, name) for name in names}
@@ -271,19 +295,19 @@ class StageFolder:
             write_json(self._experiment / ".stages" / self.key[:32], source)
 
     def _check_key(self) -> None:
-        for name in (STAGE_FILE, BEGUN_FILE):
+        for name, kind in ((STAGE_FILE, StageRecord), (BEGUN_FILE, BegunRecord)):
             path = self.folder / name
-            if not path.is_file():
+            if not is_file(path):
                 continue
-            found = read_json(path)
-            if found["key"] != self.key:
+            found = read_record(path, kind)
+            if found.key != self.key:
                 changed = sorted(
                     part
-                    for part in {*found["parts"], *self.key_parts}
-                    if found["parts"].get(part) != self.key_parts.get(part)
+                    for part in {*found.parts, *self.key_parts}
+                    if found.parts.get(part) != self.key_parts.get(part)
                 )
                 raise UserError(
-                    f"{self.folder} holds a {found['parts']['stage']} stage made under other settings (differing: "
+                    f"{self.folder} holds a {found.name} stage made under other settings (differing: "
                     f"{', '.join(changed)}). Choose another output_dir, or delete the folder to make it anew."
                 )
             return
@@ -291,7 +315,7 @@ class StageFolder:
     def _check_free(self) -> None:
         """A stage replaces files of its folder by name: they must be its own."""
         data = sorted(path.name for path in self.folder.glob("*.jsonl*"))
-        if data and not any((self.folder / name).is_file() for name in (BEGUN_FILE, STAGE_FILE)):
+        if data and not any(is_file(self.folder / name) for name in (BEGUN_FILE, STAGE_FILE)):
             raise UserError(
                 f"{self.folder} holds {', '.join(data[:3])}, which the {self.name} stage did not make and might write "
                 "over. Choose another output_dir, or move the files away."
@@ -307,18 +331,15 @@ class StageFolder:
 
     def _repair_journal(self) -> None:
         """Drop a torn last line (the process was killed while writing it) and index what is whole."""
-        if not self._journal.is_file():
+        if not is_file(self._journal):
             return
         good = 0
-        with open(self._journal, "rb") as journal:
-            for line in journal:
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                if not entry.get("failed"):  # a unit that failed is tried again
+        with reading(self._journal) as journal:
+            while (line := next_line(journal, self._journal)).endswith(b"\n"):
+                entry = _journal_entry(line)
+                if not entry:
+                    self.torn_lines += 1
+                elif not entry.get("failed"):  # a unit that failed is tried again
                     self._offsets[entry["unit"]] = good
                 good += len(line)
         if good < self._journal.stat().st_size:
@@ -327,10 +348,10 @@ class StageFolder:
 
     def _link_from(self, link: Path) -> None:
         """Take over a finished stage with the same key, as hard links, if it has all its files."""
-        if not link.is_file() or self._experiment is None:
+        if self._experiment is None or not is_file(link):
             return
-        source = self._experiment / read_json(link)
-        if source == self.folder or not (source / STAGE_FILE).is_file() or not _is_whole(source):
+        source = self._experiment / str(read_json(link, "Delete it: it only says where an equal stage is."))
+        if source == self.folder or not is_file(source / STAGE_FILE) or not _is_whole(source):
             return
         record = read_stage(source)
         if record.key != self.key:
@@ -348,9 +369,29 @@ class StageFolder:
         write_json(self.sidecar / "linked.json", {"from": str(source)})
 
 
-def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> str:
+def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> bytes:
+    """A unit with its records; raises ValueError where they hold what no file can."""
     rows = [{"type": type(record).__name__, "row": row_of(record)} for record in records]
-    return json.dumps({**entry, "records": rows}, ensure_ascii=False) + "\n"
+    return (json.dumps({**entry, "records": rows}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _journal_entry(line: bytes) -> dict[str, Any]:
+    """What a line of a journal says; empty where it is none."""
+    try:
+        entry = from_json(line.decode(), wraps=2)
+    except ValueError:
+        return {}
+    sound = isinstance(entry, dict) and isinstance(entry.get("unit"), str) and isinstance(entry.get("records"), list)
+    return entry if sound else {}
+
+
+def _without_id(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "id"}
+
+
+def _sayable(error: Exception) -> str:
+    """The text of an error, whatever characters it quotes."""
+    return str(error).encode(errors="backslashreplace").decode()
 
 
 def read_stage(folder: Path) -> StageRecord:
@@ -361,4 +402,4 @@ def read_stage(folder: Path) -> StageRecord:
 def _is_whole(folder: Path) -> bool:
     """Whether every file of a finished stage is there, in its recorded size."""
     paths = {folder / name: file.bytes for name, file in read_stage(folder).files.items()}
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+    return all(is_file(path) and path.stat().st_size == size for path, size in paths.items())

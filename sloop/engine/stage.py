@@ -21,7 +21,7 @@ from sloop.engine.executor import Executor, Local, Worker
 from sloop.engine.folder import StageFolder
 from sloop.engine.identity import stage_key
 from sloop.records import Record, StageRecord
-from sloop.store import Dataset
+from sloop.store import Dataset, disk
 
 S = TypeVar("S", bound=Record)
 S_co = TypeVar("S_co", bound=Record, covariant=True)
@@ -185,9 +185,10 @@ def run_stage(stage: Stage[S], place: Place) -> Made[S]:
     """Make a stage, or what is left of it; a finished one is read.
 
     Raises:
-        UserError: the folder holds another stage, or whatever the stage says.
+        UserError: the folder holds another stage, a disk refuses a file (what was finished is kept), or whatever the
+            stage says.
     """
-    with ExitStack() as stack:
+    with disk(place.folder), ExitStack() as stack:
         executor = place.executor or Local(stack.enter_context(Components()))
         if isinstance(stage, Checked):
             stage.check(executor.components)

@@ -7,6 +7,7 @@ An empty value counts as none.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from sloop.records import UserError
+from sloop.store.files import is_file, read_text
 
 Role = Literal["teacher", "judge", "student"]
 """What a model is asked for."""
@@ -58,13 +60,18 @@ class Key:
 
 
 def load_env(path: Path = Path(".env")) -> None:
-    """Take our variables from a ``.env`` file into the environment where the process does not set them."""
+    """Take our variables from a ``.env`` file into the environment where the process does not set them.
+
+    Raises:
+        UserError: the file is there and cannot be read, or is not UTF-8.
+    """
     for name in VARIABLES:
         if not os.environ.get(name, "").strip():
             os.environ.pop(name, None)
-    if not path.is_file():
+    if not is_file(path):
         return
-    for name, value in dotenv_values(path, interpolate=False).items():
+    written = io.StringIO(read_text(path))
+    for name, value in dotenv_values(stream=written, interpolate=False).items():
         if name in VARIABLES and value:
             os.environ.setdefault(name, value)
 

@@ -16,7 +16,8 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sloop.records import Label, Message, UserError
+from sloop.records import Label, Message, UserError, from_json
+from sloop.store.files import UNREADABLE, unreadable
 
 PACKAGED = Path(__file__).parents[1] / "prompts"
 _BRIEF = re.compile(r"^```json\n(.*)\n```\s*\Z", re.M)
@@ -59,6 +60,8 @@ class Prompts:
             raise UserError(
                 f"the prompt {name} (looked for in {folders}): {error}. Its variables are: {', '.join(brief)}."
             ) from error
+        except UNREADABLE as error:
+            raise unreadable(self._folders[0] / name, error) from error
         # Within JSON a line break is written as \n, so that no fact can end the fence.
         return [
             Message(role="user", content=f"{text.strip()}\n\n```json\n{json.dumps(brief, ensure_ascii=False)}\n```")
@@ -70,7 +73,7 @@ def last_brief(messages: Sequence[Message]) -> dict[str, Any] | None:
     for message in reversed(messages):
         if message.role == "user" and (found := _BRIEF.search(message.content)):
             try:
-                brief = json.loads(found[1])
+                brief = from_json(found[1], wraps=1)
             except ValueError:
                 return None
             return brief if isinstance(brief, dict) else None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sloop.models.base import ChatModel, Reply, Sampling
 from sloop.models.usage import Account
 from sloop.records import Message, Tool, UserError, digest
-from sloop.store import Cache
+from sloop.store import Cache, is_file
 
 CacheMode = Literal["off", "use", "read_only"]
 """off: ask; use: ask what is not kept, and keep it; read_only: ask nothing."""
@@ -26,7 +26,7 @@ def check_cache(mode: CacheMode, path: Path) -> None:
     Raises:
         UserError: there is no such file.
     """
-    if mode == "read_only" and not path.is_file():
+    if mode == "read_only" and not is_file(path):
         raise UserError(f"cache=read_only: there are no kept replies at {path}. Run with cache=use first.")
 
 
@@ -99,17 +99,26 @@ class Replay:
             self.hits += 1
             if self._account:
                 self._account.hit()
-            return Reply.model_validate(kept)
+            return self._read(key, kept)
         self.misses += 1
         answered = self._asking[key] = asyncio.Event()
         try:
             reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
             if reply.finish != "content_filter":  # the server's word and not the model's: it may say otherwise later
-                reply = Reply.model_validate(self._cache.put(key, reply.model_dump(mode="json")))
+                reply = self._read(key, self._cache.put(key, reply.model_dump(mode="json")))
         finally:
             del self._asking[key]
             answered.set()
         return reply
+
+    def _read(self, key: str, kept: Any) -> Reply:
+        try:
+            return Reply.model_validate(kept)
+        except ValueError as error:
+            raise UserError(
+                f"{self._cache.path}: what is kept under the key {key[:16]}... is no reply of a model. Take that line "
+                "out, or name another file (paths.cache)."
+            ) from error
 
     def _missing(self, key: str, messages: Sequence[Message], tools: Sequence[Tool], salt: str) -> UserError:
         last = next((m.content for m in reversed(messages) if m.role == "user"), "")

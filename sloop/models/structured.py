@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from sloop.calls.schema.validation import faults, validator
-from sloop.records import Message
+from sloop.records import Message, from_json
 
 StructuredOutput = Literal["json_schema", "json_object", "prompt"]
 """How a server is asked for JSON: by its schema, as some JSON object, or in words alone."""
@@ -59,9 +59,7 @@ def read_object(text: str, schema: Mapping[str, Any]) -> Any:
     """
     fenced = _FENCED.search(text)
     try:
-        value = json.loads(fenced[1] if fenced else text)
-    except RecursionError:
-        raise ValueError("not JSON: nested too deep") from None
+        value = from_json(fenced[1] if fenced else text)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
     if worst := best_match(faults(_validator(json.dumps(schema)), value)):

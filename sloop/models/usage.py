@@ -8,6 +8,7 @@ wrong can be mended later.
 from __future__ import annotations
 
 import functools
+import operator
 import re
 import threading
 import time
@@ -22,7 +23,8 @@ from typing import Annotated, Any
 from sloop.models.base import ModelError, Usage
 from sloop.records import OutOfBudget, Record, UserError
 from sloop.records.ranges import Within
-from sloop.store import Lines
+from sloop.store import Lines, is_file
+from sloop.store.files import named
 
 USAGE_FILE = Path("sidecar") / "usage.jsonl"
 """In a run's folder; no digest covers it."""
@@ -136,7 +138,7 @@ def read_latencies(path: Path) -> list[Latency]:
 
 
 def _read(path: Path) -> tuple[tuple[Spent, ...], tuple[Latency, ...]]:
-    if not path.is_file():
+    if not is_file(path):
         return (), ()
     found = path.stat()
     return _sums(path, found.st_size, found.st_mtime_ns)
@@ -147,19 +149,34 @@ def _sums(path: Path, size: int, changed: int) -> tuple[tuple[Spent, ...], tuple
     """Both of a file as it was when it had this size and time; plain numbers, as there may be a million lines."""
     totals: dict[Key, dict[str, int]] = {}
     times: dict[tuple[str, int], tuple[array[float], array[float]]] = {}
-    for _, row in Lines(path).read():
-        role, number = row["role"], row.get("round", 0)
-        sums = totals.setdefault((role, number, row["model"]), dict.fromkeys(COUNTS, 0))
-        for name, value in row.items():
-            if name in sums:
-                sums[name] += value
-        if (latency := row.get("latency")) is not None:
-            answered, waited = times.setdefault((role, number), (array("d"), array("d")))
-            answered.append(latency)
-            waited.append(row.get("waited", latency))
+    for offset, row in Lines(path).read():
+        try:
+            _take(row, totals, times)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise UserError(
+                f"{named(path)}, byte {offset}: not a line that says what a request cost, so that nobody can tell what "
+                "was spent. Take that line out, or give the file as it was."
+            ) from error
     rows = ((*key, totals[key]) for key in sorted(totals))
     spent = tuple(Spent(role=role, round=number, model=model, **sums) for role, number, model, sums in rows)
     return spent, tuple(_percentiles(*key, *times[key]) for key in sorted(times))
+
+
+def _take(
+    row: Any, totals: dict[Key, dict[str, int]], times: dict[tuple[str, int], tuple[array[float], array[float]]]
+) -> None:
+    """Add a line to the sums and times; raises where it is none."""
+    role, number, model = row["role"], row.get("round", 0), row["model"]
+    if not (isinstance(role, str) and isinstance(number, int) and isinstance(model, str)):
+        raise TypeError(row)
+    sums = totals.setdefault((role, number, model), dict.fromkeys(COUNTS, 0))
+    for name, value in row.items():
+        if name in sums:
+            sums[name] += operator.index(value)
+    if (latency := row.get("latency")) is not None:
+        answered, waited = times.setdefault((role, number), (array("d"), array("d")))
+        answered.append(latency)
+        waited.append(row.get("waited", latency))
 
 
 def _percentiles(role: str, number: int, answered: array[float], waited: array[float]) -> Latency:

@@ -3,12 +3,23 @@
 Every record is immutable and is written to disk as one JSON line.
 """
 
-from sloop.records.base import OutOfBudget, Record, UserError, canonical_json, digest, finite, from_json, no_constant
+from sloop.records.base import (
+    OutOfBudget,
+    Record,
+    UserError,
+    canonical_json,
+    digest,
+    finite,
+    from_json,
+    no_constant,
+    whole_number,
+)
 from sloop.records.episodes import Step, Task
 from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict
 from sloop.records.runs import (
     ROUND_FILE,
     RUN_FILE,
+    BegunRecord,
     Checkpoint,
     CodeState,
     DataRecord,
@@ -55,6 +66,7 @@ __all__ = [
     "ROUND_FILE",
     "RUN_FILE",
     "Axis",
+    "BegunRecord",
     "Checkpoint",
     "CodeState",
     "DataRecord",
@@ -108,4 +120,5 @@ __all__ = [
     "number_calls",
     "trial_field",
     "trial_id",
+    "whole_number",
 ]

@@ -164,21 +164,26 @@ def _config(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-class StageRecord(Versioned):
-    """``stage.json``: what a finished stage made, under which key."""
+class BegunRecord(Versioned):
+    """``begun.json``: under which key a stage is made."""
 
     key: str
     """Digest (64 hex digits) of ``parts``."""
     parts: Annotated[dict[str, Any], AfterValidator(_parts)]
     """What the stage's result depends on (`sloop.engine.identity`)."""
-    files: dict[Inside, FileRecord]
-    """By name in the stage's folder."""
-    summary: Annotated[dict[str, Any], AfterValidator(_summary)]
 
     @property
     def name(self) -> str:
         """Of the stage."""
-        return str(self.parts["stage"])
+        return str(self.parts.get("stage", "nameless"))
+
+
+class StageRecord(BegunRecord):
+    """``stage.json``: what a finished stage made, under which key."""
+
+    files: dict[Inside, FileRecord]
+    """By name in the stage's folder."""
+    summary: Annotated[dict[str, Any], AfterValidator(_summary)]
 
     @property
     def seed(self) -> int | None:

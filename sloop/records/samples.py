@@ -73,11 +73,15 @@ class ToolCall(Record):
     @classmethod
     def _from_openai(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and isinstance(function := data.get("function"), Mapping):
-            arguments = function.get("arguments")
-            return {
-                "name": function.get("name"),
-                "arguments": from_json(arguments) if isinstance(arguments, str) else arguments,
-            }
+            data = {"name": function.get("name"), "arguments": function.get("arguments")}
+        if isinstance(data, Mapping) and "arguments" in data:
+            # Whoever gave them, a model or a file: what cannot be read again would make the row that holds it worthless
+            given = data["arguments"]
+            try:
+                text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+            except TypeError as error:
+                raise ValueError(str(error)) from error
+            return {**data, "arguments": from_json(text)}
         return data
 
     @model_serializer

@@ -43,6 +43,7 @@ import yaml
 from sloop.records import Tool, UserError
 from sloop.simulation.phrases import Phrase, Piece, Slot, tidy
 from sloop.simulation.values import Part, Spec, Values, spell
+from sloop.store.files import check_file, read_text
 
 EVERYDAY = Path(__file__).with_name("everyday.yaml")
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -170,10 +171,7 @@ def load_templates(path: str) -> Templates:
         UserError: no such file, not YAML, or not of the form above.
     """
     source = EVERYDAY if path == "everyday" else Path(path)
-    if not source.is_file():
-        raise UserError(
-            f"teacher.templates={path}: no such file. Try teacher.templates=everyday, or a path to a YAML file."
-        )
+    check_file(source, f"teacher.templates={path}: try teacher.templates=everyday, or a path to a YAML file.")
     return _load(source, source.stat().st_mtime_ns)
 
 
@@ -182,8 +180,8 @@ def _load(source: Path, changed: int) -> Templates:
     """``changed`` makes an edited file another one."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(source.read_text(encoding="utf-8"), Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(read_text(source), Loader=loader)
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{source} is not YAML: {error}") from error
     content = _mapping(content, str(source), _KEYS)
     own = source != EVERYDAY

@@ -36,7 +36,7 @@ from sloop.stages.accept import JUDGEMENTS, REJECTED, TRUTH, Admission, Door, Ru
 from sloop.stages.card import data_card
 from sloop.stages.samplers import Sampler
 from sloop.stages.slices import written_samples
-from sloop.store import read_rows
+from sloop.store import read_rows, write_bytes
 from sloop.teachers.base import Teacher
 
 CHUNK = 2000
@@ -243,7 +243,7 @@ class Gen:
                 fold.door.take(records, append, side)
         summary = fold.summary()
         written = chain.from_iterable(read_rows(desk.folder / name, Sample) for name in (TRAIN, DEV))
-        (desk.folder / CARD).write_text(data_card(written, summary.model_dump()), encoding="utf-8")
+        write_bytes(desk.folder / CARD, data_card(written, summary.model_dump()).encode())
         desk.add(CARD)
         return summary
 

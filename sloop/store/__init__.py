@@ -3,11 +3,12 @@
 from sloop.store.cache import Cache
 from sloop.store.files import (
     checkpoint_at,
+    disk,
     file_digest,
     folder_digest,
+    is_file,
     line_of,
     now,
-    open_text,
     read_json,
     read_record,
     read_rows,
@@ -15,6 +16,7 @@ from sloop.store.files import (
     write_bytes,
     write_json,
     write_rows,
+    writing,
 )
 from sloop.store.lines import Lines
 from sloop.store.rows import JSON_COLUMNS, Dataset, Rows, from_datasets, predictions_at, to_datasets
@@ -26,12 +28,13 @@ __all__ = [
     "Lines",
     "Rows",
     "checkpoint_at",
+    "disk",
     "file_digest",
     "folder_digest",
     "from_datasets",
+    "is_file",
     "line_of",
     "now",
-    "open_text",
     "predictions_at",
     "read_json",
     "read_record",
@@ -41,4 +44,5 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_rows",
+    "writing",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from sloop.records import UserError, from_json
+from sloop.store.files import named, next_line, reading
 from sloop.store.lines import Lines
 
 
@@ -17,7 +19,8 @@ class Cache:
         self.path = path
         self._lines = Lines(path)
         self._offsets: dict[str, int] = {}
-        self._reading: Any = None
+        self._reading: IO[bytes] | None = None
+        self._files = ExitStack()
         foreign = self._read_on(0)
         self.torn_lines = self._lines.torn_lines + foreign
         """Lines that could not be read."""
@@ -26,14 +29,21 @@ class Cache:
         return len(self._offsets)
 
     def get(self, key: str) -> Any:
-        """The value of a key; None: there is none."""
+        """The value of a key; None: there is none.
+
+        Raises:
+            UserError: the file was changed by something else.
+        """
         offset = self._offsets.get(key)
         if offset is None:
             return None
         if self._reading is None:
-            self._reading = open(self.path, "rb")  # noqa: SIM115
+            self._reading = self._files.enter_context(reading(self.path))
         self._reading.seek(offset)
-        return json.loads(self._reading.readline())["value"]
+        try:
+            return from_json(next_line(self._reading, self.path).decode(), wraps=2)["value"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(f"{named(self.path)} was changed while it was in use: give the command again.") from error
 
     def put(self, key: str, value: Any) -> Any:
         """Keep a value, unless the key has one; on disk when this returns.
@@ -54,7 +64,7 @@ class Cache:
         """Index the lines from an offset on; returns how many of them are none of a cache."""
         foreign = 0
         for offset, row in self._lines.read(start):
-            if isinstance(row, dict) and "key" in row:
+            if isinstance(row, dict) and isinstance(row.get("key"), str) and "value" in row:
                 self._offsets.setdefault(row["key"], offset)
             else:
                 foreign += 1
@@ -62,7 +72,6 @@ class Cache:
 
     def close(self) -> None:
         """Close the file."""
-        if self._reading is not None:
-            self._reading.close()
+        self._files.close()
         self._reading = None
         self._lines.close()

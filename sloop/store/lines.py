@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sloop.records import from_json
+from sloop.store.files import disk, is_file, next_line, reading
+
 
 class Lines:
     """JSON values, one a line, on disk as soon as they are appended.
@@ -31,15 +34,18 @@ class Lines:
 
         Args:
             start: offset of the first line to read, such as `read_to`.
+
+        Raises:
+            UserError: the file cannot be read.
         """
         self.torn_lines, self.read_to = 0, start
-        if not self.path.is_file():
+        if not is_file(self.path):
             return
-        with open(self.path, "rb") as file:
+        with reading(self.path) as file:
             file.seek(start)
-            for line in file:
+            while line := next_line(file, self.path):
                 try:
-                    yield self.read_to, json.loads(line)
+                    yield self.read_to, from_json(line.decode(), wraps=2)
                 except ValueError:
                     self.torn_lines += bool(line.strip())
                 if line.endswith(b"\n"):
@@ -49,8 +55,12 @@ class Lines:
         """Keep a value; on disk when this returns. Returns its offset.
 
         Raises:
-            OSError: it could not be written whole, as on a full disk; what was written of it is passed over.
+            UserError: it could not be written whole, as on a full disk; what was written of it is passed over.
         """
+        with disk(self.path):
+            return self._append(value)
+
+    def _append(self, value: Any) -> int:
         if self._writing is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writing = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -61,7 +71,7 @@ class Lines:
         whole = line if closed else b"\n" + line
         written = os.write(self._writing, whole)  # one write, so that lines of several processes do not mix
         if written < len(whole):
-            raise OSError(errno.EIO, f"only {written} of {len(whole)} bytes could be written", str(self.path))
+            raise OSError(errno.ENOSPC, f"only {written} of {len(whole)} bytes could be written", str(self.path))
         # Where it landed is known only after the fact: another process may have written before it.
         return os.lseek(self._writing, 0, os.SEEK_CUR) - len(line)
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from sloop.records import Prediction, Record, Sample, UserError, trial_id
-from sloop.store.files import BLANK, UNREADABLE, file_digest, read_rows, row_of, unreadable
+from sloop.store.files import (
+    MAX_UNPACKED,
+    check_file,
+    file_digest,
+    next_line,
+    placed_rows,
+    read_bytes,
+    read_rows,
+    reading,
+    record_in,
+    row_of,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -28,10 +39,9 @@ class Rows(Generic[R]):
             sha256: of the file's bytes, where it is known.
 
         Raises:
-            UserError: there is no such file.
+            UserError: there is no such file, or it is none.
         """
-        if not path.is_file():
-            raise UserError(f"no such file: {path}. It should hold JSON lines, one {kind.__name__} a line.")
+        check_file(path, f"It should hold JSON lines, one {kind.__name__} a line.")
         self.path = path
         self._kind = kind
         self._key = key
@@ -73,40 +83,26 @@ class Rows(Generic[R]):
         with self._open() as file:
             for key in keys:
                 file.seek(index[key])
-                row = json.loads(file.readline())
-                row.pop("id", None)
-                yield self._kind.model_validate(row)
+                yield record_in(next_line(file, self.path), self._kind, self.path, f"byte {index[key]}")
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> AbstractContextManager[IO[bytes]]:
         if self.path.suffix != ".gz":
-            return open(self.path, "rb")
+            return reading(self.path)
         if self._unzipped is None:  # seeking in gzip means unpacking it anew: these files are small, keep the text
-            try:
-                self._unzipped = gzip.decompress(self.path.read_bytes())
-            except UNREADABLE as error:
-                raise unreadable(self.path, error) from error
+            self._unzipped = read_bytes(self.path, most=MAX_UNPACKED)
         return io.BytesIO(self._unzipped)
 
     def _index(self) -> dict[str, int]:
         """Byte offset of each record in the (uncompressed) text."""
         if self._offsets is None:
             offsets: dict[str, int] = {}
-            for offset, record in zip(self._line_offsets(), self, strict=True):
+            for offset, record in placed_rows(self.path, self._kind):
                 key = self._key(record)
                 if key in offsets:
                     raise UserError(f"{self.path} holds {key} twice; it must be unique by id.")
                 offsets[key] = offset
             self._offsets = offsets
         return self._offsets
-
-    def _line_offsets(self) -> Iterator[int]:
-        """Where the lines begin that `read_rows` reads."""
-        with self._open() as file:
-            position = 0
-            for line in file:
-                if line.strip(BLANK.encode()):
-                    yield position
-                position += len(line)
 
 
 class Dataset(Rows[Sample]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -14,9 +16,11 @@ from transformers.utils import logging as transformers_logging
 from sloop.calls.formats import FormatName, parse
 from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
 from sloop.records.ranges import Name, PathText, Threads, refused
-from sloop.store import Dataset, checkpoint_at, read_json, write_json
+from sloop.store import Dataset, checkpoint_at, is_file, read_json, write_json
+from sloop.store.files import named
 from sloop.students.tiny import RECORD_FILE, TinySpec
 
+AS_SAVED = "Give the folder whole, as it was saved: config.json, model.safetensors and the tokenizer's files."
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -140,7 +144,7 @@ class LocalStudent:
         if self.scratch is not None:
             return self.scratch.make(data, seed=seed, out=out)
         assert self.path is not None
-        if Path(self.path).is_dir():
+        if os.path.isdir(self.path):  # noqa: PTH112 - a path that no folder can have is none
             return checkpoint_at(Path(self.path))
         try:
             AutoTokenizer.from_pretrained(self.path).save_pretrained(out)
@@ -160,8 +164,7 @@ class LocalStudent:
             UserError: the answer format is neither configured nor recorded in the checkpoint, or unknown.
         """
         folder = Path(checkpoint.path)
-        record = folder / RECORD_FILE
-        found = self.answer_format or (read_json(record)["format"] if record.is_file() else None)
+        found = self.answer_format or recorded_format(folder)
         if found is None:
             raise UserError(
                 f"checkpoint {folder} does not say in which format it writes calls (no {RECORD_FILE}); "
@@ -171,7 +174,7 @@ class LocalStudent:
         self.close()
         torch.set_num_threads(self.threads)
         self._format = found
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self._tokenizer = load_tokenizer(folder)
         self._model = load_model(folder, self.dtype).to(self.device).eval()
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
@@ -251,10 +254,76 @@ class LocalStudent:
         return Prediction(**measured, calls=parsed.calls, content=parsed.content, error=parsed.error)
 
 
+def recorded_format(folder: Path) -> str | None:
+    """The answer format that a checkpoint records; None: it says nothing.
+
+    Raises:
+        UserError: its record is broken.
+    """
+    path = folder / RECORD_FILE
+    found = read_object(path).get("format") if is_file(path) else None
+    if not isinstance(found, str | None):
+        raise UserError(f'{named(path)} names no answer format. It should hold {{"format": "hermes"}}, or another one.')
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file of settings that stands in a checkpoint.
+
+    Raises:
+        UserError: it cannot be read, or is no JSON object.
+    """
+    found = read_json(path, AS_SAVED)
+    if not isinstance(found, dict):
+        raise UserError(f"{named(path)} is no JSON object. {AS_SAVED}")
+    return found
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """What Transformers, tokenizers and safetensors raise for damaged files, as one sentence: they have no one kind of
+    error for it, and pass over some that they cannot read.
+
+    Raises:
+        UserError: as said.
+    """
+    for path in sorted(folder.glob("*.json")):
+        if path.name != "tokenizer.json":  # megabytes, and its reader passes over nothing
+            read_object(path)
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"checkpoint {named(folder)}: it cannot be loaded ({type(error).__name__}: {reason}). {AS_SAVED}"
+        ) from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, padding on the left; errors as of `load_model`."""
+    with loading(folder):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    return tokenizer
+
+
 def load_model(folder: Path, dtype: torch.dtype) -> Any:
-    """The causal language model in a folder, without Transformers' progress bars."""
+    """The causal language model in a folder, without Transformers' progress bars.
+
+    Raises:
+        UserError: a file of it is damaged, or the weights are not those of this model.
+    """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    with loading(folder):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    model, told = loaded
+    if lacking := sorted(told["missing_keys"]):  # Transformers draws them at random, and warns
+        raise UserError(
+            f"checkpoint {named(folder)}: {len(lacking)} of the model's weights, such as {lacking[0]}, stand in none "
+            f"of its files. {AS_SAVED}"
+        )
+    return model
 
 
 def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:

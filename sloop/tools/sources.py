@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from sloop.calls.schema.validation import Unusable, checked
 from sloop.records import Tool, UserError, from_json
+from sloop.store.files import lines_of, named, read_text
 
 EVERYDAY = Path(__file__).with_name("everyday.json")
 SPLITS = ("train", "dev", "test")
@@ -68,21 +68,23 @@ def _rows(source: Path) -> list[tuple[str, Mapping[str, Any]]]:
             f"{source}: tools are read from .json or .jsonl files (or .json.gz, .jsonl.gz), or are the word everyday. "
             "Try tools.path=everyday, or tools.path=FILE.json."
         )
-    if not source.is_file():
-        raise UserError(f"There is no tool file {source}. Try tools.path=everyday, or the path of a .json file.")
-    opener = gzip.open if source.suffix == ".gz" else open
+    wanted = f"Write a list of {_FORM}, or try tools.path=everyday."
     found: list[tuple[str, Any]]
+    place = ""
     try:
-        with opener(source, "rt", encoding="utf-8") as file:
-            if names.endswith(".jsonl"):
-                found = [(f"line {n}", from_json(line)) for n, line in enumerate(file, 1) if line.strip()]
-            else:
-                whole = from_json(file.read())
-                if not isinstance(whole, list):
-                    raise UserError(f"{source} holds no list. Write a list of {_FORM}.")
-                found = [(f"tool {n}", row) for n, row in enumerate(whole, 1)]
-    except (ValueError, gzip.BadGzipFile) as error:
-        raise UserError(f"{source} is not JSON: {error}. Write a list of {_FORM}.") from error
+        if names.endswith(".jsonl"):
+            found = []
+            for number, line in lines_of(source, wanted):
+                place = f"line {number}"
+                found.append((place, from_json(line)))
+        else:
+            whole = from_json(read_text(source, wanted))
+            if not isinstance(whole, list):
+                raise UserError(f"{source} holds no list. {wanted}")
+            found = [(f"tool {n}", row) for n, row in enumerate(whole, 1)]
+    except ValueError as error:
+        where = f", {place}," if place else ""
+        raise UserError(f"{named(source)}{where} is not JSON: {error}. {wanted}") from error
     for place, row in found:
         if not isinstance(row, Mapping):
             raise UserError(f"{source}, {place}, is no object. Write {_FORM}.")
