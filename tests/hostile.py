@@ -13,7 +13,6 @@ import importlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import traceback
@@ -124,13 +123,38 @@ def put(value: Any, at: At, new: Any) -> Any:
     return made
 
 
-def everywhere(value: Any, new: str, allowed: Callable[[Any], bool]) -> Any:
-    """A copy with the string in every place that, changed by itself, leaves what ``allowed`` allows."""
-    made = value
+def everywhere(value: Any, new: Sequence[str], allowed: Callable[[Any], bool], spared: Sequence[str] = ()) -> Any:
+    """A copy in which every string is hostile: the first of ``new`` with which, changed by itself, it is allowed.
+
+    Args:
+        value: JSON.
+        new: hostile strings.
+        allowed: whether a value is what it should be.
+        spared: places that are left, as dots join them; numbers as stars.
+    """
+    made, found = copy.deepcopy(value), copy.deepcopy(value)
+    taken: dict[At, str | None] = {}
     for at in places(value):
-        if at[-1] is not None and allowed(put(value, at, new)):
-            made = put(made, at, new)
+        kind = tuple("*" if isinstance(part, int) else part for part in at)
+        if at[-1] is None or ".".join(map(str, kind)) in spared:
+            continue
+        if kind not in taken:
+            taken[kind] = next((text for text in new if allowed(_set(found, at, text))), None)
+            _set(found, at, _get(value, at))
+        if (text := taken[kind]) is not None:
+            _set(made, at, text)
     return made
+
+
+def _get(value: Any, at: At) -> Any:
+    for part in at:
+        value = value[part]
+    return value
+
+
+def _set(value: Any, at: At, new: Any) -> Any:
+    _get(value, at[:-1])[at[-1]] = new
+    return value
 
 
 # --- the process that reads -----------------------------------------------------------------------------------------
@@ -143,12 +167,14 @@ def watched(jobs: Sequence[Mapping[str, Any]], allowed: Sequence[Path], folder: 
         jobs: each with ``name``; ``files``: contents by path, put there for the job; ``commands``: lists of words, and
             ``["python", EXPRESSION]`` for what Python reads.
         allowed: folders where something may be opened, beside those of Python and its packages.
-        folder: working folder; the stranger's module lies there and can be imported.
+        folder: working folder, and that of temporary files; the stranger's module lies there and can be imported.
         sentinel: what the stranger's module makes.
     """
     (folder / f"{MODULE}.py").write_text(SOURCE)
-    request = {"jobs": list(jobs), "allowed": [str(path) for path in allowed]}
+    request = {"jobs": list(jobs), "allowed": [str(path) for path in (*allowed, folder)], "warm": bool(allowed)}
     environment = {**os.environ, "SENTINEL": str(sentinel), "OMP_NUM_THREADS": "1", "COLUMNS": "190"}
+    environment["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    environment["TMPDIR"] = str(folder)
     environment["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     made = subprocess.run(
         [sys.executable, __file__], input=json.dumps(request), capture_output=True, text=True, cwd=folder,
@@ -190,6 +216,10 @@ class Watch:
                 for number in OPENED[event]:
                     path = args[number]
                     path = os.fsdecode(path) if isinstance(path, bytes | os.PathLike) else path
+                    if event in ("os.remove", "os.rmdir") and args[1] >= 0:
+                        path = f"/proc/self/fd/{args[1]}/{path}"
+                    if isinstance(path, str) and event in ("os.remove", "os.rename", "os.symlink"):
+                        path = path.rpartition("/")[0]  # a link in this place would itself be replaced
                     if isinstance(path, str) and path not in (":memory:", "") and not self._inside(path):
                         self.events.append(f"{event} {path}")
         finally:
@@ -218,10 +248,7 @@ def _carried_out(command: Sequence[str], watch: Watch) -> tuple[int, str, str]:
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         watch.on = True
         try:
-            if command[0] == "python":
-                status = _python(command[1])
-            else:
-                status = sloop(*command)
+            status = _python(command[1]) if command[0] == "python" else sloop(*command)
         except Exception:
             return 1, said.getvalue(), traceback.format_exc()
         finally:
@@ -245,11 +272,12 @@ def whole(folder: str, *samples: str) -> list[Any]:
 def _python(expression: str) -> int:
     """What Python reads; a `UserError` counts as 2, as on the command line."""
     from sloop.records import UserError
+    from sloop.show.console import visible
 
     try:
-        print(eval(expression, {"whole": whole}))  # noqa: S307
+        sys.stdout.write(f"{eval(expression, {'whole': whole})}\n")
     except UserError as error:
-        print(error)
+        sys.stdout.write(f"{visible(str(error))}\n")
         return 2
     return 0
 
@@ -257,7 +285,8 @@ def _python(expression: str) -> int:
 def main() -> None:
     """Read jobs from standard input, tell of them on standard output."""
     request = json.load(sys.stdin)
-    for name in ("sloop.show.commands", "sloop.runs.track", "plotly.graph_objects", "pandas"):
+    libraries = ("sloop.show.commands", "sloop.runs.track", "plotly.graph_objects", "pandas")
+    for name in libraries if request["warm"] else ():  # what they load is none of a run's
         importlib.import_module(name)
     watch = Watch(request["allowed"])
     told: list[Found] = []
@@ -272,8 +301,6 @@ def main() -> None:
             told.append(Found(job["name"], " ".join(command), status, out, broke, watch.events))
         for path, content in before.items():
             Path(path).write_bytes(content)
-        for path in job.get("swept", ()):
-            shutil.rmtree(path, ignore_errors=True)
     sys.stdout.write(json.dumps(told))
 
 

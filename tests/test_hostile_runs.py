@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import itertools
 import json
+import re
+import shutil
 import socket
+import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import hostile
 import pytest
-from hostile import FORMULAS, MARKUP, ODD, SECRET, STEERING, Found, kinds, leading, put, watched
+from hostile import FORMULAS, MARKUP, MODULE, ODD, SECRET, STEERING, Found, everywhere, kinds, leading, put, watched
+from markdown_it import MarkdownIt
+from rich.console import Console
+from rich.errors import MarkupError
+from rich.table import Table
 from running import ALONE, CONF, fresh_database, questions, sloop
 
-from sloop.records import RoundRecord, RunRecord, StageRecord
-from sloop.show.console import visible
-from sloop.store import Dataset, write_rows
+from sloop.records import RoundRecord, RunRecord, StageRecord, Unreadable, UserError
+from sloop.runs.index import INDEX_FILE, SCHEMA
+from sloop.runs.read import Run
+from sloop.runs.track import Tracker
+from sloop.show.compare import as_csv, as_latex, as_markdown
+from sloop.show.console import Terminal, visible
+from sloop.store import Dataset, read_json, write_json, write_rows
 
 RECORDS = {"run.json": RunRecord, "round.json": RoundRecord, "stage.json": StageRecord}
 ASKED = Path("round_1", "evaluate", "dev")
@@ -60,6 +75,10 @@ class Elsewhere:
         return self.root / "outside"
 
     @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}/"
+
+    @property
     def sentinel(self) -> Path:
         return self.outside / "sentinel"
 
@@ -68,7 +87,9 @@ class Elsewhere:
         work = self.root / "work"
         work.mkdir(exist_ok=True)
         before = {path: path.read_bytes() for path in sorted(self.outside.rglob("*")) if path.is_file()}
-        found = watched(jobs, (self.outputs, self.root / "mlruns", self.root / "drawn"), work, self.sentinel)
+        found = watched(
+            jobs, [self.root / name for name in ("outputs", "mlruns", "drawn", "linked")], work, self.sentinel
+        )
         assert {path: path.read_bytes() for path in sorted(self.outside.rglob("*")) if path.is_file()} == before
         assert self.server.connections == 0
         return found
@@ -87,6 +108,11 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
     assert sloop("eval", *asked, *scripted, f"output_dir={found.run('eval')}") == 0
     assert sloop("probe", f"data={few}", *scripted, f"output_dir={found.run('probe')}") == 0
     few.unlink()
+    for path in found.outputs.rglob("run.json"):  # as if the stranger had logged it
+        record = read_json(path)
+        record["mlflow"] = {"run_id": "0" * 32, "experiment_id": "1", "rounds": {"1": "x"}, "cost": {}}
+        record["config"]["tracking"] = {"enabled": True, "uri": found.address}
+        write_json(path, record)
     found.outside.mkdir()
     row = {"id": SECRET, "messages": [SECRET], "sample_id": SECRET}
     (found.outside / "secret.jsonl").write_text(json.dumps(row) + "\n")
@@ -146,29 +172,17 @@ def python(folder: Path, *ids: str) -> list[str]:
     return ["python", f"whole({', '.join(map(repr, (str(folder), *ids)))})"]
 
 
-def test_what_nobody_has_touched_is_read_whole(elsewhere: Elsewhere) -> None:
-    first = samples(elsewhere.run("loop"))[0]
-    jobs = [
-        {"name": name, "files": {}, "commands": [python(elsewhere.run(name), *samples(elsewhere.run(name)))]}
-        for name in ("loop", "eval", "probe")
-    ]
-    jobs.append({"name": "loop", "files": {}, "commands": commands(elsewhere, "loop", first)})
-    found = elsewhere.watched(jobs)
-    harmless(found)
-    assert {row.status for row in found} == {0}, [row for row in found if row.status]
-
-
 FILES = {
     "loop": (
-        "run.json", "round_1/round.json", f"{ASKED}/stage.json", "round_1/probe/stage.json", f"{ASKED}/grades.jsonl",
-        f"{ASKED}/predictions.jsonl", f"{ASKED}/judgements.jsonl", "round_1/optimize/rulings.jsonl",
-        "seed/portions/round_1.jsonl", "questions/dev.jsonl.gz",
+        "run.json", "round_1/round.json", f"{ASKED}/stage.json", f"{ASKED}/grades.jsonl", f"{ASKED}/predictions.jsonl",
+        f"{ASKED}/judgements.jsonl", "round_1/optimize/rulings.jsonl", "questions/dev.jsonl.gz",
     ),
-    "eval": ("run.json", "stage.json"),
-    "probe": ("run.json", "predictions.jsonl"),
+    "eval": ("run.json",),
+    "probe": ("run.json",),
 }  # fmt: skip
-UNASKED = ("config", "parts", "overrides", "code", "cost", "latency", "contamination")
-"""Parts of records of which no command but those of Python's shows more than a name."""
+NUMBERS = [(run, name) for run, names in FILES.items() for name in names]
+WHOLE = ("config", "parts", "overrides", "code", "versions", "cost", "latency", "contamination", "files")
+"""Parts of records that are kept, and of which next to nothing is asked: all strings of one are changed together."""
 
 
 def content(path: Path) -> list[Any]:
@@ -181,28 +195,276 @@ def written(rows: Sequence[Any]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def changed(elsewhere: Elsewhere, run: str, name: str) -> Iterator[tuple[str, Any, list[Any]]]:
-    """What of a file is changed, into what, and what it holds then: a string or a key of its first row at a time."""
-    rows = content(elsewhere.run(run) / name)
-    new = itertools.cycle([*texts(elsewhere), hostile.target(elsewhere.sentinel)])
-    for at in kinds(rows[0]):
-        value = next(new)
-        yield f"{run}/{name} {at} = {value!r:.80}", at, [put(rows[0], at, value), *rows[1:]]
+def changes(row: Any, known: set[Any], new: Iterator[Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """A row with one string or key changed, place by place, each kind of place once: place, what is new, the row."""
+    for at in kinds(row):
+        kind = tuple(part for part in at if not isinstance(part, int))
+        if kind not in known and not (at[0] in WHOLE and len(at) > 3 and at[-2:] != ("name",)):
+            known.add(kind)
+            yield at, (value := next(new)), put(row, at, value)
+    for part in WHOLE:
+        if part in row and (part, "*") not in known:
+            known.add((part, "*"))
+            for value in itertools.islice(new, 3):
+                changed = everywhere(row[part], [value], lambda _: True) if isinstance(value, str) else value
+                yield (part, "*"), value, {**row, part: changed}
 
 
-@pytest.mark.parametrize(("run", "name"), [(run, name) for run, names in FILES.items() for name in names])
-def test_any_string_of_a_run_may_be_hostile(elsewhere: Elsewhere, run: str, name: str) -> None:
-    folder = elsewhere.run(run)
-    rows = content(folder / name)
-    ids = [rows[0].get("sample_id") or rows[0]["id"]] if name.endswith(("l", "gz")) else samples(folder)[:1]
-    spoken = itertools.cycle(commands(elsewhere, run, ids[0])[: 7 if run == "loop" else 3])
-    jobs = [
-        {
-            "name": told,
-            "files": {str(folder / name): written(made)},
-            "commands": [python(folder, *ids), *([] if at[0] in UNASKED else [next(spoken)])],
-        }
-        for told, at, made in changed(elsewhere, run, name)
-    ]
-    assert len(jobs) > 5
-    harmless(elsewhere.watched(jobs))
+@pytest.fixture(scope="module")
+def read(elsewhere: Elsewhere) -> dict[str, list[Found]]:
+    """What came of every job, by its beginning; in one process, as it takes seconds to start one."""
+    jobs: list[dict[str, Any]] = []
+    known: dict[str, set[Any]] = {}
+    for run, name in NUMBERS:
+        folder = elsewhere.run(run)
+        rows = content(folder / name)
+        sample_id = rows[0].get("sample_id") or rows[0]["id"] if Path(name).suffix != ".json" else samples(folder)[0]
+        spoken = commands(elsewhere, run, sample_id)[: 7 if run == "loop" else 3]
+        turns = itertools.cycle([spoken[2]] if Path(name).suffix != ".json" else [*spoken, python(folder, sample_id)])
+        new = itertools.cycle([*texts(elsewhere), hostile.target(elsewhere.sentinel)])
+        for at, value, row in changes(rows[0], known.setdefault(Path(name).name, set()), new):
+            files = {str(folder / name): written([row, *rows[1:]])}
+            jobs.append({"name": f"{run}/{name} {at} = {value!r:.80}", "files": files, "commands": [next(turns)]})
+    jobs += [*whole_jobs(elsewhere), *linked_jobs(elsewhere)]
+    found: dict[str, list[Found]] = {}
+    for row in elsewhere.watched(jobs):
+        found.setdefault(row.job.partition(" ")[0], []).append(row)
+    return found
+
+
+def whole_jobs(elsewhere: Elsewhere) -> Iterator[dict[str, Any]]:
+    """Runs as they are, with all strings hostile at once, and with all but those by which things find each other."""
+    loop = elsewhere.run("loop")
+    every = [*commands(elsewhere, "loop", samples(loop)[0]), logged(elsewhere)]
+    for name in ("loop", "eval", "probe"):
+        own = [python(elsewhere.run(name), *samples(elsewhere.run(name)))]
+        yield {"name": "untouched", "files": {}, "commands": own + (every if name == "loop" else [])}
+    new = [f"{STEERING[0]}{STEERING[2]}{''.join(MARKUP)}", f"{FORMULAS[0]}[red]<b>", "_", elsewhere.address]
+    spared = (
+        "metrics.*.name",
+        "config.benchmark.name",
+        "config.variant.name",
+        "study",
+        "kind",
+        "parts.data.0",
+        "parts.data",
+    )
+    for told, left in (("all", ()), ("nearly", spared)):
+        files = {}
+        for name in (
+            "run.json",
+            *(str(p.relative_to(loop)) for n in ("round.json", "stage.json") for p in loop.rglob(n)),
+        ):
+            kind = RECORDS[Path(name).name]
+            files[str(loop / name)] = written([everywhere(row, new, reads(kind), left) for row in content(loop / name)])
+        yield {"name": told, "files": files, "commands": every if left else [*every[:4], every[-1]]}
+
+
+def reads(kind: type[Any]) -> Callable[[Any], bool]:
+    def allowed(value: Any) -> bool:
+        try:
+            kind.read(value, "")
+        except Unreadable:
+            return False
+        return True
+
+    return allowed
+
+
+@pytest.mark.parametrize(("run", "name"), NUMBERS)
+def test_any_string_of_a_run_may_be_hostile(read: dict[str, list[Found]], run: str, name: str) -> None:
+    harmless(read[f"{run}/{name}"])
+    assert len(read[f"{run}/{name}"]) > 5
+
+
+@pytest.mark.parametrize("how", ["untouched", "all", "nearly"])
+def test_all_strings_of_a_run_may_be_hostile_at_once(read: dict[str, list[Found]], how: str) -> None:
+    harmless(read[how])
+    assert how == "all" or {row.status for row in read[how]} == {0}, [row for row in read[how] if row.status]
+
+
+def test_enough_was_tried(read: dict[str, list[Found]]) -> None:
+    assert sum(map(len, read.values())) > 300
+
+
+LINKED = (
+    "run.json", "round_1", "round_1/round.json", f"{ASKED}", f"{ASKED}/stage.json", f"{ASKED}/grades.jsonl",
+    f"{ASKED}/predictions.jsonl", f"{ASKED}/card.md", "round_1/train/sidecar/loss.jsonl", "sidecar/usage.jsonl", "questions",
+    "questions/dev.jsonl.gz", "more.jsonl", "seed", INDEX_FILE, f"{INDEX_FILE}-journal", "figures",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", LINKED)
+def test_no_link_is_followed_out_of_a_run(elsewhere: Elsewhere, read: dict[str, list[Found]], place: str) -> None:
+    harmless(read[f"link:{place}"])
+    assert (
+        elsewhere.root / "linked" / place.replace("/", "-") / place
+    ).resolve() == elsewhere.outside / "run" / place or (place == INDEX_FILE)
+
+
+def test_no_secret_is_logged(elsewhere: Elsewhere, read: dict[str, list[Found]]) -> None:
+    kept = [path for path in (elsewhere.root / "mlruns").rglob("*") if path.is_file()]
+    assert any(path.name == "grades.jsonl" for path in kept)
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
+
+
+def linked_jobs(elsewhere: Elsewhere) -> Iterator[dict[str, Any]]:
+    """Runs of which one place is a link to the same outside, where a secret stands in every file."""
+    loop, away = elsewhere.run("loop"), elsewhere.outside / "run"
+    shutil.copytree(loop, away)
+    secret = (elsewhere.outside / "secret.jsonl").read_text()
+    for path in away.rglob("*"):
+        if path.suffix in (".jsonl", ".md"):
+            path.write_text(path.read_text() + secret)
+    for place in LINKED:
+        folder = shutil.copytree(loop, elsewhere.root / "linked" / place.replace("/", "-"))
+        shutil.rmtree(folder / place) if (folder / place).is_dir() else (folder / place).unlink(missing_ok=True)
+        (folder / place).parent.mkdir(exist_ok=True, parents=True)
+        if not (there := away / place).exists():
+            there.parent.mkdir(exist_ok=True, parents=True)
+            there.write_text(secret)
+        (folder / place).symlink_to(there)
+        at = str(folder)
+        words = [["show", at, samples(loop)[0]], ["show", at, SECRET[:6]]]
+        words += [["compare", at, at, "--benchmark", "dev", "--round", "1"]]
+        if Path(place).suffix in (".md", ".jsonl") or place.startswith("round_1"):
+            words += [["runs", "sync", "--outputs", at, "--mlruns", str(elsewhere.root / "mlruns")]]
+        words += [["figures", at]] if place == "figures" else []
+        yield {"name": f"link:{place} ", "files": {}, "commands": words}
+
+
+INDEXES = {
+    "another table": "CREATE TABLE files (path); INSERT INTO files VALUES ('{outside}/secret.jsonl');",
+    "no end": "CREATE VIEW lines AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n;",
+    "a trigger": f"{SCHEMA} CREATE TRIGGER t AFTER INSERT ON files BEGIN DELETE FROM lines; END;",
+    "a file outside": f"{SCHEMA} INSERT INTO files VALUES ('{{outside}}/secret.jsonl', 1, 1);"
+    "INSERT INTO lines VALUES ('{secret}', 1, '{outside}/secret.jsonl', 0), ('{id}', 1, '{outside}/secret.jsonl', 0);",
+    "a way out": f"{SCHEMA} INSERT INTO lines VALUES ('{{id}}', 1, '../../outside/secret.jsonl', 0);",
+    "places that are none": f"{SCHEMA} INSERT INTO lines VALUES ('{{id}}', 1, 'seed/portions/round_1.jsonl', -5),"
+    "('{id}', 0, 'round_1/evaluate/dev/grades.jsonl', 9223372036854775807), ('{id}', 0, 'run.json', 'x');",
+    "text that is none": f"{SCHEMA} INSERT INTO lines VALUES ('{{id}}', 0, CAST(x'ff00fe' AS TEXT), 0), (x'ff', 'x', 1, NULL);",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", [*INDEXES, "no database", "cut short"])
+def test_an_index_that_a_run_brings_says_nothing_but_places_in_it(
+    elsewhere: Elsewhere, what: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(elsewhere.run("loop"), elsewhere.outputs / "indexed")
+    sample_id = samples(folder)[0]
+    (folder / INDEX_FILE).unlink(missing_ok=True)
+    path = tmp_path / "made.sqlite"
+    if what == "cut short":
+        Run.at(folder).sample(sample_id)
+        (folder / INDEX_FILE).write_bytes((folder / INDEX_FILE).read_bytes()[:-5000])
+    elif what == "no database":
+        (folder / INDEX_FILE).write_text("no database, and long enough to be seen as none " * 30)
+    else:
+        with closing(sqlite3.connect(path)) as database:
+            database.executescript(INDEXES[what].format(outside=elsewhere.outside, secret=SECRET, id=sample_id))
+        shutil.copy(path, folder / INDEX_FILE)
+    try:
+        story = Run.at(folder).sample(sample_id)
+        assert story.id == sample_id
+        assert SECRET not in story.model_dump_json()
+        with pytest.raises(UserError):
+            Run.at(folder).sample(SECRET)
+    except UserError as error:
+        assert what in ("places that are none", "cut short"), error
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_each_kind_of_harm_is_done_where_it_is_asked_for(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """The positive control: what the runs above would have others do makes the sentinel, or is seen by the watch."""
+    sentinel = tmp_path / "sentinel"
+    secret, port = elsewhere.outside / "secret.jsonl", elsewhere.server.port
+    asked = {
+        "built": f"__import__('sloop.engine.build').engine.build.build({hostile.target(sentinel)!r}, 'x')",
+        "opened": f"open({str(secret)!r}).read()",
+        "linked": f"__import__('os').symlink({str(secret)!r}, 'l.jsonl') or open('l.jsonl').read()",
+        "indexed": f"__import__('sqlite3').connect({str(secret)!r})",
+        "connected": f"__import__('socket').create_connection(('127.0.0.1', {port})).close()",
+        "asked for": f"__import__('mlflow').MlflowClient('http://127.0.0.1:{port}/').search_experiments()",
+        "executed": "__import__('subprocess').run(['true'])",
+        "imported": f"__import__({MODULE!r})",
+        "written": f"__import__('pathlib').Path({str(tmp_path / 'new')!r}).mkdir()",
+    }
+    work = tmp_path / "work"
+    work.mkdir()
+    jobs = [{"name": name, "files": {}, "commands": [["python", said]]} for name, said in asked.items()]
+    found = watched(jobs, (), work, sentinel)
+    assert [row.job for row in found if not row.events] == []
+    assert sentinel.is_file()
+    assert Path(f"{sentinel}-imported").is_file()
+    assert elsewhere.server.connections > 0
+    assert SECRET in next(row.out for row in found if row.job == "linked")
+
+
+def test_a_study_that_leads_out_is_written_out_where_nobody_looks_at_its_name(tmp_path: Path) -> None:
+    fresh_database(tmp_path / "deep" / "mlruns")
+    tracker = Tracker(uri=None, mlruns=tmp_path / "deep" / "mlruns", study="../../../out")
+    run = tracker.client.create_run(tracker.experiment_id)
+    tracker.client.log_text(run.info.run_id, "x", "x.txt")
+    assert list((tmp_path / "out").rglob("x.txt"))
+
+
+def test_what_harms_a_terminal_a_table_or_a_page_is_there_in_what_is_printed_plainly() -> None:
+    told = io.StringIO()
+    plain = Console(file=told, force_terminal=True)
+    for text in (*STEERING, MARKUP[1], MARKUP[2]):
+        plain.print(text)
+    assert "\x1b[31m" in told.getvalue()
+    assert "\u202e" in told.getvalue()
+    assert "\x1b]8;" in told.getvalue(), "a link of another's"
+    with pytest.raises(MarkupError):
+        plain.print(MARKUP[0])
+
+
+@pytest.mark.parametrize("text", [*STEERING, *MARKUP, *FORMULAS, "\ud800", "\u2028", "line\nline"])
+def test_a_terminal_shows_text_as_it_is_spelled(text: str) -> None:
+    told = io.StringIO()
+    terminal = Terminal(file=told, force_terminal=True, width=100, color_system=None)
+    table = Table(text, title=text)
+    table.add_row(text)
+    terminal.print(table)
+    terminal.print(text)
+    terminal.say(text)
+    assert visible(told.getvalue()) == told.getvalue().replace("\x1b[3m", "").replace("\x1b[1m", "").replace(
+        "\x1b[0m", ""
+    )
+    assert told.getvalue().count(visible(text, keep="").split("\\")[0]) >= 3
+    assert told.getvalue().splitlines()[-1] == visible(text, keep="")
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, "\t=1", "\r=1", "＝1+1", "@x", "=1\n=2"])
+def test_a_cell_is_no_formula_and_a_number_stays_one(text: str) -> None:
+    (head, row) = csv.reader(io.StringIO(as_csv([text, "A"], [[text, "-1.5"]])))
+    assert head[0] == row[0]
+    assert row[0][0] not in "=+-@\t\r＝" or row[0] == text.strip("=") == "-2+3"
+    assert row[1] == "-1.5"
+    assert next(csv.reader(io.StringIO(f'"{text}"')))[0][0] == text[0], "the control: quotes alone do not help"
+
+
+@pytest.mark.parametrize("number", ["1.5", "+1.2", "-0.3", "-", "1e-05", "-3.1 to +2.0", "12"])
+def test_our_numbers_are_written_as_they_are(number: str) -> None:
+    assert as_csv(["n"], [[number]]) == f"n\n{number}\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["a|b", "`x`", "<b>b</b>", "[a](javascript:b)", "![a](b)", "https://x.y", "a\n|b", "&lt;"]
+)
+def test_a_markdown_cell_reads_as_it_is_spelled(text: str) -> None:
+    (_, _, row) = as_markdown(["what"], [[text]]).splitlines()
+    shown = MarkdownIt("gfm-like", {"linkify": False}).render(as_markdown(["what"], [[text]]))
+    assert row.count("|") - row.count("\\|") == 2
+    assert escape(visible(text, keep=""), quote=False) in shown
+    assert not {"<b>", "<a", "<img", "<code"} & set(re.findall("<[a-z]+>?", shown))
+
+
+@pytest.mark.parametrize("text", ["\\input{x}", "$x$", "a & b", "50%", "#1", "[2pt]", "*", "a_b", "\x1b[31m"])
+def test_a_latex_cell_gives_no_orders(text: str) -> None:
+    row = as_latex(["what", "n"], [["first", "1"], [text, "1"]]).splitlines()[5]
+    bare = re.sub(r"\\textbackslash\{\}|\\[&%$#_{}~^]|\{[\[*]\}", "", row.removesuffix(r" & 1 \\"))
+    assert not set(bare) & set("\\&%$#_{}^~"), row
+    assert row[0] not in "[*"
