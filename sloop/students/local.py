@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from sloop.calls.formats import parse
+from sloop.models.bounded import Bounded, Exceeded
 from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
-from sloop.store import Dataset, checkpoint_at, read_json, write_json
-from sloop.students.tiny import RECORD_FILE, TinySpec
+from sloop.store import Dataset, checkpoint_at, write_json
+from sloop.students.tiny import RECORD_FILE, Listing, TinySpec, chat_template
+from sloop.students.trust import check_described, check_files, read_config
 
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -85,6 +97,8 @@ class LocalStudent:
         "sloop.calls.formats",
         "sloop.students.local",
         "sloop.students.tiny",
+        "sloop.students.trust",
+        "sloop.models.bounded",
     )
 
     def __init__(
@@ -126,14 +140,19 @@ class LocalStudent:
             return self.scratch.make(data, seed=seed, out=out)
         assert self.path is not None
         if Path(self.path).is_dir():
-            return checkpoint_at(Path(self.path))
+            given = checkpoint_at(Path(self.path))
+            check_files(Path(self.path))
+            return given
         try:
-            AutoTokenizer.from_pretrained(self.path).save_pretrained(out)
-            AutoModelForCausalLM.from_pretrained(self.path, dtype="auto").save_pretrained(out)
-        except OSError as error:
+            AutoTokenizer.from_pretrained(self.path, trust_remote_code=False).save_pretrained(out)
+            AutoModelForCausalLM.from_pretrained(
+                self.path, dtype="auto", trust_remote_code=False, use_safetensors=True
+            ).save_pretrained(out)
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"student.path={self.path}: neither a folder nor a model that could be had from the Hub ({error}). "
-                "Give a folder with config.json and model.safetensors, or a hub id such as Qwen/Qwen3-0.6B."
+                f"student.path={self.path}: neither a folder nor a model that could be had from the Hub and runs "
+                f"without code of its own ({error}). Give a folder with config.json and model.safetensors, or a hub id "
+                "such as Qwen/Qwen3-0.6B."
             ) from error
         write_json(out / RECORD_FILE, {"format": self.answer_format, "source": self.path})
         return checkpoint_at(out)
@@ -145,8 +164,7 @@ class LocalStudent:
             UserError: the answer format is neither configured nor recorded in the checkpoint, or unknown.
         """
         folder = Path(checkpoint.path)
-        record = folder / RECORD_FILE
-        found = self.answer_format or (read_json(record)["format"] if record.is_file() else None)
+        found = self.answer_format or recorded_format(folder)
         if found is None:
             raise UserError(
                 f"checkpoint {folder} does not say in which format it writes calls (no {RECORD_FILE}); "
@@ -156,8 +174,13 @@ class LocalStudent:
         self.close()
         torch.set_num_threads(self.threads)
         self._format = found
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self._tokenizer = load_tokenizer(folder)
         self._model = load_model(folder, self.dtype).to(self.device).eval()
+        if not self.stops or not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
+            raise UserError(
+                f"checkpoint {folder}: it names no token that ends an answer, or no longest context (eos_token_id, "
+                "max_position_embeddings in config.json). Write them there, or give another checkpoint."
+            )
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
         """Answers to one batch, in input order; the caller fixes the batches.
@@ -236,10 +259,74 @@ class LocalStudent:
         return Prediction(**measured, calls=parsed.calls, content=parsed.content, error=parsed.error)
 
 
+def recorded_format(folder: Path) -> str | None:
+    """The name of the format in which a checkpoint is recorded to write calls; None: nothing is recorded.
+
+    Raises:
+        UserError: the record is broken.
+    """
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        return None
+    record = read_config(path)
+    found = record.get("format") if isinstance(record, dict) else None
+    if found is not None and not isinstance(found, str):
+        raise UserError(f"{path}: format={found!r} is no name of a format; write one, such as hermes.")
+    return found
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder.
+
+    Raises:
+        UserError: it cannot be loaded, or asks for code of its own.
+    """
+    check_files(folder)
+    with _loading(folder, "tokenizer"):
+        return AutoTokenizer.from_pretrained(
+            folder, padding_side="left", trust_remote_code=False, local_files_only=True
+        )
+
+
 def load_model(folder: Path, dtype: torch.dtype) -> Any:
-    """The causal language model in a folder, without Transformers' progress bars."""
+    """The causal language model in a folder, without Transformers' progress bars.
+
+    Raises:
+        UserError: it cannot be loaded, asks for code of its own, or its files do not fit each other.
+    """
+    entries = check_files(folder)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    with _loading(folder, "model"):
+        if entries is not None:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            with torch.device("meta"), torch.random.fork_rng(devices=[]):
+                empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            check_described(empty.num_parameters(), entries, folder / "config.json")
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        if missing := sorted(found["missing_keys"]):
+            raise ValueError(f"the weights lack {', '.join(missing[:3])}, which the model would have at random")
+    return model
+
+
+@contextmanager
+def _loading(folder: Path, what: str) -> Iterator[None]:
+    """Say of a folder that it cannot be loaded: what Transformers raises is of every type."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"checkpoint {folder}: its {what} cannot be loaded ({reason}). Get the folder anew, or give another one."
+        ) from error
 
 
 def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -365,10 +452,33 @@ KEEP_SHARE = 0.75
 def _render(
     tokenizer: PreTrainedTokenizerBase, sample: Sample, messages: Sequence[Message], *, add_generation_prompt: bool
 ) -> str:
+    given = chat(messages), [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
+    if tokenizer.chat_template in OWN_TEMPLATES:
+        return _rendered(tokenizer, *given)
+    if (render := _RENDERERS.get(tokenizer)) is None:
+        render = _RENDERERS[tokenizer] = Bounded(
+            functools.partial(_rendered, weakref.proxy(tokenizer)), seconds=TEMPLATE_SECONDS
+        )
+    try:
+        return render(*given)
+    except Exceeded as error:
+        raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
+
+
+class Unrendered(UserError):
+    """A dialogue that a checkpoint's chat template refuses, or takes too long over."""
+
+
+OWN_TEMPLATES = frozenset(chat_template(listing) for listing in get_args(Listing))
+"""Templates that are known to end."""
+TEMPLATE_SECONDS = 10.0
+"""For one dialogue; templates take milliseconds."""
+_RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
+"""A process for each of the other templates."""
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Any, tools: Any, add_generation_prompt: bool) -> str:
     text = tokenizer.apply_chat_template(
-        chat(messages),
-        tools=[tool.to_openai() for tool in sample.tools] or None,
-        add_generation_prompt=add_generation_prompt,
-        tokenize=False,
+        messages, tools=tools, add_generation_prompt=add_generation_prompt, tokenize=False
     )
     return str(text)

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from sloop.records import Checkpoint, UserError, digest
 from sloop.store import Dataset, checkpoint_at, write_json
-from sloop.students.local import DTYPES, DTypeName, load_model
+from sloop.students.local import DTYPES, DTypeName, load_model, load_tokenizer
 from sloop.students.tiny import RECORD_FILE
 from sloop.trainers.base import Progress
 from sloop.trainers.batches import IGNORED, batch_indices, collate, examples
@@ -34,6 +34,8 @@ class SFT:
         "sloop.calls.formats",
         "sloop.students.local",
         "sloop.students.tiny",
+        "sloop.students.trust",
+        "sloop.models.bounded",
         "sloop.trainers.batches",
         "sloop.trainers.muon",
         "sloop.trainers.sft",
@@ -91,7 +93,7 @@ class SFT:
             UserError: no sample of ``data`` can be learnt from.
         """
         torch.set_num_threads(self.threads)
-        tokenizer = AutoTokenizer.from_pretrained(start.path, padding_side="left")
+        tokenizer = load_tokenizer(Path(start.path))
         rows, left_out = examples(tokenizer, data, self.max_length)
         if not rows:
             raise UserError(
