@@ -108,6 +108,8 @@ class CheckpointResponder:
             writing.prompt = self._student.prompt(Sample(tools=request.tools, messages=request.messages))
         except Unrendered as error:
             raise RequestError(400, str(error), param="messages") from error
+        except RecursionError as error:
+            raise RequestError(400, "the dialogue or its tools nest too deep.", param="messages") from error
         length = len(writing.prompt)
         room = context - length
         writing.max_tokens = request.max_tokens or max(1, min(self._max_tokens, room))

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from sloop.engine.build import build
-from sloop.records import Record, UserError
+from sloop.records import UserError
 from sloop.serve.engine import CheckpointResponder
+from sloop.serve.limits import ServeLimits
 from sloop.serve.protocol import Responder
 from sloop.serve.server import listen, run_server, token_for
 from sloop.serve.simulated import SimulatedResponder
@@ -20,7 +21,7 @@ from sloop.store import checkpoint_at
 from sloop.students.local import DTypeName, LocalStudent
 
 
-class ServeConfig(Record):
+class ServeConfig(ServeLimits):
     """The configuration, typed; ``conf/serve.yaml`` says what each key means."""
 
     path: str | None
@@ -53,7 +54,8 @@ def serve(plain: Mapping[str, Any], *, ready: Callable[[str], None]) -> None:
     with listen(config.host, config.port) as listening:
         responder = responder_of(config)
         names = ", ".join(responder.models)
-        run_server(responder, listening, token, ready=lambda url: ready(f"serving {names} at {url}"))
+        limits = ServeLimits(**{name: getattr(config, name) for name in ServeLimits.model_fields})
+        run_server(responder, listening, token, ready=lambda url: ready(f"serving {names} at {url}"), limits=limits)
 
 
 def parse_serve_config(plain: Mapping[str, Any]) -> ServeConfig:
