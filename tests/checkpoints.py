@@ -16,6 +16,7 @@ from running import scratch
 from sloop.models.environment import Key
 from sloop.records import Checkpoint, Sample, ToolCall
 from sloop.serve.engine import CheckpointResponder
+from sloop.serve.limits import ServeLimits
 from sloop.serve.protocol import Responder
 from sloop.serve.server import Server, listen
 from sloop.store import Dataset, checkpoint_at, write_rows
@@ -96,7 +97,7 @@ def responder(path: str | Path, *, student: LocalStudent | None = None, batch_si
 
 
 @contextmanager
-def serving(answerer: Responder, token: Key | None = None) -> Iterator[str]:
+def serving(answerer: Responder, token: Key | None = None, limits: ServeLimits | None = None) -> Iterator[str]:
     """A real server around a responder, on a free port and a thread of its own; its base URL."""
     ready = threading.Event()
     found: list[str] = []
@@ -106,7 +107,7 @@ def serving(answerer: Responder, token: Key | None = None) -> Iterator[str]:
         ready.set()
 
     with listen("127.0.0.1", 0) as listening:
-        server = Server(answerer, listening, token, told)
+        server = Server(answerer, listening, token, told, limits)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
         thread.start()
         ready.wait()

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from sloop.models.bounded import Bounded, Exceeded
 from sloop.records import Label, Message, UserError, from_json
 from sloop.store.files import UNREADABLE, unreadable
 
@@ -46,16 +47,22 @@ class Prompts:
             lstrip_blocks=True,
         )
 
+        # A stranger's folder may loop without end, too; our own prompts are known to end.
+        self._render = self._rendered if folder is None else Bounded(self._rendered)
+
+    def _rendered(self, name: str, brief: Mapping[str, Any]) -> str:
+        return self._environment.get_template(name).render(brief)
+
     def write(self, brief: Mapping[str, Any]) -> list[Message]:
         """The prompt for a brief; its ``role`` names the text.
 
         Raises:
-            UserError: a text that is no template, or that asks for what the brief does not have.
+            UserError: a text that is no template, asks for what the brief does not have, or does not end.
         """
         name = f"{brief['role']}.jinja"
         try:
-            text = self._environment.get_template(name).render(brief)
-        except TemplateError as error:
+            text = self._render(name, brief)
+        except (TemplateError, Exceeded) as error:
             folders = ", ".join(map(str, self._folders))
             raise UserError(
                 f"the prompt {name} (looked for in {folders}): {error}. Its variables are: {', '.join(brief)}."

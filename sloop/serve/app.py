@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sloop.models.environment import Key
 from sloop.serve.checks import check_answer, demands
+from sloop.serve.limits import InTurn, ServeLimits, read_body
 from sloop.serve.protocol import Answer, ChatRequest, Piece, RequestError, Responder
 from sloop.serve.wire import Asked, Completion, error_body, event, model_card, read_request
 
@@ -22,15 +24,24 @@ T = TypeVar("T")
 
 CLIENT_GONE = 499
 """Status of what nobody receives."""
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    408: {"Connection": "close"},
+    413: {"Connection": "close"},  # else the rest of the body would be taken, and thrown away
+    429: {"Retry-After": "1"},
+}
+"""What a status tells its client beside the error."""
 
 
-def make_app(responder: Responder, token: Key | None) -> FastAPI:
+def make_app(responder: Responder, token: Key | None, limits: ServeLimits) -> FastAPI:
     """The application over a responder, which it closes when it ends.
 
     Args:
         responder: who answers.
         token: demanded as a bearer token of every request but ``/health``; None: none is.
+        limits: what clients may take.
     """
+    responder = InTurn(responder, limits.max_waiting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -68,7 +79,10 @@ def make_app(responder: Responder, token: Key | None) -> FastAPI:
 
     @guarded.post("/chat/completions")
     async def chat(request: Request) -> Response:
-        asked = read_request(await request.body())
+        try:
+            asked = read_request(await read_body(request, limits))
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_GONE)
         _known(responder, asked.request.model)
         if asked.stream:
             return await _stream(request, responder, asked)
@@ -120,19 +134,22 @@ async def _stream(http: Request, responder: Responder, asked: Asked) -> Response
 async def _events(
     completion: Completion, piece: Piece | None, pieces: asyncio.Queue[Piece | None], answering: asyncio.Task[Answer]
 ) -> AsyncIterator[str]:
-    sent, number = "", 0
+    sent: list[str] = []
+    number = 0
     try:
         yield event(completion.first())
         while piece is not None:
-            sent, number = sent + piece.text, number + len(piece.tokens)
+            sent.append(piece.text)
+            number += len(piece.tokens)
             yield event(completion.piece(piece.text, piece.tokens))
+            await asyncio.sleep(0)  # a client that has left is noticed, however many pieces wait
             piece = await pieces.get()
         try:
             answer = answering.result()
         except RequestError as error:  # the status has gone out long ago
             yield event(error_body(error))
             return
-        for chunk in completion.rest(answer, sent, (answer.tokens or ())[number:]):
+        for chunk in completion.rest(answer, "".join(sent), (answer.tokens or ())[number:]):
             yield event(chunk)
         yield event("[DONE]")
     finally:
@@ -165,7 +182,7 @@ def _json_error(error: RequestError, headers: Mapping[str, str] | None = None) -
 
 async def _say_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return _json_error(error, {"WWW-Authenticate": "Bearer"} if error.status == 401 else None)
+    return _json_error(error, HEADERS.get(error.status))
 
 
 async def _say_http_error(_: Request, error: Exception) -> JSONResponse:

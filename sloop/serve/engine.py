@@ -16,13 +16,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from jinja2 import TemplateError
-
 from sloop.calls.formats import OPENINGS, after_thinking, parse
 from sloop.models.base import CallText
 from sloop.records import Sample
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
-from sloop.students.local import Draws, LocalStudent, draw_seed
+from sloop.students.local import Draws, LocalStudent, Unrendered, draw_seed
 
 T = TypeVar("T")
 
@@ -108,9 +106,10 @@ class CheckpointResponder:
         request, context = writing.request, self._student.context
         try:
             writing.prompt = self._student.prompt(Sample(tools=request.tools, messages=request.messages))
-        except TemplateError as error:
-            message = f"the model's chat template refuses this dialogue: {error}"
-            raise RequestError(400, message, param="messages") from error
+        except Unrendered as error:
+            raise RequestError(400, str(error), param="messages") from error
+        except RecursionError as error:
+            raise RequestError(400, "the dialogue or its tools nest too deep.", param="messages") from error
         length = len(writing.prompt)
         room = context - length
         writing.max_tokens = request.max_tokens or max(1, min(self._max_tokens, room))

@@ -17,6 +17,7 @@ import uvicorn
 from sloop.models.environment import Key
 from sloop.records import UserError
 from sloop.serve.app import make_app
+from sloop.serve.limits import HEADER_BYTES, ServeLimits, patient_http
 from sloop.serve.protocol import Responder
 
 TOKEN_VARIABLE = "SLOOP_SERVE_TOKEN"
@@ -63,7 +64,12 @@ def address(listening: socket.socket) -> str:
 
 
 def run_server(
-    responder: Responder, listening: socket.socket, token: Key | None, *, ready: Callable[[str], None]
+    responder: Responder,
+    listening: socket.socket,
+    token: Key | None,
+    *,
+    ready: Callable[[str], None],
+    limits: ServeLimits | None = None,
 ) -> None:
     """Answer until SIGTERM or SIGINT; answers under way are finished first.
 
@@ -72,8 +78,9 @@ def run_server(
         listening: where.
         token: see `sloop.serve.app.make_app`.
         ready: told the base URL once requests are answered.
+        limits: what clients may take; None: the usual ones.
     """
-    server = Server(responder, listening, token, ready)
+    server = Server(responder, listening, token, ready, limits)
     asyncio.run(server.serve([listening]))
 
 
@@ -81,12 +88,21 @@ class Server(uvicorn.Server):
     """Uvicorn, which says when it is ready and for which being told to end is no failure."""
 
     def __init__(
-        self, responder: Responder, listening: socket.socket, token: Key | None, ready: Callable[[str], None]
+        self,
+        responder: Responder,
+        listening: socket.socket,
+        token: Key | None,
+        ready: Callable[[str], None],
+        limits: ServeLimits | None = None,
     ) -> None:
         """Prepare; see `run_server`."""
+        limits = limits or ServeLimits()
         super().__init__(
             uvicorn.Config(
-                make_app(responder, token),
+                make_app(responder, token, limits),
+                http=patient_http(limits),
+                h11_max_incomplete_event_size=HEADER_BYTES,
+                limit_concurrency=limits.max_connections,
                 lifespan="on",
                 log_config=None,
                 log_level="warning",

@@ -11,9 +11,10 @@ from pydantic import Field, ValidationError
 from sloop.calls.formats import FormatName
 from sloop.engine.build import build
 from sloop.judges.base import Judge
-from sloop.records import Record, UserError
+from sloop.records import UserError
 from sloop.records.ranges import Batch, PathText, Pause, Threads, Tokens, Within, check_plain, told
 from sloop.serve.engine import CheckpointResponder
+from sloop.serve.limits import ServeLimits
 from sloop.serve.protocol import Responder
 from sloop.serve.server import listen, run_server, token_for
 from sloop.serve.simulated import SimulatedResponder
@@ -24,7 +25,7 @@ from sloop.students.local import Device, DTypeName, LocalStudent
 from sloop.teachers.base import Teacher
 
 
-class ServeConfig(Record):
+class ServeConfig(ServeLimits):
     """The configuration, typed; ``conf/serve.yaml`` says what each key means."""
 
     path: PathText | None
@@ -57,7 +58,8 @@ def serve(plain: Mapping[str, Any], *, ready: Callable[[str], None]) -> None:
     with listen(config.host, config.port) as listening:
         responder = responder_of(config)
         names = ", ".join(responder.models)
-        run_server(responder, listening, token, ready=lambda url: ready(f"serving {names} at {url}"))
+        limits = ServeLimits(**{name: getattr(config, name) for name in ServeLimits.model_fields})
+        run_server(responder, listening, token, ready=lambda url: ready(f"serving {names} at {url}"), limits=limits)
 
 
 def parse_serve_config(plain: Mapping[str, Any]) -> ServeConfig:

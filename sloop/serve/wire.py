@@ -91,6 +91,9 @@ class _StreamOptions(_Loose):
     include_usage: bool = False
 
 
+_Stop = Annotated[str, Field(max_length=1000)]
+
+
 class _Body(BaseModel):
     """The fields that are understood; any other is refused, as it might ask for another answer."""
 
@@ -104,7 +107,7 @@ class _Body(BaseModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
     seed: int | None = None
     logprobs: bool | None = None
     response_format: _Format | None = None
@@ -205,6 +208,7 @@ def _arguments(call: _Call, number: int) -> dict[str, Any]:
     where = f"messages[{number}].tool_calls"
     try:
         arguments = from_json(call.function.arguments or "{}")
+        json.dumps(arguments, ensure_ascii=False).encode()  # of half a character, which JSON can spell
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the arguments of {call.function.name!r} are not JSON.", param=where) from error
     if not isinstance(arguments, dict):

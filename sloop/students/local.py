@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import torch
 from pydantic import AfterValidator
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from sloop.calls.formats import FormatName, parse
+from sloop.models.bounded import Bounded, Exceeded
 from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
 from sloop.records.ranges import Name, PathText, Threads, refused
-from sloop.store import Dataset, checkpoint_at, is_file, read_json, write_json
+from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
-from sloop.students.tiny import RECORD_FILE, TinySpec
+from sloop.students.tiny import RECORD_FILE, Listing, TinySpec, chat_template
+from sloop.students.trust import AS_SAVED, check_described, check_files, read_object
 
-AS_SAVED = "Give the folder whole, as it was saved: config.json, model.safetensors and the tokenizer's files."
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -102,6 +112,8 @@ class LocalStudent:
         "sloop.calls.formats",
         "sloop.students.local",
         "sloop.students.tiny",
+        "sloop.students.trust",
+        "sloop.models.bounded",
     )
 
     FOLDERS = frozenset({"path"})
@@ -145,14 +157,19 @@ class LocalStudent:
             return self.scratch.make(data, seed=seed, out=out)
         assert self.path is not None
         if os.path.isdir(self.path):  # noqa: PTH112 - a path that no folder can have is none
-            return checkpoint_at(Path(self.path))
+            given = checkpoint_at(Path(self.path))
+            check_files(Path(self.path))
+            return given
         try:
-            AutoTokenizer.from_pretrained(self.path).save_pretrained(out)
-            AutoModelForCausalLM.from_pretrained(self.path, dtype="auto").save_pretrained(out)
-        except OSError as error:
+            AutoTokenizer.from_pretrained(self.path, trust_remote_code=False).save_pretrained(out)
+            AutoModelForCausalLM.from_pretrained(
+                self.path, dtype="auto", trust_remote_code=False, use_safetensors=True
+            ).save_pretrained(out)
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"student.path={self.path}: neither a folder nor a model that could be had from the Hub ({error}). "
-                "Give a folder with config.json and model.safetensors, or a hub id such as Qwen/Qwen3-0.6B."
+                f"student.path={self.path}: neither a folder nor a model that could be had from the Hub and runs "
+                f"without code of its own ({error}). Give a folder with config.json and model.safetensors, or a hub id "
+                "such as Qwen/Qwen3-0.6B."
             ) from error
         write_json(out / RECORD_FILE, {"format": self.answer_format, "source": self.path})
         return checkpoint_at(out)
@@ -176,6 +193,11 @@ class LocalStudent:
         self._format = found
         self._tokenizer = load_tokenizer(folder)
         self._model = load_model(folder, self.dtype).to(self.device).eval()
+        if not self.stops or not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
+            raise UserError(
+                f"checkpoint {folder}: it names no token that ends an answer, or no longest context (eos_token_id, "
+                "max_position_embeddings in config.json). Write them there, or give another checkpoint."
+            )
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
         """Answers to one batch, in input order; the caller fixes the batches.
@@ -267,63 +289,60 @@ def recorded_format(folder: Path) -> str | None:
     return found
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """A file of settings that stands in a checkpoint.
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder.
 
     Raises:
-        UserError: it cannot be read, or is no JSON object.
+        UserError: it cannot be loaded, or asks for code of its own.
     """
-    found = read_json(path, AS_SAVED)
-    if not isinstance(found, dict):
-        raise UserError(f"{named(path)} is no JSON object. {AS_SAVED}")
-    return found
-
-
-@contextmanager
-def loading(folder: Path) -> Iterator[None]:
-    """What Transformers, tokenizers and safetensors raise for damaged files, as one sentence: they have no one kind of
-    error for it, and pass over some that they cannot read.
-
-    Raises:
-        UserError: as said.
-    """
-    for path in sorted(folder.glob("*.json")):
-        if path.name != "tokenizer.json":  # megabytes, and its reader passes over nothing
-            read_object(path)
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"checkpoint {named(folder)}: it cannot be loaded ({type(error).__name__}: {reason}). {AS_SAVED}"
-        ) from error
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder, padding on the left; errors as of `load_model`."""
-    with loading(folder):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    return tokenizer
+    check_files(folder)
+    with _loading(folder, "tokenizer"):
+        return AutoTokenizer.from_pretrained(
+            folder, padding_side="left", trust_remote_code=False, local_files_only=True
+        )
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> Any:
     """The causal language model in a folder, without Transformers' progress bars.
 
     Raises:
-        UserError: a file of it is damaged, or the weights are not those of this model.
+        UserError: it cannot be loaded, asks for code of its own, or its files do not fit each other.
     """
+    entries = check_files(folder)
+    auto: Any = AutoModelForCausalLM
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    with loading(folder):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
-    model, told = loaded
-    if lacking := sorted(told["missing_keys"]):  # Transformers draws them at random, and warns
-        raise UserError(
-            f"checkpoint {named(folder)}: {len(lacking)} of the model's weights, such as {lacking[0]}, stand in none "
-            f"of its files. {AS_SAVED}"
+    with _loading(folder, "model"):
+        if entries is not None:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            with torch.device("meta"), torch.random.fork_rng(devices=[]):
+                empty = auto.from_config(config, trust_remote_code=False)
+            check_described(empty.num_parameters(), entries, folder / "config.json")
+        model, found = auto.from_pretrained(
+            folder,
+            dtype=dtype,
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
+        if lacking := sorted(found["missing_keys"]):  # Transformers draws them at random, and warns
+            raise UserError(
+                f"checkpoint {named(folder)}: {len(lacking)} of the model's weights, such as {lacking[0]}, stand in "
+                f"none of its files. {AS_SAVED}"
+            )
     return model
+
+
+@contextmanager
+def _loading(folder: Path, what: str) -> Iterator[None]:
+    """Say of a folder that it cannot be loaded: what Transformers raises is of every type."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"checkpoint {named(folder)}: its {what} cannot be loaded ({reason}). {AS_SAVED}") from error
 
 
 def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -449,10 +468,33 @@ KEEP_SHARE = 0.75
 def _render(
     tokenizer: PreTrainedTokenizerBase, sample: Sample, messages: Sequence[Message], *, add_generation_prompt: bool
 ) -> str:
+    given = chat(messages), [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
+    if tokenizer.chat_template in OWN_TEMPLATES:
+        return _rendered(tokenizer, *given)
+    if (render := _RENDERERS.get(tokenizer)) is None:
+        render = _RENDERERS[tokenizer] = Bounded(
+            functools.partial(_rendered, weakref.proxy(tokenizer)), seconds=TEMPLATE_SECONDS
+        )
+    try:
+        return render(*given)
+    except Exceeded as error:
+        raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
+
+
+class Unrendered(UserError):
+    """A dialogue that a checkpoint's chat template refuses, or takes too long over."""
+
+
+OWN_TEMPLATES = frozenset(chat_template(listing) for listing in get_args(Listing))
+"""Templates that are known to end."""
+TEMPLATE_SECONDS = 10.0
+"""For one dialogue; templates take milliseconds."""
+_RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
+"""A process for each of the other templates."""
+
+
+def _rendered(tokenizer: Any, messages: Any, tools: Any, add_generation_prompt: bool) -> str:
     text = tokenizer.apply_chat_template(
-        chat(messages),
-        tools=[tool.to_openai() for tool in sample.tools] or None,
-        add_generation_prompt=add_generation_prompt,
-        tokenize=False,
+        messages, tools=tools, add_generation_prompt=add_generation_prompt, tokenize=False
     )
     return str(text)

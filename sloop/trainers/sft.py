@@ -35,6 +35,8 @@ class SFT:
         "sloop.calls.formats",
         "sloop.students.local",
         "sloop.students.tiny",
+        "sloop.students.trust",
+        "sloop.models.bounded",
         "sloop.trainers.batches",
         "sloop.trainers.muon",
         "sloop.trainers.sft",
