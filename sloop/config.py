@@ -72,6 +72,13 @@ class PathsConfig(Record):
     cache: PathText
 
 
+class ToolFiles(Record):
+    """Section ``tools``, where it names no class."""
+
+    path: PathText
+    split: Name | None = None
+
+
 class Config(Record):
     """The whole configuration, typed; ``conf/config.yaml`` says what each key means. Components are plain data."""
 
@@ -189,10 +196,9 @@ class Builder:
         if "_target_" in section:
             source: ToolSource = self.part("tools")
             return tuple(source.tools())
-        unknown = set(section) - {"path", "split"}
-        if unknown:
-            raise UserError(f"tools.{min(unknown)}: no such key. Allowed: tools.path, tools.split.")
-        return load_tools(self._given("tools", "path"), section.get("split"))
+        self._given("tools", "path")
+        files = checked(ToolFiles, section, "tools")
+        return load_tools(files.path, files.split)
 
     def spec(self, group: str) -> dict[str, Any]:
         """The specification of a component.

@@ -1,0 +1,239 @@
+"""Every setting x bad values: each is refused by one sentence before anything is made, or may stand for a reason.
+
+The settings are read off the composed configuration, so that one which is added and says not what it allows fails here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from fnmatch import fnmatchcase
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from running import sloop
+
+from sloop.cli import conf_folder
+from sloop.config import PARTS, Builder, parse_config
+from sloop.engine.build import build
+from sloop.records import UserError
+from sloop.records.ranges import LONGEST_NAME, Name, checked, shown
+from sloop.serve.start import parse_serve_config
+from sloop.teachers.base import Teacher
+
+CONF = conf_folder()
+TOOLS = str(Path(__file__).parent / "plugin" / "acme_tools.json")
+GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m"}
+"""For what has no default."""
+
+NOT_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, 1e308, -1, 10**30, "abc", [], {}, None, True)
+NUMBERS = (*NOT_NUMBERS, 0)
+SWITCHES: tuple[Any, ...] = (math.nan, math.inf, -1, 2, 10**30, "abc", [], {}, None)
+TEXTS: tuple[Any, ...] = (math.nan, math.inf, 7, True, [], {}, None, "abc", "", "a\ud800b")
+NAMES: tuple[Any, ...] = (
+    *("../../x", "..", ".x", "", " ", "a/b", "a\\b", "a\nb", "a\0b", "\x1b[31m", "x" * 101, "\u202ex"),
+    *(math.nan, 7, True, [], {}, None, "a\ud800b"),
+)
+LISTS: tuple[Any, ...] = (math.nan, 7, True, {}, None, "abc", [[]], [{}], [None], [math.nan], [], [-1])
+SECTIONS: tuple[Any, ...] = (math.nan, 7, True, [], None, "abc", {"no_such_key": 1}, {"a": math.nan})
+
+LIKE: dict[str, Any] = {
+    **dict.fromkeys(("*output_dir", "data", "unseen", "predictions", "*path", "*uri", "*prompts"), "text"),
+    **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model"), "text"),
+    **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute"), 1),
+    "student.scratch": {},
+    "*digests": {},
+    "*known_bad": [],
+    "serve.teacher": {},
+}
+"""What a setting is like whose default is null."""
+
+ZERO = {
+    **dict.fromkeys(("*seed", "serve.port"), "the first of numbers"),
+    **dict.fromkeys(("*label_noise", "*train_split", "gen.*", "optimize.*", "teacher.*", "judge.*"), "none of it"),
+    **dict.fromkeys(("*temperature", "preview", "overlap.examples", "spending.*", "prices.*"), "none of it"),
+    **dict.fromkeys(("trainer.warmup", "trainer.decay", "trainer.weight_decay"), "none of it"),
+    **dict.fromkeys(("*retries", "*backoff", "serve.batch_wait"), "at once, and once"),
+}
+NEVER_ZERO = ("*max_tokens", "judge.votes", "gen.offered*", "*.limits.concurrency", "*.limits.timeout", "*.max_wait")
+FREE = {
+    **dict.fromkeys(("name", "*.name"), "any name"),
+    **dict.fromkeys(("*cache_path", "paths.*", "output_dir", "serve.path"), "is made, or looked for, when it is used"),
+    **dict.fromkeys(("data", "unseen", "predictions"), "is looked for by the stage that reads it"),
+    "tracking.uri": "a server that is down ends no run",
+    "student.path": "may be the id of a model on a hub",
+    "benchmark.path": "is looked for when the data are read",
+    "benchmark.digests*": "are compared when the data are read",
+    "*known_bad*": "are looked for when the data are read",
+    **dict.fromkeys(("*.model", "serve.model", "*query*"), "only the server knows"),
+    "*.key_header": "only the server knows",
+    **dict.fromkeys(("teacher.refusal", "teacher.styles*"), "what somebody says"),
+    "serve.host": "is looked up when the server listens",
+}
+"""Texts of one's own, where any other setting takes one of a few words or a file that is there."""
+EMPTY = {
+    "teacher.refusal": "a refusal without words",
+    "teacher.styles*": "leaves the style to the model",
+    "*query*": "nothing is sent after the address",
+    "*known_bad*": "none is known",
+    "*digests*": "any data",
+    "prices": "no price is known",
+    "serve.judge": "is asked for by a simulated model alone",
+    "serve.teacher": "is asked for by a simulated model alone",
+}
+OPEN = {"prices": "names models", "*query": "names what a server takes", "*digests": "names files", "serve.*": "parts"}
+"""Sections whose keys are somebody else's."""
+NULL = {
+    **dict.fromkeys(("*seed",), "endpoints are sent none"),
+    **dict.fromkeys(("*answer_format", "*digests", "*known_bad", "*sha256"), "any, or what is recorded"),
+    "tools.split": "all of them",
+    **dict.fromkeys(("teacher.prompts", "judge.prompts"), "those in sloop"),
+}
+
+
+def _composed(name: str, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found: Any = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
+    return found
+
+
+def _rows() -> list[tuple[tuple[str, ...], ...]]:
+    """As few configurations as show every option of every group: in each row another option of each."""
+    options: dict[str, list[tuple[str, ...]]] = {group: [] for group in (*PARTS, "variant")}
+    for path in sorted(CONF.glob("*/*.yaml")):
+        group, name = path.parent.name, path.stem
+        if group == "endpoint":
+            options["student"].append(("student=endpoint", f"endpoint@student.endpoint={name}"))
+        elif group != "experiment" and (group, name) != ("student", "endpoint"):
+            options[group].append((f"{group}={name}",))
+    return [tuple(filter(None, row)) for row in zip_longest(*options.values(), fillvalue=())]
+
+
+ROWS = _rows()
+
+
+def _leaves(value: Any, key: str = "") -> list[tuple[str, Any]]:
+    """Settings, sections among them, by key; of a list, the whole and the first item."""
+    here = [(key, value)] if key else []
+    if isinstance(value, dict):
+        return here + [leaf for name, item in value.items() for leaf in _leaves(item, f"{key}.{name}".lstrip("."))]
+    return here + (_leaves(value[0], f"{key}.0") if isinstance(value, list) and value else [])
+
+
+@cache
+def _plain(row: int) -> dict[str, Any]:
+    plain = _composed("config", *(word for option in ROWS[row] for word in option))
+    for key, value in _leaves(plain):
+        if value == "???":
+            _put(plain, key, next(given for pattern, given in GIVEN.items() if fnmatchcase(key, pattern)))
+    return plain
+
+
+def _put(plain: Any, key: str, value: Any) -> None:
+    *above, last = [int(part) if part.isdecimal() else part for part in key.split(".")]
+    for part in above:
+        plain = plain[part]
+    plain[last] = value
+
+
+def _settings() -> list[tuple[int, str, Any]]:
+    """(row, key, default), each once for every class that its section makes; of prices one stands for all."""
+    found: dict[tuple[str, ...], tuple[int, str, Any]] = {}
+    for row in range(len(ROWS)):
+        plain = _plain(row)
+        price = f"prices.{next(iter(plain['prices']))}"
+        for key, value in _leaves(plain):
+            group = key.split(".")[0]
+            made = plain[group].get("_target_") if group in PARTS else None
+            if not key.endswith("_target_") and (not key.startswith("prices.") or key.startswith(price)):
+                found.setdefault((key, str(made), type(value).__name__), (row, key, value))
+    return list(found.values())
+
+
+SETTINGS = _settings()
+IDS = [
+    f"{str(_plain(row)[key.split('.')[0]].get('_target_')).rpartition('.')[2]}-{key}"
+    if key.split(".")[0] in PARTS
+    else key
+    for row, key, _ in SETTINGS
+]
+
+
+def _matches(key: str, patterns: Any) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def _like(key: str, default: Any) -> Any:
+    return default if default is not None else next(kind for at, kind in LIKE.items() if fnmatchcase(key, at))
+
+
+def _bad(key: str, default: Any) -> list[Any]:
+    """The values that a setting must refuse."""
+    like = _like(key, default)
+    if isinstance(like, bool):
+        bad = list(SWITCHES)
+    elif isinstance(like, int | float):
+        zero = _matches(key, ZERO) and not _matches(key, NEVER_ZERO)
+        bad = list(NOT_NUMBERS if zero else NUMBERS)
+    elif isinstance(like, str):
+        named = key in ("name", "variant.name", "student.name", "benchmark.name")
+        bad = [v for v in (NAMES if named else TEXTS) if not (v == "abc" and _matches(key, FREE))]
+    elif isinstance(like, list):
+        bad = [v for v in LISTS if not (v == [-1] and key == "known_bad")]
+    else:
+        bad = [v for v in SECTIONS if not (_matches(key, OPEN) and v == {"no_such_key": 1})]
+    if default is None or _matches(key, NULL):
+        bad = [value for value in bad if value is not None]
+    return [v for v in bad if not (v in ("", [], {}) and _matches(key, EMPTY))]
+
+
+def _made(plain: dict[str, Any], group: str) -> None:
+    """Type the configuration and build what the key belongs to; closes what was built."""
+    with Builder(parse_config(plain)) as parts:
+        if group == "tools":
+            parts.tools()
+        elif group == "benchmark":
+            parts.benchmark()
+        elif group in PARTS:
+            parts.part(group)
+
+
+def _accepted(row: int, key: str, values: list[Any]) -> list[str]:
+    """The values that were taken, and refusals that name no key or show too much."""
+    found = []
+    for value in values:
+        plain = copy.deepcopy(_plain(row))
+        _put(plain, key, value)
+        try:
+            _made(plain, key.split(".")[0])
+        except UserError as error:
+            told = str(error)
+            last = key.removesuffix(".0").rpartition(".")[2]
+            if last not in told or len(told) > 700 or "\x1b" in told or "\0" in told:
+                found.append(f"{key}={shown(value)}: said {told!r}")
+        else:
+            found.append(f"{key}={shown(value)}: accepted")
+    return found
+
+
+def test_the_settings_are_read_off_the_configuration() -> None:
+    keys = {key for _, key, _ in SETTINGS}
+    assert len(SETTINGS) > 200
+    assert {"decode.max_tokens", "student.scratch.layers", "student.endpoint.limits.retries", "trainer.clip"} <= keys
+
+
+@pytest.mark.parametrize(("row", "key", "default"), SETTINGS, ids=IDS)
+def test_a_bad_value_is_refused_with_its_key(row: int, key: str, default: Any) -> None:
+    assert _accepted(row, key, _bad(key, default)) == []
+
+
+@pytest.mark.parametrize("row", range(len(ROWS)))
+def test_what_is_made_bad_was_good(row: int) -> None:
+    for group in PARTS:
+        if "categories" not in _plain(row)[group]:  # data of others, which are not here
+            _made(copy.deepcopy(_plain(row)), group)
