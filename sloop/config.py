@@ -19,7 +19,7 @@ from sloop.loop import Variant
 from sloop.measures.overlap import OverlapSettings
 from sloop.models.preflight import Checkable
 from sloop.models.usage import Meter, Price, Spending
-from sloop.records import Checkpoint, Decode, Record, Tool, UserError
+from sloop.records import Checkpoint, Decode, Record, Tool, UserError, canonical_json
 from sloop.records.ranges import (
     Batch,
     Name,
@@ -72,6 +72,13 @@ class PathsConfig(Record):
     outputs: PathText
     mlruns: PathText
     cache: PathText
+
+
+class ToolFiles(Record):
+    """Section ``tools``, where it names no class."""
+
+    path: PathText
+    split: Name | None = None
 
 
 class Config(Record):
@@ -157,6 +164,10 @@ PARTS: dict[str, type[Any]] = {
 """What each group of the configuration names a component of."""
 
 
+LARGEST_TOOL = 200_000
+"""Characters of a tool's parameters as JSON; a prompt that shows more fits no model."""
+
+
 class Builder:
     """The parts of one run, as the configuration names them; a context manager that closes what was built.
 
@@ -191,11 +202,10 @@ class Builder:
         section = self.config.tools
         if "_target_" in section:
             source: ToolSource = self.part("tools")
-            return tuple(source.tools())
-        unknown = set(section) - {"path", "split"}
-        if unknown:
-            raise UserError(f"tools.{min(unknown)}: no such key. Allowed: tools.path, tools.split.")
-        return load_tools(self._given("tools", "path"), section.get("split"))
+            return tuple(map(_sized, source.tools()))
+        self._given("tools", "path")
+        files = checked(ToolFiles, section, "tools")
+        return tuple(map(_sized, load_tools(files.path, files.split)))
 
     def spec(self, group: str) -> dict[str, Any]:
         """The specification of a component.
@@ -261,6 +271,16 @@ class Builder:
         if key not in getattr(self.config, group):
             raise UserError(f"{group}.{key} is missing. Give it, for example: {group}.{key}=VALUE")
         return getattr(self.config, group)[key]
+
+
+def _sized(tool: Tool) -> Tool:
+    """The tool, unless every sample that offers it would be huge."""
+    if (size := len(canonical_json(tool.parameters))) > LARGEST_TOOL:
+        raise UserError(
+            f"tools: the parameters of {tool.name[:100]!r} take {size:,} characters, and every sample that offers it "
+            f"repeats them; at most {LARGEST_TOOL:,} are allowed. Shorten its schema, such as a long enum."
+        )
+    return tool
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

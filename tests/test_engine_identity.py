@@ -138,6 +138,8 @@ def _imports(module: str) -> set[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
+        if name == "sloop.records.ranges":  # of the keepers: what it imports comes with whatever it is a part of
+            continue
         path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
         if name in seen or not path.is_file():
             continue

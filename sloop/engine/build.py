@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -100,13 +101,11 @@ def _checked(spec: Mapping[str, Any], kinds: Sequence[Any], path: str) -> type:
     cls = find(spec["_target_"], path)
     wanted = [kind for kind in kinds if isinstance(kind, type) and (kind is object or kind.__module__ not in SILENT)]
     if not wanted:
-        raise UserError(f"{path}._target_={cls.__module__}.{cls.__qualname__}: no component is taken there.")
+        raise UserError(f"{path}._target_={spec['_target_']}: this key takes no component.")
     if _is_protocol(cls) or inspect.isabstract(cls) or not any(_meets(cls, kind) for kind in wanted):
         names = " or ".join(kind.__name__ for kind in wanted)
-        raise UserError(
-            f"{path}._target_={cls.__module__}.{cls.__qualname__}: it lacks methods of sloop's {names}, or has them "
-            f"with other arguments. Give a class that is a {names}."
-        )
+        lacks = " It lacks methods of it, or has them with other arguments." if any(map(_is_protocol, wanted)) else ""
+        raise UserError(f"{path}._target_={spec['_target_']}: this key takes a {names}, and that is none.{lacks}")
     return cls
 
 
@@ -236,17 +235,22 @@ def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> 
     try:
         if issubclass(cls, BaseModel):
             component = cls.model_validate(arguments)
-        elif cls.__init__ is object.__init__:  # nothing to give: a plain function says so in the same words
-            validate_call(_takes_nothing)(**arguments)
         else:
-            validate_call(config=ConfigDict(arbitrary_types_allowed=True))(component.__init__)(**arguments)
+            _constructor(cls)(component, **arguments)
     except ValidationError as error:
         raise UserError(_complaint(error, cls, path)) from error
     object.__setattr__(component, SPEC, dict(spec))
     return component
 
 
-def _takes_nothing() -> None: ...
+@functools.cache
+def _constructor(cls: type) -> Callable[..., None]:
+    """What makes an instance of what it is given, validated; a plain function where there is nothing to give."""
+    made = _takes_nothing if cls.__init__ is object.__init__ else cls.__init__
+    return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(made)
+
+
+def _takes_nothing(_: Any) -> None: ...
 
 
 def find(target: Any, path: str) -> type:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -19,6 +19,14 @@ from sloop.simulation.values import Values, made_up_word, words
 MAX_ITEMS = 3
 """Most items of an invented list, unless the schema asks for more."""
 MAX_DEPTH = 6
+MAX_MADE = 5_000
+"""Values made for one parameter, its parts and further tries included: arrays in arrays could ask for millions."""
+MAX_LENGTH = 5_000
+"""Longest ``minLength``: a request must say the text."""
+MAX_CHOICES = 10_000
+"""Most values of an ``enum``."""
+FINEST = 1e-6
+"""Smallest ``multipleOf``: what is finer is lost where numbers are rounded."""
 _TRIES = 60
 
 Maker = Callable[[Random, Values], str]
@@ -34,7 +42,13 @@ class Unsayable(Exception):
 
 
 def invent(
-    name: str, schema: Mapping[str, Any], rng: Random, bank: Values, root: Mapping[str, Any], depth: int = 0
+    name: str,
+    schema: Mapping[str, Any],
+    rng: Random,
+    bank: Values,
+    root: Mapping[str, Any],
+    depth: int = 0,
+    left: Iterator[int] | None = None,
 ) -> Any:
     """A value of the schema.
 
@@ -45,30 +59,40 @@ def invent(
         bank: where names, cities, dates and so on come from.
         root: the tool's parameters, for local references.
         depth: how deep inside the arguments the value stands.
+        left: yields as often as a further value may be made; None: `MAX_MADE` of them.
 
     Raises:
-        Unsayable: ("no_value") no value could be made, such as for a pattern that no common look meets.
+        Unsayable: ("no_value") no value could be made, such as for a pattern that no common look meets, or the schema
+            asks for more than the limits above.
     """
+    left = iter(range(MAX_MADE)) if left is None else left
+    if next(left, None) is None:
+        raise Unsayable("no_value", f"{name}: it takes more than {MAX_MADE} values")
     schema = _resolved(schema, root)
     if depth > MAX_DEPTH:
         raise Unsayable("no_value", f"{name}: the schema nests deeper than {MAX_DEPTH}")
     if "const" in schema:
         return schema["const"]
+    if len(schema.get("enum") or ()) > MAX_CHOICES:
+        raise Unsayable("no_value", f"{name}: an enum of more than {MAX_CHOICES} values")
     if choices := [choice for choice in schema.get("enum") or schema.get("examples") or () if choice not in (None, "")]:
         return rng.choice(choices)
     kind = _type(schema)
     if kind == "boolean":
         return rng.random() < 0.5
     if kind in ("integer", "number"):
-        return _number(name, kind, schema, rng)
+        try:
+            return _number(name, kind, schema, rng)
+        except OverflowError as error:
+            raise Unsayable("no_value", f"{name}: its bounds are too large for numbers") from error
     if kind == "array":
-        return _array(name, schema, rng, bank, root, depth)
+        return _array(name, schema, rng, bank, root, depth, left)
     if kind == "object":
         parts: Mapping[str, Any] = schema.get("properties") or {}
         keys = schema.get("required") or list(parts)[:2]
         if not keys:
             raise Unsayable("no_value", f"{name}: an object without properties")
-        return {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1) for key in keys}
+        return {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1, left) for key in keys}
     return _string(name, schema, rng, bank)
 
 
@@ -99,9 +123,17 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _array(
-    name: str, schema: Mapping[str, Any], rng: Random, bank: Values, root: Mapping[str, Any], depth: int
+    name: str,
+    schema: Mapping[str, Any],
+    rng: Random,
+    bank: Values,
+    root: Mapping[str, Any],
+    depth: int,
+    left: Iterator[int],
 ) -> list[Any]:
     least = max(1, schema.get("minItems", 1))
+    if least > _TRIES:
+        raise Unsayable("no_value", f"{name}: more than {_TRIES} items")
     most = min(schema.get("maxItems", MAX_ITEMS), max(MAX_ITEMS, least))
     count = rng.randint(least, max(least, most))
     part = schema.get("items")
@@ -112,7 +144,7 @@ def _array(
     for attempt in range(_TRIES):
         if len(values) == count:
             break
-        value = invent(single, described, rng, bank, root, depth + 1)
+        value = invent(single, described, rng, bank, root, depth + 1, left)
         if value not in values or (attempt > _TRIES // 2 and not schema.get("uniqueItems")):
             values.append(value)
     if len(values) < least:
@@ -124,6 +156,8 @@ def _number(name: str, kind: str, schema: Mapping[str, Any], rng: Random) -> int
     low, high = _bounds(name, schema)
     whole = kind == "integer" or high - low >= 2
     step = schema.get("multipleOf", 1 if whole else 0.01)
+    if step < FINEST:
+        raise Unsayable("no_value", f"{name}: multiples of less than {FINEST}")
     first, last = math.ceil(low / step), math.floor(high / step)
     if first * step <= schema.get("exclusiveMinimum", -math.inf):
         first += 1
@@ -172,6 +206,8 @@ _RANGES: tuple[tuple[re.Pattern[str], tuple[float, float]], ...] = (
 
 def _string(name: str, schema: Mapping[str, Any], rng: Random, bank: Values) -> str:
     least, most = schema.get("minLength", 1), schema.get("maxLength", 10_000)
+    if least > MAX_LENGTH:
+        raise Unsayable("no_value", f"{name}: a text of more than {MAX_LENGTH} characters")
     pattern = schema.get("pattern")
     makers = [_maker(name, schema), *(_LOOKS if isinstance(pattern, str) else ())]
     for attempt in range(_TRIES):
