@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sloop.engine.folder import STAGE_FILE
@@ -29,10 +30,10 @@ def write_run(folder: Path, record: RunRecord) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run."""
-    return (folder / RUN_FILE).is_file()
+    """Whether a folder holds a run, or something in the place of its record, which `read_run` tells of."""
+    return os.path.lexists(folder / RUN_FILE)
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a folder holds a finished stage."""
-    return (folder / STAGE_FILE).is_file()
+    """Whether a folder holds a finished stage, or something in the place of its record."""
+    return os.path.lexists(folder / STAGE_FILE)
