@@ -248,7 +248,7 @@ class StageFolder:
         partial = {name: self.sidecar / f"partial-{name}" for name in names}
         counts = dict.fromkeys(names, 0)
         with contextlib.ExitStack() as stack:
-            files = {name: stack.enter_context(filling(path)) for name, path in partial.items()}
+            files = {name: stack.enter_context(filling(path, self.folder / name)) for name, path in partial.items()}
 
             def append(name: str, record: Record) -> None:
                 files[name].write(line_of(record).encode())

@@ -56,10 +56,10 @@ def write_run(folder: Path, record: RunRecord) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run."""
-    return holds(folder, folder / RUN_FILE)
+    """Whether a folder holds a run, or something in the place of its record, which `read_run` tells of."""
+    return os.path.lexists(folder / RUN_FILE)
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a folder holds a finished stage."""
-    return holds(folder, folder / STAGE_FILE)
+    """Whether a folder holds a finished stage, or something in the place of its record."""
+    return os.path.lexists(folder / STAGE_FILE)

@@ -16,7 +16,7 @@ from sloop.records import ROUND_FILE, DataRecord, RoundRecord, Score, StageFiles
 from sloop.stages.evaluate import SCORES, grades_of
 from sloop.stages.optimize.stage import rulings_at
 from sloop.stages.probe import PREDICTIONS
-from sloop.store import Dataset, now, predictions_at, read_record, read_rows, write_json
+from sloop.store import Dataset, is_file, now, predictions_at, read_record, read_rows, write_json
 
 Stages = Mapping[str, Made[Any]]
 """The finished stages of a round, by their place in its folder."""
@@ -78,7 +78,7 @@ def write_round(
         metrics: see `round_metrics`.
     """
     path = folder / ROUND_FILE
-    before = read_record(path, RoundRecord) if path.is_file() else None
+    before = read_record(path, RoundRecord) if is_file(path) else None
     record = RoundRecord(
         round=number,
         began=before.began if before else began,

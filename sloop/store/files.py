@@ -134,11 +134,12 @@ def disk_fault(error: BaseException | None) -> int | None:
 
 
 @contextmanager
-def disk(place: Path) -> Iterator[None]:
+def disk(place: Path, *, hidden: Path | None = None) -> Iterator[None]:
     """Turn what a disk refuses in a block that writes into one sentence: which file, why, and how to go on.
 
     Args:
         place: the file, where the error does not name one.
+        hidden: a file that the reader knows nothing of, because it becomes the place.
 
     Raises:
         UserError: as said; every other error passes.
@@ -150,8 +151,9 @@ def disk(place: Path) -> Iterator[None]:
     except Exception as error:
         if (number := disk_fault(error)) is None:
             raise
-        name = getattr(error, "filename2", None) or getattr(error, "filename", None)
+        name = getattr(error, "filename", None)
         path = Path(os.fsdecode(name)) if isinstance(name, str | bytes) else place
+        path = place if path == hidden else path
         raise UserError(
             f"{named(path)}: it cannot be written: {REASONS[number]}. What was finished is kept: "
             f"{REMEDIES.get(number, 'make that folder writable, or choose another,')} and give the same command again."
@@ -367,25 +369,21 @@ def read_record(path: Path, kind: type[V]) -> V:
 
 
 @contextmanager
-def filling(partial: Path, *, pack: bool = False) -> Iterator[IO[bytes]]:
+def filling(partial: Path, path: Path) -> Iterator[IO[bytes]]:
     """A new file, for its bytes; it is gone where the block fails.
 
     Args:
         partial: the file; its folder is made where it is missing.
-        pack: gzip it, without name and time, so that bytes repeat.
+        path: what it is to become, for messages.
 
     Raises:
         UserError: see `disk`.
     """
     try:
-        with disk(partial):
+        with disk(path, hidden=partial):
             partial.parent.mkdir(parents=True, exist_ok=True)
             with open(partial, "wb") as raw:
-                if pack:
-                    with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
-                        yield cast(IO[bytes], file)
-                else:
-                    yield raw
+                yield raw
     except BaseException:
         with suppress(OSError):
             partial.unlink()
@@ -394,12 +392,24 @@ def filling(partial: Path, *, pack: bool = False) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def writing(path: Path, *, pack: bool = False) -> Iterator[IO[bytes]]:
-    """A file that stands there, whole, when the block ends, or not at all; see `filling`."""
+    """A file that stands there, whole, when the block ends, or not at all.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        pack: gzip it, without name and time, so that bytes repeat.
+
+    Raises:
+        UserError: see `disk`.
+    """
     # Hidden, so that what a killed write leaves behind enters no digest of a folder
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with disk(path):
-        with filling(partial, pack=pack) as file:
-            yield file
+    with disk(path, hidden=partial):
+        with filling(partial, path) as raw:
+            if pack:
+                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
+                    yield cast(IO[bytes], file)
+            else:
+                yield raw
         try:
             partial.replace(path)
         except OSError:
