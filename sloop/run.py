@@ -18,6 +18,7 @@ from sloop.measures.overlap import Contamination, write_evidence
 from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.records import InputRecord, OutOfBudget, Rejected, Sample, Score, UserError
+from sloop.records.ranges import Batch, Positive, checked
 from sloop.runs.cite import run_record
 from sloop.runs.keep import Kept, is_finished, keeping
 from sloop.runs.questions import keep_questions
@@ -226,7 +227,8 @@ def _run_train(parts: Builder, place: Place, kept: Kept, project: Callable[[Path
     if config.epochs is not None:
         if "batch_size" not in config.trainer:
             raise UserError(f"epochs={config.epochs}: the trainer has no batch_size to count with; give steps=N.")
-        steps = math.ceil(config.epochs * sum(s.copies for s in data) / config.trainer["batch_size"])
+        batch_size = checked(Batch, config.trainer["batch_size"], "trainer.batch_size")
+        steps = checked(Positive, math.ceil(config.epochs * sum(s.copies for s in data) / batch_size), "steps")
     stage = Train(
         trainer=parts.spec("trainer"),
         start=parts.checkpoint(data, place),

@@ -11,6 +11,7 @@ from phonebook_student import PhonebookStudent
 
 from sloop.benchmarks.base import Benchmark
 from sloop.benchmarks.two_step import TwoStepBenchmark
+from sloop.engine.build import build
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.records import Decode, Grade, Prediction, Sample, Score, ToolCall, UserError
 from sloop.rollout import replay
@@ -106,5 +107,7 @@ def test_the_first_tasks_are_the_same_for_any_number_of_them(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("change", [{"num_tasks": 0}, {"max_steps": 0}])
 def test_no_task_or_no_step_is_refused(change: dict[str, int], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="both must be 1 or more"):
-        bench(tmp_path, **change)
+    spec = {"_target_": "sloop.benchmarks.two_step.TwoStepBenchmark", "name": "two_step", "num_tasks": 5, "seed": 0}
+    spec |= {"max_steps": 6, "cache_path": str(tmp_path)}
+    with pytest.raises(UserError, match=rf"benchmark\.{next(iter(change))}=0: give a whole number from 1"):
+        build(spec | change, "benchmark")

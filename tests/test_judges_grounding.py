@@ -369,10 +369,8 @@ def test_the_configuration_builds_the_judge():
 
 @pytest.mark.parametrize(("key", "value"), [("margin", -1.0), ("relevant", 9.0), ("irrelevant", -0.1)])
 def test_thresholds_that_make_no_sense_are_refused(key, value):
-    settings_ = {**yaml.safe_load(CONFIG.read_text()), key: value}
-    del settings_["_target_"]
     with pytest.raises(UserError, match=key):
-        GroundingJudge(**settings_)
+        build({**yaml.safe_load(CONFIG.read_text()), key: value}, "judge")
 
 
 RULE_MODULES = (answer, filling, no_call, question, reading, relevance, rest, rule, table, values)

@@ -20,6 +20,7 @@ from sloop.measures.overlap import (
     write_evidence,
 )
 from sloop.records import Label, Message, Prediction, Sample, Tool, ToolCall, UserError
+from sloop.records.ranges import checked
 from sloop.store import read_rows
 
 SETTINGS = OverlapSettings(words=4, share=0.5, examples=3)
@@ -285,4 +286,4 @@ def test_accuracy_is_given_on_the_clean_and_on_the_contaminated_part() -> None:
 @pytest.mark.parametrize("change", [{"words": 0}, {"share": 0.0}, {"share": 1.1}, {"examples": -1}])
 def test_settings_that_make_no_sense_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(UserError, match=rf"overlap\.{next(iter(change))}={next(iter(change.values()))}"):
-        held([], settings=SETTINGS.model_copy(update=change))
+        checked(OverlapSettings, SETTINGS.model_dump() | change, "overlap")

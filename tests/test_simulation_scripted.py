@@ -9,6 +9,7 @@ import pytest
 from models import pool
 from running import ALONE, questions, sloop
 
+from sloop.engine.build import build
 from sloop.records import Decode, UserError
 from sloop.simulation.scripted import ScriptedStudent, Way
 from sloop.store import read_json
@@ -31,7 +32,7 @@ def test_the_right_way_is_the_label() -> None:
 
 def test_an_empty_script_is_refused() -> None:
     with pytest.raises(UserError, match=r"student\.script=\[\]"):
-        ScriptedStudent(name="s", script=[])
+        build({"_target_": "sloop.simulation.scripted.ScriptedStudent", "name": "s", "script": []}, "student")
 
 
 def test_a_benchmark_is_tried_without_a_model(tmp_path: Path) -> None:

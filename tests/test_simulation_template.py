@@ -345,13 +345,9 @@ def test_a_bad_template_file_is_a_user_error_that_names_the_trouble(tmp_path, co
         load_templates(own(tmp_path, content))
 
 
-def test_bad_settings_are_user_errors():
+def test_a_template_file_that_is_not_there_is_a_user_error():
     with pytest.raises(UserError, match="no such file"):
         teacher(templates="nowhere.yaml")
-    with pytest.raises(UserError, match=r"teacher\.values=all"):
-        teacher(values="all")
-    with pytest.raises(UserError, match=r"teacher\.random_values=2"):
-        teacher(random_values=2.0)
 
 
 def test_the_configuration_builds_the_teacher():

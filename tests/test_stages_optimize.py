@@ -15,6 +15,7 @@ from sloop.engine.build import Components
 from sloop.engine.executor import Local
 from sloop.engine.stage import Place, run_stage
 from sloop.records import Decode, Judgement, Prediction, Rejected, Ruling, Truth, UserError, Verdict
+from sloop.records.ranges import checked
 from sloop.stages.gen import Gen, GenSettings
 from sloop.stages.optimize.compose import Shares
 from sloop.stages.optimize.stage import (
@@ -338,9 +339,9 @@ def test_without_unseen_data_the_set_is_made_of_the_rest(tmp_path, probed):
     assert stage.summary.quotas.unseen == 0
 
 
-def test_axes_must_be_given(tmp_path, probed):
+def test_axes_must_be_given():
     with pytest.raises(UserError, match=r"optimize\.axes"):
-        _optimize(tmp_path, probed, settings=SETTINGS.model_copy(update={"axes": ()}))
+        checked(OptimizeSettings, SETTINGS.model_dump() | {"axes": ()}, "optimize")
 
 
 def test_predictions_that_lack_a_sample_are_a_mistake_of_the_readers(tmp_path, probed):

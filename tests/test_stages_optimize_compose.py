@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.records import Label, Ruling, ToolCall, UserError, Verdict
+from sloop.records.ranges import checked
 from sloop.stages.optimize.compose import Plan, Shares, balanced, by_hash, hardest, quotas, unseen_quota
 
 SHARES = Shares(unseen=0.3, unseen_decay=0.5, error=0.2, expanded=0.4, expansions=4, no_call=0.25)
@@ -90,28 +91,30 @@ def test_the_unseen_share_is_halved_every_round():
     assert [unseen_quota(1000, number, SHARES) for number in (2, 3, 4, 5)] == [300, 150, 75, 37]
 
 
+def _checked(**changes):
+    return checked(Shares, SHARES.model_dump() | changes, "optimize.shares")
+
+
 def test_shares_that_take_more_than_everything_are_refused():
     with pytest.raises(UserError, match="may take at most 1"):
-        SHARES.model_copy(update={"error": 0.5}).check()
+        _checked(error=0.5)
 
 
 @pytest.mark.parametrize("name", ["unseen", "unseen_decay", "error", "expanded", "no_call"])
 @pytest.mark.parametrize("value", [-0.1, 1.1])
 def test_a_share_outside_0_to_1_is_named(name, value):
     with pytest.raises(UserError, match=rf"optimize\.shares\.{name}={value}"):
-        SHARES.model_copy(update={name: value}).check()
+        _checked(**{name: value})
 
 
-@pytest.mark.parametrize(
-    "shares", [SHARES, SHARES.model_copy(update={"unseen": 0.33, "error": 0.56, "expanded": 0.11})]
-)
-def test_shares_of_at_most_1_are_allowed(shares):
-    shares.check()
+@pytest.mark.parametrize("changes", [{}, {"unseen": 0.33, "error": 0.56, "expanded": 0.11}])
+def test_shares_of_at_most_1_are_allowed(changes):
+    assert _checked(**changes).model_dump() == SHARES.model_dump() | changes
 
 
 def test_a_negative_number_of_expansions_is_named():
     with pytest.raises(UserError, match=r"optimize\.shares\.expansions=-1"):
-        SHARES.model_copy(update={"expansions": -1}).check()
+        _checked(expansions=-1)
 
 
 # --- balanced, hardest, by_hash -----------------------------------------------------------------------------------

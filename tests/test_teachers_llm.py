@@ -310,22 +310,9 @@ def test_scores_beyond_the_rubric_are_asked_for_again(endpoint: Endpoint) -> Non
     assert verdict.rubric.score == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"votes": 0}, "judge.votes=0"), ({"temperature": 3}, "judge.temperature=3"), ({"prompts": "no"}, "prompts=no")],
-)
-def test_a_wrong_setting_of_the_judge_is_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        judge("http://127.0.0.1:1/v1", **change)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"max_tokens": 0}, "teacher.max_tokens=0"), ({"request_temperature": -1}, "teacher.request_temperature=-1")],
-)
-def test_a_wrong_setting_of_the_teacher_is_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        teacher("http://127.0.0.1:1/v1", **change)
+def test_a_folder_of_prompts_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match="prompts=no"):
+        judge("http://127.0.0.1:1/v1", prompts="no")
 
 
 # --- whole runs -------------------------------------------------------------------------------------------------------

@@ -230,7 +230,7 @@ class Components:
 
 def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> Any:
     target = arguments.pop("_target_")
-    cls = find(target, path)
+    cls: Any = find(target, path)
     component: Any = object.__new__(cls)
     try:
         if issubclass(cls, BaseModel):
@@ -244,7 +244,7 @@ def _instance(spec: Mapping[str, Any], arguments: dict[str, Any], path: str) -> 
 
 
 @functools.cache
-def _constructor(cls: type) -> Callable[..., None]:
+def _constructor(cls: Any) -> Callable[..., None]:
     """What makes an instance of what it is given, validated; a plain function where there is nothing to give."""
     made = _takes_nothing if cls.__init__ is object.__init__ else cls.__init__
     return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(made)

@@ -95,6 +95,7 @@ Tokens = Annotated[int, Within(1, 10**6)]
 Batch = Annotated[int, Within(1, 65_536)]
 """Things in memory, or on their way, at a time."""
 Threads = Annotated[int, Within(1, 1_024)]
+Port = Annotated[int, Within(0, 65_535)]
 Seed = Annotated[int, Within(0, 2**32 - 1)]
 Name = Annotated[str, AfterValidator(_name)]
 """What becomes the name of a folder or file."""

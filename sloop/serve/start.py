@@ -12,7 +12,7 @@ from sloop.calls.formats import FormatName
 from sloop.engine.build import build
 from sloop.judges.base import Judge
 from sloop.records import UserError
-from sloop.records.ranges import Batch, PathText, Pause, Threads, Tokens, Within, check_plain, told
+from sloop.records.ranges import Batch, PathText, Pause, Port, Threads, Tokens, check_plain, told
 from sloop.serve.engine import CheckpointResponder
 from sloop.serve.limits import ServeLimits
 from sloop.serve.protocol import Responder
@@ -31,7 +31,7 @@ class ServeConfig(ServeLimits):
     path: PathText | None
     model: Annotated[str, Field(min_length=1, max_length=500)] | None
     host: Annotated[str, Field(min_length=1, max_length=255)]
-    port: Annotated[int, Within(0, 65_535)]
+    port: Port
     answer_format: FormatName | None
     threads: Threads
     dtype: DTypeName

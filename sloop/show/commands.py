@@ -12,10 +12,11 @@ from pathlib import Path
 from rich.table import Table
 
 from sloop.records import UserError
+from sloop.records.ranges import Port
 from sloop.runs.cite import code_state
 from sloop.runs.read import find_round, find_runs
 from sloop.show import pages
-from sloop.show.arguments import RUN_FORMS
+from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser
 from sloop.show.compare import compare, tracked_at
 from sloop.show.console import console
@@ -106,7 +107,7 @@ def ui(arguments: Sequence[str]) -> None:
     """Start a lean MLflow server on loopback and print deep links."""
     parser = _parser("ui", "Start the MLflow UI on this machine and print links to charts and comparison.")
     parser.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
-    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--port", type=of(Port, "port"), default=5000)
     parser.add_argument("--links", action="store_true", help="print the links and start nothing")
     options = parser.parse_args(arguments)
     database = options.mlruns.resolve() / "mlflow.db"

@@ -15,10 +15,11 @@ from rich.table import Table
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
 from sloop.records import Grade, UserError
+from sloop.records.ranges import Positive
 from sloop.runs.read import Run, check_same_data, find_round, find_runs, search, split_round
 from sloop.runs.track import attach
 from sloop.show import pages
-from sloop.show.arguments import RUN_FORMS, parser
+from sloop.show.arguments import RUN_FORMS, of, parser
 from sloop.show.console import console, visible
 from sloop.show.figures import forest
 
@@ -55,7 +56,9 @@ def compare(arguments: Sequence[str]) -> None:
     made.add_argument("--study", help="compare variants over all seeds of this study")
     made.add_argument("--student", help="with --study: of this student alone")
     made.add_argument("--benchmark", help="(default: the first that A was evaluated on)")
-    made.add_argument("--round", type=int, help="where no @ROUND says otherwise (default: the last that all have)")
+    made.add_argument(
+        "--round", type=of(Positive, "round"), help="where no @ROUND says otherwise (default: the last that all have)"
+    )
     made.add_argument("--metric", choices=COMPARED, default="call_accuracy", help="(default: call_accuracy)")
     made.add_argument("--slices", action="store_true", help="a line for each slice, too")
     made.add_argument("--format", choices=FORMS, default="text", help="(default: text)")
