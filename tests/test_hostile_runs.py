@@ -87,9 +87,8 @@ class Elsewhere:
         work = self.root / "work"
         work.mkdir(exist_ok=True)
         before = {path: path.read_bytes() for path in sorted(self.outside.rglob("*")) if path.is_file()}
-        found = watched(
-            jobs, [self.root / name for name in ("outputs", "mlruns", "drawn", "linked")], work, self.sentinel
-        )
+        allowed = [self.root / name for name in ("outputs", "mlruns", "drawn", "linked")]
+        found = watched(jobs, allowed, work, self.sentinel)
         assert {path: path.read_bytes() for path in sorted(self.outside.rglob("*")) if path.is_file()} == before
         assert self.server.connections == 0
         return found
@@ -127,10 +126,11 @@ def texts(elsewhere: Elsewhere) -> tuple[str, ...]:
 
 def samples(folder: Path) -> list[str]:
     """An id of a sample for each file of rows that speaks of one."""
-    ids = {}
+    ids: dict[str, str] = {}
     for path in sorted(folder.rglob("*.jsonl")):
-        rows = [json.loads(line) for line in path.read_text().splitlines()[:1]]
-        ids |= {path.name: row.get("sample_id") or row.get("id") for row in rows if path.name != "truth.jsonl"}
+        first = path.read_text().partition("\n")[0]
+        if first and path.name != "truth.jsonl":
+            ids[path.name] = json.loads(first).get("sample_id") or json.loads(first).get("id")
     return sorted({found for found in ids.values() if found})
 
 
@@ -289,17 +289,16 @@ def test_enough_was_tried(read: dict[str, list[Found]]) -> None:
 
 LINKED = (
     "run.json", "round_1", "round_1/round.json", f"{ASKED}", f"{ASKED}/stage.json", f"{ASKED}/grades.jsonl",
-    f"{ASKED}/predictions.jsonl", f"{ASKED}/card.md", "round_1/train/sidecar/loss.jsonl", "sidecar/usage.jsonl", "questions",
-    "questions/dev.jsonl.gz", "more.jsonl", "seed", INDEX_FILE, f"{INDEX_FILE}-journal", "figures",
+    f"{ASKED}/predictions.jsonl", f"{ASKED}/card.md", "round_1/train/sidecar/loss.jsonl", "sidecar/usage.jsonl",
+    "questions", "questions/dev.jsonl.gz", "more.jsonl", "seed", INDEX_FILE, f"{INDEX_FILE}-journal", "figures",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("place", LINKED)
 def test_no_link_is_followed_out_of_a_run(elsewhere: Elsewhere, read: dict[str, list[Found]], place: str) -> None:
     harmless(read[f"link:{place}"])
-    assert (
-        elsewhere.root / "linked" / place.replace("/", "-") / place
-    ).resolve() == elsewhere.outside / "run" / place or (place == INDEX_FILE)
+    there = (elsewhere.root / "linked" / place.replace("/", "-") / place).resolve()
+    assert there == elsewhere.outside / "run" / place or place == INDEX_FILE  # which is put in the link's place
 
 
 def test_no_secret_is_logged(elsewhere: Elsewhere, read: dict[str, list[Found]]) -> None:
@@ -335,15 +334,20 @@ def linked_jobs(elsewhere: Elsewhere) -> Iterator[dict[str, Any]]:
 
 INDEXES = {
     "another table": "CREATE TABLE files (path); INSERT INTO files VALUES ('{outside}/secret.jsonl');",
-    "no end": "CREATE VIEW lines AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n;",
+    "no end": "CREATE VIEW lines AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT * FROM n;",
     "a trigger": f"{SCHEMA} CREATE TRIGGER t AFTER INSERT ON files BEGIN DELETE FROM lines; END;",
     "a file outside": f"{SCHEMA} INSERT INTO files VALUES ('{{outside}}/secret.jsonl', 1, 1);"
     "INSERT INTO lines VALUES ('{secret}', 1, '{outside}/secret.jsonl', 0), ('{id}', 1, '{outside}/secret.jsonl', 0);",
     "a way out": f"{SCHEMA} INSERT INTO lines VALUES ('{{id}}', 1, '../../outside/secret.jsonl', 0);",
     "places that are none": f"{SCHEMA} INSERT INTO lines VALUES ('{{id}}', 1, 'seed/portions/round_1.jsonl', -5),"
     "('{id}', 0, 'round_1/evaluate/dev/grades.jsonl', 9223372036854775807), ('{id}', 0, 'run.json', 'x');",
-    "text that is none": f"{SCHEMA} INSERT INTO lines VALUES ('{{id}}', 0, CAST(x'ff00fe' AS TEXT), 0), (x'ff', 'x', 1, NULL);",
+    "text that is none": f"{SCHEMA} INSERT INTO lines VALUES ('{{id}}', 0, CAST(x'ff00fe' AS TEXT), 0);"
+    "INSERT INTO lines VALUES (x'ff', 'x', 1, NULL);",
 }  # fmt: skip
+
+
+REFUSED = ("places that are none",)
+"""Where an index has the right form and lies, it says so itself in the end; of all others there is nothing to be seen."""
 
 
 @pytest.mark.parametrize("what", [*INDEXES, "no database", "cut short"])
@@ -363,16 +367,14 @@ def test_an_index_that_a_run_brings_says_nothing_but_places_in_it(
         with closing(sqlite3.connect(path)) as database:
             database.executescript(INDEXES[what].format(outside=elsewhere.outside, secret=SECRET, id=sample_id))
         shutil.copy(path, folder / INDEX_FILE)
-    try:
-        story = Run.at(folder).sample(sample_id)
-        assert story.id == sample_id
-        assert SECRET not in story.model_dump_json()
-        with pytest.raises(UserError):
-            Run.at(folder).sample(SECRET)
-    except UserError as error:
-        assert what in ("places that are none", "cut short"), error
-    finally:
-        shutil.rmtree(folder)
+    if what in REFUSED:
+        with pytest.raises(UserError, match=r"is not a Sample|index is broken|no sample"):
+            Run.at(folder).sample(sample_id)
+    else:
+        assert Run.at(folder).sample(sample_id).id == sample_id
+    with pytest.raises(UserError):
+        Run.at(folder).sample(SECRET)
+    shutil.rmtree(folder)
 
 
 def test_each_kind_of_harm_is_done_where_it_is_asked_for(elsewhere: Elsewhere, tmp_path: Path) -> None:
@@ -380,6 +382,7 @@ def test_each_kind_of_harm_is_done_where_it_is_asked_for(elsewhere: Elsewhere, t
     sentinel = tmp_path / "sentinel"
     secret, port = elsewhere.outside / "secret.jsonl", elsewhere.server.port
     asked = {
+        "imported": f"__import__({MODULE!r})",
         "built": f"__import__('sloop.engine.build').engine.build.build({hostile.target(sentinel)!r}, 'x')",
         "opened": f"open({str(secret)!r}).read()",
         "linked": f"__import__('os').symlink({str(secret)!r}, 'l.jsonl') or open('l.jsonl').read()",
@@ -387,7 +390,6 @@ def test_each_kind_of_harm_is_done_where_it_is_asked_for(elsewhere: Elsewhere, t
         "connected": f"__import__('socket').create_connection(('127.0.0.1', {port})).close()",
         "asked for": f"__import__('mlflow').MlflowClient('http://127.0.0.1:{port}/').search_experiments()",
         "executed": "__import__('subprocess').run(['true'])",
-        "imported": f"__import__({MODULE!r})",
         "written": f"__import__('pathlib').Path({str(tmp_path / 'new')!r}).mkdir()",
     }
     work = tmp_path / "work"
@@ -430,9 +432,8 @@ def test_a_terminal_shows_text_as_it_is_spelled(text: str) -> None:
     terminal.print(table)
     terminal.print(text)
     terminal.say(text)
-    assert visible(told.getvalue()) == told.getvalue().replace("\x1b[3m", "").replace("\x1b[1m", "").replace(
-        "\x1b[0m", ""
-    )
+    shown = re.sub("\x1b\\[[013]m", "", told.getvalue())  # a table's own bold and slanted heads
+    assert visible(shown) == shown
     assert told.getvalue().count(visible(text, keep="").split("\\")[0]) >= 3
     assert told.getvalue().splitlines()[-1] == visible(text, keep="")
 
