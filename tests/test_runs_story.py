@@ -96,9 +96,9 @@ def test_only_the_lines_about_the_sample_are_read(run: Run, monkeypatch: pytest.
     run.sample(sample_id)
     read: Counter[Path] = Counter()
 
-    def counted(place: Place, kind: type[Record]) -> Record:
+    def counted(place: Place, kind: type[Record], sample_id: str) -> Record:
         read[place.path] += 1
-        return row_at(place, kind)
+        return row_at(place, kind, sample_id)
 
     def refuse(path: Path) -> Iterable[object]:
         raise AssertionError(f"{path} was read from end to end")
@@ -126,7 +126,7 @@ def test_an_index_follows_files_that_change_come_and_go(tmp_path: Path) -> None:
     write_rows(tmp_path / "probe" / "grades.jsonl", [_grade(one.id)])
     with Index(tmp_path) as index:
         assert index.ids("") == sorted([one.id, other.id])
-        assert [row_at(place, Sample) for place in index.samples(one.id)] == [one]
+        assert [row_at(place, Sample, one.id) for place in index.samples(one.id)] == [one]
         assert [place.path.name for place in index.words(one.id)] == ["grades.jsonl"]
     (tmp_path / "train.jsonl").unlink()
     with Index(tmp_path) as index:
@@ -145,7 +145,7 @@ def test_files_from_outside_are_known_by_content_and_forgotten_with_the_file(tmp
             index.add(given)
             assert index.ids("") == [sample.id]
             (place,) = index.samples(sample.id)
-            assert row_at(place, Sample) == sample
+            assert row_at(place, Sample, sample.id) == sample
     with Index(run) as index:
         assert index.ids("") == []
 

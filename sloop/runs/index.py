@@ -171,17 +171,20 @@ def _loaded(content: bytes) -> sqlite3.Connection:
     return empty
 
 
-def row_at(place: Place, kind: type[R]) -> R:
-    """The record in the line at a place.
+def row_at(place: Place, kind: type[R], sample_id: str) -> R:
+    """The record in the line at a place: a sample, or what is said about one.
 
     Raises:
-        UserError: the line is no such record; names file and place.
+        UserError: the line is no such record, or another's; names file and place.
     """
     try:
         with _open(place.path) as file:
             file.seek(place.offset)
             row = _object(file.readline(MAX_LINE))
-        return kind.model_validate({key: value for key, value in row.items() if key != "id"})
+        record = kind.model_validate({key: value for key, value in row.items() if key != "id"})
+        if getattr(record, "sample_id", getattr(record, "id", None)) != sample_id:
+            raise ValueError(f"it is not about the sample {sample_id}")
+        return record
     except (ValueError, OSError) as error:
         told = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, told["loc"])) or "the line"

@@ -64,19 +64,19 @@ def tell(
         if questions:
             index.add(questions)
         sample_id, places = _found(index, record, beginning)
-        sample, words = _sample(places[0]), index.words(sample_id)
+        sample, words = row_at(places[0], Sample, sample_id), index.words(sample_id)
         by_file = {place.path: place for place in places}
         sets = {round.round: by_file.get(folder / round.data.path) for round in rounds}
         return SampleStory(
             id=sample_id,
             sample=sample,
             where=str(places[0].path),
-            labels={number: _sample(place).label for number, place in sets.items() if place},
-            answers=_told(folder, words, PREDICTIONS, Prediction),
-            grades=_told(folder, words, GRADES, Grade),
-            judgements=_told(folder, words, JUDGEMENTS, Judgement),
-            rulings=_told(folder, words, RULINGS, Ruling),
-            matches=_told(folder, words, CONTAMINATION, Contaminated),
+            labels={number: row_at(place, Sample, sample_id).label for number, place in sets.items() if place},
+            answers=_told(folder, words, PREDICTIONS, Prediction, sample_id),
+            grades=_told(folder, words, GRADES, Grade, sample_id),
+            judgements=_told(folder, words, JUDGEMENTS, Judgement, sample_id),
+            rulings=_told(folder, words, RULINGS, Ruling, sample_id),
+            matches=_told(folder, words, CONTAMINATION, Contaminated, sample_id),
             parents=tuple(_samples(index, sample.lineage.parents)),
             children=tuple(_samples(index, index.children(sample_id))),
         )
@@ -99,17 +99,13 @@ def _found(index: Index, record: RunRecord, beginning: str) -> tuple[str, list[P
     )
 
 
-def _told(folder: Path, words: Iterable[Place], name: str, kind: type[R]) -> tuple[Told[R], ...]:
+def _told(folder: Path, words: Iterable[Place], name: str, kind: type[R], sample_id: str) -> tuple[Told[R], ...]:
     return tuple(
-        Told(file=str(place.path.relative_to(folder)), row=row_at(place, kind))
+        Told(file=str(place.path.relative_to(folder)), row=row_at(place, kind, sample_id))
         for place in words
         if place.path.name == name
     )
 
 
 def _samples(index: Index, ids: Iterable[str]) -> Iterator[Sample]:
-    return (_sample(places[0]) for sample_id in ids if (places := index.samples(sample_id)))
-
-
-def _sample(place: Place) -> Sample:
-    return row_at(place, Sample)
+    return (row_at(places[0], Sample, sample_id) for sample_id in ids if (places := index.samples(sample_id)))
