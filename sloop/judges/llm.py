@@ -28,6 +28,7 @@ class LLMJudge:
         "sloop.records.samples",
         "sloop.records.judging",
         "sloop.judges.llm",
+        "sloop.models.bounded",
         "sloop.models.prompts",
         "sloop/prompts",
     )

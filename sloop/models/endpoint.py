@@ -50,6 +50,7 @@ class Endpoint:
     MODULES = (
         "sloop.calls.schema",
         "sloop.models.base",
+        "sloop.models.masking",
         "sloop.models.openai_api",
         "sloop.models.streaming",
         "sloop.models.structured",

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from sloop.models.masking import masked
 from sloop.records import UserError
 from sloop.store.files import is_file, read_text
 
@@ -49,8 +50,8 @@ class Key:
         return self._value
 
     def hide_in(self, text: str) -> str:
-        """The text with every occurrence of the key struck out."""
-        return text.replace(self._value, "***") if self.variable else text
+        """The text with every part of the key struck out; see `sloop.models.masking`."""
+        return masked(text, self._value) if self.variable else text
 
     def __repr__(self) -> str:
         return f"Key(from {self.variable})"

@@ -20,7 +20,7 @@ import httpx2
 import openai
 from pydantic import ValidationError
 
-from sloop.models.base import FINAL, PASSING, Chunk, ModelError, Reply, Sampling, Usage
+from sloop.models.base import FINAL, PASSING, CallText, Chunk, ModelError, Reply, Sampling, Usage
 from sloop.models.environment import Key, checked_url
 from sloop.models.streaming import Events, read_chunk
 from sloop.models.structured import (
@@ -58,6 +58,13 @@ BYTES_A_TOKEN = 4
 REPAIRS = 2
 """Further answers asked for where one missed its schema."""
 DETAIL_LENGTH = 300
+LONGEST_SAID = 10_000
+"""Characters of a server's words that are looked at, for a message or a key in it."""
+MOST_BYTES = 8 << 20
+"""Of a reply, or of all of a stream: an answer of 50,000 tokens with the probability of each takes less."""
+MOST_MODELS = 1000
+SECRET = 16
+"""Characters from which on a key is looked for in replies, too; a shorter one is a word that a local server takes."""
 
 
 class OpenAIChat:
@@ -106,10 +113,12 @@ class OpenAIChat:
             base_url=self.base_url,
             max_retries=0,
             default_query=dict(query),
-            default_headers={} if key_header == BEARER else {key_header: key.reveal()},
+            # Uncompressed, as a few bytes may be sent for gigabytes.
+            default_headers={"Accept-Encoding": "identity"}
+            | ({} if key_header == BEARER else {key_header: key.reveal()}),
             timeout=openai.Timeout(limits.timeout, connect=min(CONNECT_TIMEOUT, limits.timeout)),
             # A redirect would take a key in a header of its own to whatever address it names.
-            http_client=openai.DefaultAioHttpClient(follow_redirects=False),
+            http_client=openai.DefaultAioHttpClient(follow_redirects=False, event_hooks={"response": [_limit]}),
         )
         # A key beside the header that it belongs in would be taken for a token of another kind.
         self._options: Any = {} if key_header == BEARER else {"headers": {BEARER: openai.Omit()}}
@@ -156,7 +165,7 @@ class OpenAIChat:
         """A reply in pieces, as they come; `sloop.models.streaming.fold` makes the whole of them.
 
         What fails before the first piece is tried again as in `complete`; what fails after it is not, as pieces were
-        handed over. `Limits.timeout` is that of each piece.
+        handed over. `Limits.timeout` is that of all pieces together, without the time that the caller takes for them.
 
         Raises:
             ModelError: there is no reply, or it broke off (``dropped``): no finish reason, or no end of the stream.
@@ -189,6 +198,8 @@ class OpenAIChat:
         """One try at a stream."""
         self.requests += 1
         finished = False
+        clock = asyncio.get_running_loop().time
+        began, waited = clock(), 0.0
         with self._errors():
             async with asyncio.timeout(self.limits.timeout):
                 stream = await self._client.post(
@@ -201,15 +212,17 @@ class OpenAIChat:
                 )
             self._met = True
             async with stream:
-                events = aiter(stream)
+                events, waited = aiter(stream), clock() - began
                 while True:
+                    began = clock()
                     try:
-                        async with asyncio.timeout(self.limits.timeout):
+                        async with asyncio.timeout(self.limits.timeout - waited):
                             chunk = read_chunk(await anext(events))
                     except StopAsyncIteration:
                         break
-                    except ValueError as error:
+                    except (ValueError, RecursionError) as error:
                         raise ModelError("malformed", self._words(f"not a chunk of a completion: {error}")) from error
+                    waited += clock() - began
                     finished = finished or chunk.finish is not None
                     yield chunk
         if not (finished and stream.done):
@@ -258,8 +271,11 @@ class OpenAIChat:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 page = await self._client.get("/models", cast_to=httpx2.Response, options=self._options)
-            return sorted(str(row["id"]) for row in page.json()["data"])
-        except (TimeoutError, openai.OpenAIError, aiohttp.ClientError, ValueError, KeyError, TypeError):
+            return sorted(self._words(str(row["id"])) for row in page.json()["data"][:MOST_MODELS])
+        except (
+            *(TimeoutError, openai.OpenAIError, aiohttp.ClientError, ModelError),
+            *(ValueError, KeyError, TypeError, RecursionError),
+        ):
             return []  # asked for a message's sake alone
 
     async def close(self) -> None:
@@ -309,7 +325,9 @@ class OpenAIChat:
         if error.kind == "refused" and tries <= allowed + ADAPTATIONS and self._adapt(error.detail.lower()):
             return
         if error.wait is not None and error.wait > self.limits.max_wait:
-            raise ModelError("quota", f"the server asks to wait {error.wait:.0f} s ({error.detail})") from error
+            raise ModelError(
+                "quota", f"the server asks to wait {min(error.wait, 1e9):.0f} s ({error.detail})"
+            ) from error
         wait = self._wait(error, tries)
         if error.kind == "rate_limit":
             self._throttle.limited(wait)
@@ -346,9 +364,18 @@ class OpenAIChat:
                 )
         self._met = True
         try:
-            return read_reply(response.content)
-        except ValidationError as error:
-            raise ModelError("malformed", self._words(f"not a chat completion: {response.text}")) from error
+            return self._without_key(read_reply(response.content))
+        except (ValidationError, RecursionError) as error:
+            begins = response.content[:LONGEST_SAID].decode(errors="replace")
+            raise ModelError("malformed", self._words(f"not a chat completion: {begins}")) from error
+
+    def _without_key(self, reply: Reply) -> Reply:
+        """The reply as it may be kept."""
+        if len(self._key.reveal()) < SECRET:
+            return reply
+        hide = self._key.hide_in
+        calls = tuple(CallText(name=hide(call.name), arguments=hide(call.arguments)) for call in reply.calls)
+        return reply.model_copy(update={"content": hide(reply.content), "calls": calls, "finish": hide(reply.finish)})
 
     def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
         """The request without what the server is known not to take."""
@@ -382,6 +409,8 @@ class OpenAIChat:
     def _broken(self, error: Exception) -> ModelError:
         """What a connection without a reply means; the transport calls a refused connection a timeout."""
         for cause in _causes(error):
+            if isinstance(cause, ModelError):
+                return cause
             if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
                 return ModelError("unreachable", self._words(str(cause)))
             if isinstance(cause, aiohttp.ServerTimeoutError):
@@ -391,7 +420,38 @@ class OpenAIChat:
 
     def _words(self, text: str) -> str:
         """Somebody else's words in a line, without the key: struck out first, for half a key is not found."""
-        return " ".join(self._key.hide_in(text).split())[:DETAIL_LENGTH]
+        return " ".join(self._key.hide_in(text[:LONGEST_SAID]).split())[:DETAIL_LENGTH]
+
+
+async def _limit(response: httpx2.Response) -> None:
+    """Bound what is read of a response, before any of it is.
+
+    Raises:
+        ModelError: it is compressed, or says that it is too long.
+    """
+    coding = response.headers.get("content-encoding", "identity").lower()
+    if coding not in ("", "identity"):
+        raise ModelError("malformed", f"the reply is compressed ({coding[:20]}), and was asked for uncompressed")
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _Counted(response.stream)
+
+
+class _Counted(httpx2.AsyncByteStream):
+    """A body that ends with an error where it is too long."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for part in self._stream:
+            read += len(part)
+            if read > MOST_BYTES:
+                raise ModelError("malformed", f"the reply has more than {MOST_BYTES} bytes")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import openai
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from sloop.models.base import CallDelta, CallText, Chunk, Reply, Usage
-from sloop.models.wire import LogProbs, WireUsage, arguments_text, read_usage
+from sloop.models.wire import MOST_CALLS, LogProbs, WireUsage, arguments_text, read_usage
 from sloop.records import Record
 
 
@@ -40,7 +40,7 @@ class _Call(BaseModel):
 class _Delta(BaseModel):
     content: str | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_Call] | None = Field(None, max_length=MOST_CALLS)
 
 
 class _Choice(BaseModel):

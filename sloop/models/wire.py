@@ -21,6 +21,10 @@ NO_MODEL = re.compile(r"model\W+\S+\W+(does not exist|(was |is )?not found)|(unk
 """This ends a run, so the words must name the model itself; that "the model" cannot do something is another matter."""
 
 
+MOST_CALLS = 1000
+"""Of a reply, or of a piece of one."""
+
+
 def request_body(model: str, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> dict[str, Any]:
     """The request as the endpoint gets it, in OpenAI chat form."""
     body: dict[str, Any] = {
@@ -85,9 +89,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             return max(0.0, seconds)
     try:
         date = email.utils.parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
+        return max(0.0, date.timestamp() - time.time())
+    except (KeyError, ValueError, OverflowError):
         return None
-    return max(0.0, date.timestamp() - time.time())
 
 
 class _Function(BaseModel):
@@ -102,7 +106,7 @@ class _Call(BaseModel):
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_Call] | None = Field(None, max_length=MOST_CALLS)
 
 
 class _Token(BaseModel):

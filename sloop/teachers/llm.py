@@ -59,6 +59,7 @@ class LLMTeacher:
         "sloop.records.samples",
         "sloop.calls.formats",
         "sloop.calls.schema",
+        "sloop.models.bounded",
         "sloop.models.prompts",
         "sloop.teachers.base",
         "sloop.teachers.llm",
