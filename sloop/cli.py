@@ -145,13 +145,12 @@ def _refused(error: OSError) -> str:
     from sloop.store.files import REASONS, named
 
     reason = REASONS.get(error.errno or 0, error.strerror or str(error))
-    try:
-        sys.stdout.flush()
-    except OSError:
+    if isinstance(error.filename, str | bytes):
+        reason = f"{named(Path(os.fsdecode(error.filename)))}: {reason}"
+    elif error.errno in REASONS:  # every file is written by `sloop.store.files.disk`, which names it
         _drop_output()
-        return f"standard output cannot be written: {reason}. What was finished is kept."
-    where = f"{named(Path(os.fsdecode(error.filename)))}: " if isinstance(error.filename, str | bytes) else ""
-    return f"{where}{reason}. What was finished is kept: mend that, and give the same command again."
+        reason = f"what this command prints cannot be written: {reason}"
+    return f"{reason}. What was finished is kept: mend that, and give the same command again."
 
 
 def _drop_output() -> None:

@@ -6,6 +6,7 @@ import errno
 import functools
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from models import pool, spec, trainer
 from running import ALONE, acme, scratch, sloop
 from test_bad_files import nobody
 
+from sloop.engine.stage import Place, run_stage
 from sloop.records import UserError
-from sloop.store import Cache, Lines, disk, write_bytes, writing
-
-Fault = Callable[[Path], "contextmanager[None]"]
+from sloop.stages.train import Train
+from sloop.store import Cache, Dataset, Lines, disk, write_bytes, write_rows, writing
 
 
 @functools.cache
@@ -209,3 +211,36 @@ def test_a_line_or_a_reply_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
         cache.put("key", "a reply that is too long")
     assert cache.put("key", "another") == "another"
     cache.close()
+
+
+# --- weights -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("save_every", "room"), [(2, "16k"), (2, "400k"), (100, "16k"), (100, "140k")])
+def test_weights_that_do_not_fit_are_told_of_and_trained_again_to_the_same_bytes(
+    save_every: int, room: str, small: Callable[[str], Path], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "pool.jsonl", pool())
+    data = Dataset(tmp_path / "pool.jsonl")
+    start = spec().make(data, seed=0, out=tmp_path / "start")
+    stage = Train(trainer=trainer(save_every=save_every), start=start, data=data, steps=6, seed=0)
+    place = Place(small(f"size={room}") / "train")
+    with pytest.raises(UserError, match="it cannot be written: the disk is full"):
+        run_stage(stage, place)
+    assert not (place.folder / "stage.json").exists()
+    small("size=100m")
+    assert run_stage(stage, place).record.files == run_stage(stage, Place(tmp_path / "whole")).record.files
+
+
+def test_half_trained_weights_that_are_damaged_are_trained_anew(tmp_path: Path) -> None:
+    write_rows(tmp_path / "pool.jsonl", pool())
+    data = Dataset(tmp_path / "pool.jsonl")
+    start = spec().make(data, seed=0, out=tmp_path / "start")
+    stage = Train(trainer=trainer(save_every=2), start=start, data=data, steps=4, seed=0)
+    for content in (b"", b"noise" * 100, b"PK\x03\x04" + b"\0" * 100):
+        kept = tmp_path / "run" / "checkpoint" / "sidecar" / "partial.pt"
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(content)
+        found = run_stage(stage, Place(tmp_path / "run")).record.files
+        assert found == run_stage(stage, Place(tmp_path / "whole")).record.files

@@ -386,9 +386,16 @@ def _milliseconds(when: str) -> int:
 @contextmanager
 def _reached(where: str | Path) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
+    except (OSError, SQLAlchemyError, sqlite3.Error) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"tracking to {where}: {first}. Move the database away or make room for it, or go on without it "
+            "(tracking.enabled=false), and log later with: sloop runs sync"
+        ) from error
     except MlflowException as error:
         raise UserError(
             f"tracking.uri={where}: {error.message}. Start the server, or go on without it (tracking.enabled=false) "
@@ -440,5 +447,6 @@ def studies(mlruns: Path) -> list[str]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / DATABASE}")
-    return [experiment.name for experiment in client.search_experiments()]
+    with _reached(mlruns / DATABASE):
+        client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / DATABASE}")
+        return [experiment.name for experiment in client.search_experiments()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 from sloop.records import Checkpoint, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
 from sloop.store import Dataset, checkpoint_at, write_json
+from sloop.store.files import filling
 from sloop.students.local import DTYPES, Device, DTypeName, load_model, load_tokenizer
 from sloop.students.tiny import RECORD_FILE
 from sloop.trainers.base import Progress
@@ -209,26 +211,27 @@ class _Partial:
 
     def save(self, step: int) -> None:
         """Keep the state after ``step`` steps."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".tmp")
-        torch.save(
-            {
-                "key": self.key,
-                "step": step,
-                "model": self.model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            },
-            unfinished,
-        )
+        state = {
+            "key": self.key,
+            "step": step,
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        with filling(unfinished, self.path) as file:
+            torch.save(state, file)
         unfinished.replace(self.path)
 
     def restore(self) -> int:
-        """Steps done; 0 where nothing was kept, or under other arguments."""
+        """Steps done; 0 where nothing was kept, or under other arguments, or what was kept cannot be read."""
         if not self.path.is_file():
             return 0
-        state = torch.load(self.path, weights_only=True)
-        if state["key"] != self.key:
-            return 0
+        try:
+            state = torch.load(self.path, weights_only=True)
+            if state["key"] != self.key:
+                return 0
+        except (EOFError, LookupError, OSError, RuntimeError, TypeError, pickle.UnpicklingError):
+            return 0  # it was damaged, and saves time alone
         self.model.load_state_dict(state["model"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
