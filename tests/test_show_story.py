@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,20 @@ def test_show_tells_the_label_of_every_round(outputs: Path, capsys: pytest.Captu
         assert sloop("show", f"variant=static,seed=0{at}", sample_id, "--outputs", str(outputs)) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split(":")[0] for line in lines if ": trained on: " in line] == [f"round_{n}" for n in told]
+
+
+def test_a_run_of_before_is_given_its_questions(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(outputs / "acme" / "full0", tmp_path / "run")
+    given = Path(acme()[-1].partition("=")[2])
+    sample = next(iter(Dataset(given)))
+    kept = folder / "questions" / "dev.jsonl.gz"
+    assert gzip.decompress(kept.read_bytes()) == given.read_bytes(), "a run keeps what it was asked"
+    kept.unlink()
+    assert sloop("show", str(folder), sample.id[:16]) == 2
+    assert f"the question of sample {sample.id} is not in the run's folder" in capsys.readouterr().err
+    assert sloop("show", str(folder), sample.id[:16], "--questions", str(given)) == 0
+    assert f"user: {sample.request}" in capsys.readouterr().out
+    assert sloop("show", str(folder), sample.id[:16], "--questions", "nowhere.jsonl") == 2
+    assert "nowhere.jsonl" in capsys.readouterr().err

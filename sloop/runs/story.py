@@ -89,8 +89,8 @@ def _found(index: Index, record: RunRecord, beginning: str) -> tuple[str, list[P
         return found[0], places
     if len(found) == 1:
         raise UserError(
-            f"run {record.name}: the question of sample {found[0]} is not in the run, whose folder keeps what it was "
-            "asked from sloop 0.1 on. Give the file that holds it: sloop show RUN SAMPLE --questions FILE"
+            f"run {record.name}: the question of sample {found[0]} is not in the run's folder, as older runs keep "
+            "none. Give the file that holds it: sloop show RUN SAMPLE --questions FILE"
         )
     counted = f"{len(found)} samples have ids that begin" if found else "no sample has an id that begins"
     raise UserError(

@@ -260,7 +260,7 @@ def _markdown(cell: str) -> str:
 
     An underscore between letters, as in names, means nothing; neither does an address whose colon is escaped.
     """
-    text = visible(cell, keep="").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", visible(cell, keep="")).replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"[\\`*\[\]|~!]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", r"\\\g<0>", text)
 
 
