@@ -300,9 +300,9 @@ def load_model(folder: Path, dtype: torch.dtype) -> Any:
         if entries is not None:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             with torch.device("meta"), torch.random.fork_rng(devices=[]):
-                empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+                empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
             check_described(empty.num_parameters(), entries, folder / "config.json")
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             trust_remote_code=False,
@@ -310,6 +310,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
+        model, found = loaded
         if missing := sorted(found["missing_keys"]):
             raise ValueError(f"the weights lack {', '.join(missing[:3])}, which the model would have at random")
     return model
@@ -456,9 +457,8 @@ def _render(
     if tokenizer.chat_template in OWN_TEMPLATES:
         return _rendered(tokenizer, *given)
     if (render := _RENDERERS.get(tokenizer)) is None:
-        render = _RENDERERS[tokenizer] = Bounded(
-            functools.partial(_rendered, weakref.proxy(tokenizer)), seconds=TEMPLATE_SECONDS
-        )
+        held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
+        render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
     try:
         return render(*given)
     except Exceeded as error:
