@@ -26,7 +26,8 @@ WEAKER: dict[StructuredOutput, StructuredOutput] = dict(
 """What is tried where a server does not take the one before."""
 UNSUPPORTED = re.compile(r"response_?format|json_?schema|json_?object|structured|guided|grammar", re.I)
 PROBLEM_LENGTH = 300
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n\s*```", re.S)
+# Apart, as together they take the square of the length of a text that opens fences and closes none.
+_FENCE_OPENS, _FENCE_CLOSES = re.compile(r"```(?:json)?\s*+(?<=\n)"), re.compile(r"\n[^\S\n]*+```")
 
 
 def response_format(schema: Mapping[str, Any], how: StructuredOutput) -> dict[str, Any] | None:
@@ -57,9 +58,10 @@ def read_object(text: str, schema: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: it is no JSON, or misses the schema; says where.
     """
-    fenced = _FENCED.search(text)
+    opens = _FENCE_OPENS.search(text)
+    closes = opens and _FENCE_CLOSES.search(text, opens.end())
     try:
-        value = from_json(fenced[1] if fenced else text)
+        value = from_json(text[opens.end() : closes.start()] if opens and closes else text)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
     if worst := best_match(faults(_validator(json.dumps(schema)), value)):

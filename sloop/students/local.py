@@ -472,9 +472,8 @@ def _render(
     if tokenizer.chat_template in OWN_TEMPLATES:
         return _rendered(tokenizer, *given)
     if (render := _RENDERERS.get(tokenizer)) is None:
-        render = _RENDERERS[tokenizer] = Bounded(
-            functools.partial(_rendered, weakref.proxy(tokenizer)), seconds=TEMPLATE_SECONDS
-        )
+        held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
+        render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
     try:
         return render(*given)
     except Exceeded as error:

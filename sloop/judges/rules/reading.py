@@ -6,6 +6,7 @@ The word lists are function words of English; nothing here knows a tool or a phr
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -60,7 +61,7 @@ _HALF = r"\s?(?:[ap]m\b|[ap]\.m\.)"
 _CLOCK = rf"\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:{_HALF})?|\d{{1,2}}{_HALF}|\b(?:noon|midnight)\b"
 _SPANS: tuple[tuple[Look, re.Pattern[str]], ...] = (
     ("quoted", re.compile(r"\"[^\"]+\"|(?<!\w)'[^']+'(?!\w)")),
-    ("code", re.compile(r"\S+@\w[\w.-]*\w|https?://\S*[\w/]|(?<!\w)/[\w./-]+")),
+    ("code", re.compile(r"(?<!\S)\S+@\w[\w.-]*\w|https?://\S*[\w/]|(?<!\w)/[\w./-]+")),
     ("date", re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})?)?")),
     (
         "date",
@@ -82,6 +83,8 @@ _SPANS: tuple[tuple[Look, re.Pattern[str]], ...] = (
     ("name", re.compile(r"\b[A-Z][^\W\d_]*[a-z][^\W\d_]*(?: [A-Z][^\W\d_]*[a-z][^\W\d_]*)*\b")),
 )
 """In the order in which they claim words."""
+_TOO_LONG = re.compile(r"\S{2000,}+")
+"""No value, and what some of the patterns above take the square of its length for."""
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s*|\"\s*)$")
 
 
@@ -172,9 +175,10 @@ def read(text: str) -> Reading:
     words = tuple(match.group().casefold() for match in matches)
     span_at = [-1] * len(words)
     spans: list[Span] = []
+    readable = _TOO_LONG.sub(lambda run: " " * len(run[0]), plain)
     for look, pattern in _SPANS:
-        for match in pattern.finditer(plain):
-            inside = [k for k, start in enumerate(starts) if match.start() <= start < match.end()]
+        for match in pattern.finditer(readable):
+            inside = range(bisect_left(starts, match.start()), bisect_left(starts, match.end()))
             if not inside or any(span_at[k] >= 0 for k in inside):
                 continue
             # One word with a capital at the start of a sentence is as a rule no name.
