@@ -51,8 +51,6 @@ def call_errors(call: ToolCall, tools: Sequence[Tool]) -> tuple[str, ...]:
     check = validator(tool)
     try:
         found = {text for error in check.iter_errors(call.arguments) for text in _describe(error)}
-    except OverflowError:  # multipleOf over an integer that no float can hold
-        found = {"constraint: a number is too large"}
     except RecursionError as error:
         raise _unusable(tool, "it refers to itself without end") from error
     except Unresolvable as error:
