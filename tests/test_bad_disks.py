@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from models import pool, spec, trainer
 from running import ALONE, acme, scratch, sloop
 from test_bad_files import nobody
 
-import pytest
 from sloop.engine.stage import Place, run_stage
 from sloop.records import UserError
 from sloop.stages.train import Train

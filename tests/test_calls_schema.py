@@ -1,9 +1,9 @@
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pytest
 from sloop.calls.schema import call_errors
 from sloop.records import Tool, ToolCall, UserError
 
