@@ -162,8 +162,11 @@ def test_a_schema_that_cannot_be_used_is_the_users_to_correct(parameters: dict[s
         errors(tool(parameters), x=1)
 
 
-def test_a_number_beyond_floats_is_an_error_of_the_call() -> None:
-    assert errors(tool(x={"multipleOf": 0.5}), x=10**400) == ("constraint: a number is too large",)
+def test_a_multiple_of_little_is_told_of_the_largest_number_that_a_call_may_hold() -> None:
+    for little in (0.5, 1e-300, 5e-324):
+        assert errors(tool(x={"multipleOf": little}), x=10**307) in ((), ("constraint:x multipleOf",))
+    with pytest.raises(ValueError, match="has 401 digits; allowed: up to 308"):
+        errors(tool(x={"multipleOf": 0.5}), x=10**400)
 
 
 @settings(deadline=None, max_examples=100)

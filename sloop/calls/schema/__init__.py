@@ -52,8 +52,6 @@ def call_errors(call: ToolCall, tools: Sequence[Tool]) -> tuple[str, ...]:
         return (f"unknown_tool:{call.name}",)
     try:
         told = {text for error in faults(validator(tool), call.arguments) for text in _describe(error)}
-    except OverflowError:  # multipleOf over an integer that no float can hold
-        told = {"constraint: a number is too large"}
     except Undecided as error:
         told = {f"constraint: {error}"}
     except Unusable as error:
