@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,7 @@ from sloop.store import (
     read_json,
     read_rows,
     to_datasets,
+    write_bytes,
     write_json,
     write_rows,
     writing,
@@ -218,3 +221,15 @@ def test_a_blank_line_counts_as_a_line_in_messages(tmp_path):
     (tmp_path / "x.jsonl").write_text("\n\n{\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"x\.jsonl, line 3, is not a Sample"):
         list(read_rows(tmp_path / "x.jsonl", Sample))
+
+
+def test_nothing_is_written_through_a_link_in_the_place_of_a_partial_file(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"theirs")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / f".run.json.{os.getpid()}.partial").symlink_to(outside)
+    write_bytes(folder / "run.json", b"{}")
+    assert outside.read_bytes() == b"theirs"
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+    assert (folder / "run.json").read_bytes() == b"{}"

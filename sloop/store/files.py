@@ -382,7 +382,8 @@ def filling(partial: Path, path: Path) -> Iterator[IO[bytes]]:
     try:
         with disk(path, hidden=partial):
             partial.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as raw:
+            partial.unlink(missing_ok=True)
+            with open(partial, "xb") as raw:  # never through a link that stands there in a stranger's folder
                 yield raw
     except BaseException:
         with suppress(OSError):
