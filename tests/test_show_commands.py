@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pandas
 import pytest
-from running import graded, rounds, sloop
+from running import fresh_database, graded, rounds, run_plain, sloop
 
 import sloop as package
+from sloop.records import RUN_FILE
+from sloop.runs.files import read_run
+from sloop.store import write_json
 
 
 def test_the_table_shows_every_round(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,3 +72,12 @@ def test_a_run_that_evaluated_nothing_has_no_figures(
     assert sloop("figures", str(folder)) == 2
     assert "has evaluated nothing yet" in capsys.readouterr().err
     assert not (folder / "figures").exists()
+
+
+def test_a_run_under_way_is_left_to_log_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = {"host": socket.gethostname(), "pid": os.getpid(), "system": "", "processor": "", "cpus": 1}
+    write_json(tmp_path / "a" / RUN_FILE, run_plain("a", status="RUNNING", finished=None, machine=machine))
+    fresh_database(tmp_path / "mlruns")
+    assert sloop("runs", "sync", "--outputs", str(tmp_path), "--mlruns", str(tmp_path / "mlruns")) == 0
+    assert "left to itself, as it is running and logs what it makes: a" in capsys.readouterr().out
+    assert read_run(tmp_path / "a").mlflow is None

@@ -156,10 +156,15 @@ class Run:
         update = {name: part for name, part in found.items() if part}
         return self.record.model_copy(update={"stages": stages, **update})
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a process is at it, as far as can be told from this host."""
+        machine = self.record.machine
+        return self.record.status == "RUNNING" and not is_gone(machine.host, machine.pid)
+
     def reap(self) -> bool:
         """Mark a run as KILLED that says RUNNING although its process is gone from this host; whether it was so."""
-        machine = self.record.machine
-        if self.record.status != "RUNNING" or not is_gone(machine.host, machine.pid):
+        if self.record.status != "RUNNING" or self.is_running:
             return False
         write_run(self.folder, self.record.model_copy(update={"status": "KILLED", "finished": now()}))
         return True

@@ -99,6 +99,9 @@ def runs(arguments: Sequence[str]) -> None:
                 out.say(f"marked as KILLED: {name}")
             continue
         for item in of_study:
+            if item.is_running:  # two that log one run would make its rounds twice
+                out.say(f"left to itself, as it is running and logs what it makes: {item.name}")
+                continue
             tracker.project(item.folder)
             out.say(f"logged: {item.name}")
 
