@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from typing import Any
 from models import WEATHER, ask, pool, spec, trainer
 from running import scratch
 
+from sloop.calls.formats import render_tool_calls
 from sloop.models.environment import Key
-from sloop.records import Checkpoint, Sample, ToolCall
+from sloop.records import Checkpoint, Label, Sample, ToolCall
 from sloop.serve.engine import CheckpointResponder
 from sloop.serve.limits import ServeLimits
 from sloop.serve.protocol import Responder
@@ -41,11 +43,21 @@ def taught() -> list[Sample]:
     ]
 
 
+def _as_text(sample: Sample) -> Sample:
+    """A call of a tool that is not on offer as the text that it is written as: as a call no trainer takes it."""
+    assert sample.label is not None
+    calls = sample.label.calls
+    if {call.name for call in calls} <= {tool.name for tool in sample.tools}:
+        return sample
+    text = render_tool_calls("", [(call.name, json.dumps(call.arguments)) for call in calls])
+    return sample.model_copy(update={"label": Label(content=text)})
+
+
 @functools.cache
 def trained() -> Checkpoint:
     """The checkpoint, made once."""
     folder = scratch() / "served"
-    write_rows(folder / "pool.jsonl", taught())
+    write_rows(folder / "pool.jsonl", map(_as_text, taught()))
     data = Dataset(folder / "pool.jsonl")
     start = spec().make(data, seed=0, out=folder / "c0")
     return trainer(learning_rate=0.01, batch_size=17).train(start, data, None, steps=160, seed=0, out=folder / "c1")

@@ -59,7 +59,7 @@ def call(name: str = "f", **arguments: object) -> ToolCall:
 
 
 def test_unknown_format_names_the_allowed_ones() -> None:
-    with pytest.raises(UserError, match=r"'xml'; allowed: hermes, json, llama3, mistral, pythonic"):
+    with pytest.raises(UserError, match=r"'xml': allowed: hermes, json, llama3, mistral, pythonic"):
         parse("xml", "")
 
 

@@ -245,7 +245,7 @@ def test_a_tool_file_with_a_schema_that_nests_too_deep_is_refused(tmp_path: Path
     deep = '{"properties": {"x": ' * 300 + "{}" + "}}" * 300
     file = tmp_path / "tools.json"
     file.write_text(f'[{{"name": "f", "parameters": {deep}}}]')
-    with pytest.raises(UserError, match=r"tools\.json, tool 1"):
+    with pytest.raises(UserError, match=r"tools\.json.*(tool 1|nested more than 64 deep)"):
         load_tools(file)
 
 

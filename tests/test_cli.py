@@ -82,14 +82,14 @@ def test_an_unknown_command_is_met_with_a_suggestion(capsys: pytest.CaptureFixtu
     [
         (["gen", "num_sample=3"], ["num_sample", "--cfg job"]),
         (["gen", "teacher.phrases=xx"], ["teacher.phrases=xx", "teacher.teacher.phrases", "teacher.label_noise"]),
-        (["gen", "preview=-1"], ["preview=-1", "0 or more"]),
-        (["gen", "num_samples=5", "gen.offered=[3]"], ["gen.offered=[3]", "missing"]),
+        (["gen", "preview=-1"], ["preview=-1", "whole number from 0"]),
+        (["gen", "num_samples=5", "gen.offered=[3]"], ["gen.offered[1] is missing"]),
         (["gen"], ["num_samples is missing", "num_samples=1000"]),
         (["gen", "num_samples=5", "output_dir=/dev/null/x"], ["output_dir=/dev/null/x", "cannot be made"]),
-        (["gen", "num_samples=many"], ["num_samples='many'", "integer"]),
+        (["gen", "num_samples=many"], ["num_samples='many'", "whole number"]),
         (["gen", "num_samples=0"], ["num_samples=0", "from 1"]),
         (["gen", "label_noise=2"], ["label_noise=2", "0 to 1"]),
-        (["gen", "batch_size=0"], ["batch_size=0", "1 or more"]),
+        (["gen", "batch_size=0"], ["batch_size=0", "whole number from 1"]),
         (["gen", "num_samples=5", "gen.kinds.double=1"], ["double"]),
         (["gen", "num_samples=5", "gen.offered=[5,3]"], ["gen.offered=[5, 3]", "[3,5]"]),
         (["gen", "num_samples=[1"], ["[1"]),
@@ -103,9 +103,9 @@ def test_an_unknown_command_is_met_with_a_suggestion(capsys: pytest.CaptureFixtu
         (["gen", "num_samples=5", "teacher._target_=no.such.Module"], ["no.such.Module", "cannot import"]),
         (
             ["gen", "num_samples=5", "teacher=template", "teacher.random_values=much"],
-            ["teacher.random_values='much'", "number"],
+            ["teacher.random_values='much'", "a share from 0 to 1"],
         ),
-        (["gen", "num_samples=5", "teacher=template", "teacher.values=winter"], ["teacher.values=winter", "train"]),
+        (["gen", "num_samples=5", "teacher=template", "teacher.values=winter"], ["teacher.values='winter'", "train"]),
         (["train"], ["data is missing", "data=FILE.jsonl"]),
         (["train", "data=nope.jsonl"], ["data=nope.jsonl", "no such file"]),
         (["probe", "data=nope.jsonl"], ["data=nope.jsonl", "no such file"]),
@@ -209,7 +209,7 @@ def test_a_users_component_is_listed_among_the_allowed(capsys: pytest.CaptureFix
 def test_a_class_that_is_no_judge_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("judge._target_=acme_tools.EchoTeacher", "~judge.abstain", "+judge.error_rate=0.5")
     message = mistake(capsys, "loop", *acme(), *words, ALONE)
-    assert "judge._target_=acme_tools.EchoTeacher: it lacks methods of sloop's Judge" in message
+    assert "judge._target_=acme_tools.EchoTeacher: this key takes a Judge, and that is none" in message
 
 
 def test_a_users_component_is_checked_key_by_key(capsys: pytest.CaptureFixture[str]) -> None:

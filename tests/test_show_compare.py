@@ -246,8 +246,8 @@ def test_compare_tells_what_only_one_side_answered_and_leaves_out_a_slice_withou
         (("--study", "nope"), "no loops under"),
         (("--study", "acme", "--student", "nobody"), "study acme has no loops of nobody; its students: ['acme']"),
         (("--student", "acme"), "give --study as well"),
-        (("--round", "0"), "in round 0; it has:"),
-        (("--figure", "{outputs}/acme/full0/run.json/x.html"), "x.html: this file cannot be written"),
+        (("--round", "0"), "give a whole number from 1"),
+        (("--figure", "{outputs}/acme/full0/run.json/x.html"), "it cannot be written"),
     ],
 )
 def test_compare_says_what_is_wrong_with_an_option(

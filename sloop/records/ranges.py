@@ -7,7 +7,7 @@ upper bound as well: one beyond which a run would hang or fill the memory before
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -116,22 +116,24 @@ def checked(kind: Any, value: Any, key: str) -> Any:
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
-        raise UserError(told(error, key)) from error
+        raise UserError(told(error, key, getattr(kind, "model_fields", ()))) from error
 
 
-def told(error: ValidationError, above: str = "") -> str:
+def told(error: ValidationError, above: str = "", known: Iterable[str] = ()) -> str:
     """The first mistake as one sentence: ``key=value: what is allowed``.
 
     Args:
         error: of settings.
         above: the key of what was validated.
+        known: its own keys, to be told where there is another one.
     """
     first = error.errors()[0]
     key = key_of(first["loc"], above)
     if first["type"].startswith("missing"):
         return f"{key} is missing. Give it, for example: {key}=VALUE"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}={shown(first['input'])}: no such key."
+        allowed = ", ".join(key_of((name,), above) for name in known) if len(first["loc"]) == 1 else ""
+        return f"{key}={shown(first['input'])}: no such key.{f' Allowed: {allowed}.' if allowed else ''}"
     return f"{key}={shown(first['input'])}: {first['msg'].replace('Input should be', 'give')}."
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Annotated
 
 from fastapi import Request
-from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sloop.records import Record
+from sloop.records.ranges import Seconds, Within
 from sloop.serve.protocol import Answer, ChatRequest, Piece, RequestError, Responder
 
 HEADER_BYTES = 32 << 10
@@ -19,14 +20,14 @@ HEADER_BYTES = 32 << 10
 class ServeLimits(Record):
     """What is allowed; ``conf/serve.yaml`` says it again."""
 
-    patience: float = Field(30.0, gt=0)
+    patience: Seconds = 30.0
     """Seconds for a client to send a request's headers, then its body, to begin another one, and to take what it is
     sent."""
-    max_body: int = Field(8 << 20, ge=1)
+    max_body: Annotated[int, Within(1, 1 << 30)] = 8 << 20
     """Bytes of a request's body."""
-    max_waiting: int = Field(1024, ge=1)
+    max_waiting: Annotated[int, Within(1, 10**6)] = 1024
     """Requests that are answered or wait for it; another one gets the status 429."""
-    max_connections: int = Field(2048, ge=1)
+    max_connections: Annotated[int, Within(1, 10**6)] = 2048
     """Open connections; a request on another one gets the status 503."""
 
 
