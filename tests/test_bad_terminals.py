@@ -22,7 +22,7 @@ SLOOP = [sys.executable, "-m", "sloop"]
 def runs() -> Path:
     """A folder with a run whose name no ASCII terminal can show."""
     folder = scratch() / "terminals"
-    write_json(folder / "outputs" / "s" / "café" / "run.json", run_plain("cafe", name="café – “x”"))
+    write_json(folder / "outputs" / "s" / "café" / "run.json", {**run_plain("cafe"), "name": "café – “x”"})
     return folder
 
 

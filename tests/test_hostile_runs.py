@@ -383,9 +383,10 @@ def test_each_kind_of_harm_is_done_where_it_is_asked_for(elsewhere: Elsewhere, t
     """The positive control: what the runs above would have others do makes the sentinel, or is seen by the watch."""
     sentinel = tmp_path / "sentinel"
     secret, port = elsewhere.outside / "secret.jsonl", elsewhere.server.port
+    plain = {"_target_": f"{MODULE}.Touch", "path": str(sentinel)}  # within another one it is refused even so
     asked = {
         "imported": f"__import__({MODULE!r})",
-        "built": f"__import__('sloop.engine.build').engine.build.build({hostile.target(sentinel)!r}, 'x')",
+        "built": f"__import__('sloop.engine.build').engine.build.build({plain!r}, 'x')",
         "opened": f"open({str(secret)!r}).read()",
         "linked": f"__import__('os').symlink({str(secret)!r}, 'l.jsonl') or open('l.jsonl').read()",
         "indexed": f"__import__('sqlite3').connect({str(secret)!r})",
