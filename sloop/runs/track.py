@@ -7,6 +7,7 @@ projecting twice gives one run.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -406,6 +407,8 @@ def _reached(where: str | Path) -> Iterator[None]:
 def connect(uri: str | None, mlruns: Path, study: str, page: Page | None = None) -> Tracker:
     """A tracker, or a `UserError` where the server cannot be reached; arguments as of `Tracker`."""
     with _reached(uri or mlruns):
+        if uri is None and (database := mlruns / DATABASE).is_dir():  # MLflow would try for minutes to open it
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, and a database is wanted", str(database))
         return Tracker(uri=uri, mlruns=mlruns, study=study, page=page)
 
 
