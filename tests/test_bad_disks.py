@@ -71,7 +71,7 @@ def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         how = f"remount,{options}" if place.is_mount() else options
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", how, "none", str(place)], capture_output=True, check=False)
         if done.returncode:
-            pytest.skip("no disk can be mounted here")
+            pytest.skip("a small disk to fill is a tmpfs, and mounting one takes root on Linux")
         return place
 
     yield sized
@@ -201,7 +201,7 @@ def test_a_block_that_fails_leaves_no_file(pack: bool, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full, the device that is always full, is Linux's")  # noqa: PTH110
 def test_a_line_or_a_reply_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
     (tmp_path / "lines.jsonl").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"lines\.jsonl: it cannot be written: the disk is full"):

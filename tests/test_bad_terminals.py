@@ -41,7 +41,7 @@ def run(
     return done.returncode, (done.stdout or b"").decode(), done.stderr.decode()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, the device that is always full, is Linux's")
 @pytest.mark.parametrize("words", [("--help",), ("version",), ("runs",), ("loop", "--cfg", "job")], ids=" ".join)
 def test_a_device_that_takes_nothing_is_told_of(words: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:

@@ -33,7 +33,10 @@ def one(kind: str, value: Any, *allowed: Any, items: str | None = None) -> str |
     return bfcl([function], [{"f": {"p": value}}], [{"f": {"p": list(allowed)}}], "simple_python").error_type
 
 
-@pytest.mark.skipif("SLOOP_ORACLE" not in os.environ, reason="SLOOP_ORACLE (the folder of the verdicts) is not set")
+@pytest.mark.skipif(
+    "SLOOP_ORACLE" not in os.environ,
+    reason="compares with recorded verdicts that are not shipped: set SLOOP_ORACLE to their folder",
+)
 @pytest.mark.parametrize("name", ["oracle_dev", "oracle_probes"])
 def test_every_recorded_verdict_is_given(name: str) -> None:
     with gzip.open(Path(os.environ["SLOOP_ORACLE"]) / f"{name}.jsonl.gz", "rt") as file:
@@ -42,7 +45,10 @@ def test_every_recorded_verdict_is_given(name: str) -> None:
     assert [row["id"] for row in rows if ours(row) != (row["valid"], row["error_type"])] == []
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("bfcl_eval"), reason="bfcl-eval, installed --no-deps, is not there")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("bfcl_eval"),
+    reason="compares with the official checker, which pins other versions: pip install --no-deps bfcl-eval",
+)
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_fresh_cases_are_judged_as_the_official_checker_does(seed: int) -> None:
     check, seen = official(), Counter[str]()

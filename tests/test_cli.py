@@ -47,7 +47,7 @@ def test_help_and_version_import_nothing_heavy(words: list[str], tmp_path: Path)
 def test_python_m_sloop_is_sloop(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("sloop")
     if not script.exists():
-        pytest.skip("sloop is not installed as a script here")
+        pytest.skip("only an installed sloop has a script to compare with: pip install -e .")
     by_module = ended(start("--help", cwd=tmp_path))
     by_script = subprocess.run([script, "--help"], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert by_module == (0, by_script.stdout, "")

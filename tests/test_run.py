@@ -50,7 +50,7 @@ def test_the_record_of_a_checkout_says_commit_and_changes(tmp_path: Path) -> Non
     here = {"capture_output": True, "text": True, "cwd": Path(__file__).parent}
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=False, **here)
     if head.returncode:
-        pytest.skip("not a git checkout")
+        pytest.skip("sources that are no git checkout, as of a wheel, have no commit to record")
     changes = subprocess.run(["git", "status", "--porcelain"], check=True, **here)
     assert len(code["commit"]) == len(head.stdout.strip())
     assert code["dirty"] == bool(changes.stdout.strip()) or code["commit"] != head.stdout.strip()

@@ -144,7 +144,7 @@ def _arguments(cls: type) -> dict[str, tuple[Any, ...]]:
         return {name: _alternatives(field.annotation) for name, field in cls.model_fields.items()}
     try:
         hints = get_type_hints(cls.__init__)
-    except Exception:  # annotations that name what is not there say nothing
+    except (AttributeError, NameError, SyntaxError, TypeError):  # of what is not there: no component may stand there
         hints = {}
     parameters = inspect.signature(cls.__init__).parameters.values()
     return {

@@ -52,17 +52,18 @@ class Bounded:
                 self._start()
             assert self._worker is not None
             _, line = self._worker
+            answered = False
             try:
                 line.send(given)
                 if not line.poll(self._seconds):
                     raise Exceeded(f"it takes longer than {self._seconds:g} s")
                 told = line.recv_bytes(4 * LONGEST + 1).decode("utf-8", "surrogatepass")
+                answered = True
             except (EOFError, OSError) as error:
-                self._end()
                 raise Exceeded("its process ended, as for want of memory") from error
-            except BaseException:
-                self._end()  # its answer would be taken for that of the next call
-                raise
+            finally:
+                if not answered:  # a late answer would be taken for that of the next call
+                    self._end()
         if told.startswith("-"):
             raise Exceeded(told[1:])
         return told[1:]

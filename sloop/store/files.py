@@ -379,16 +379,18 @@ def filling(partial: Path, path: Path) -> Iterator[IO[bytes]]:
     Raises:
         UserError: see `disk`.
     """
+    filled = False
     try:
         with disk(path, hidden=partial):
             partial.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
             with open(partial, "xb") as raw:  # never through a link that stands there in a stranger's folder
                 yield raw
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+        filled = True
+    finally:
+        if not filled:
+            with suppress(OSError):
+                partial.unlink()
 
 
 @contextmanager
