@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from sloop.records.base import Record
+from sloop.records.ranges import Name
 
 RUN_FILE, ROUND_FILE = "run.json", "round.json"
 VERSION = 2
@@ -37,12 +38,6 @@ def _inside(path: str) -> str:
     return path
 
 
-def _name(name: str) -> str:
-    if "/" in name or name == ".":
-        raise ValueError("give a name that a file can have, without a slash")
-    return _inside(name)
-
-
 def _moment(when: str) -> str:
     if datetime.fromisoformat(when).timestamp() < 0:
         raise ValueError("give a time after 1970")
@@ -51,8 +46,6 @@ def _moment(when: str) -> str:
 
 Inside = Annotated[str, AfterValidator(_inside)]
 """A path that leads nowhere but inside the folder that it is taken from."""
-Name = Annotated[str, AfterValidator(_name)]
-"""What a file or a folder can be called."""
 Id = Annotated[str, Field(pattern=r"^[\w.@+-]{1,64}$")]
 """What MLflow is searched for: no quotes, no blanks."""
 Moment = Annotated[str, AfterValidator(_moment)]

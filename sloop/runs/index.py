@@ -10,28 +10,22 @@ in files that are the run's.
 
 from __future__ import annotations
 
-import gzip
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-from pydantic import ValidationError
 
 from sloop.records import Record, Sample, UserError, from_json
 from sloop.runs.files import holds
 from sloop.runs.questions import QUESTIONS, questions_of
 from sloop.stages.accept import TRUTH
 from sloop.store import write_bytes
-from sloop.store.files import UNREADABLE, is_sidecar, unreadable
+from sloop.store.files import is_sidecar, named, next_line, raw_lines, reading, record_in
 
 R = TypeVar("R", bound=Record)
 
 INDEX_FILE = ".index.sqlite"
-MAX_LINE = 64 << 20
-"""Bytes of a line that are read: one sample takes thousands."""
 SCHEMA = """
 CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER);
 CREATE TABLE lines (id TEXT, whole INTEGER, path TEXT, offset INTEGER);
@@ -177,20 +171,17 @@ def row_at(place: Place, kind: type[R], sample_id: str) -> R:
     Raises:
         UserError: the line is no such record, or another's; names file and place.
     """
+    where = f"at byte {place.offset}"
     try:
-        with _open(place.path) as file:
+        with reading(place.path) as file:
             file.seek(place.offset)
-            row = _object(file.readline(MAX_LINE))
-        record = kind.model_validate({key: value for key, value in row.items() if key != "id"})
+            record = record_in(next_line(file, place.path), kind, place.path, where)
         if getattr(record, "sample_id", getattr(record, "id", None)) != sample_id:
-            raise ValueError(f"it is not about the sample {sample_id}")
+            raise ValueError(f"{named(place.path)}, {where}, is not about the sample {sample_id}")
         return record
-    except (ValueError, OSError) as error:
-        told = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        where = ".".join(map(str, told["loc"])) or "the line"
+    except (UserError, ValueError) as error:
         raise UserError(
-            f"{place.path}, at byte {place.offset}, is not a {kind.__name__}: {where}: {told['msg']}. "
-            f"Take the run's file as it was made, and delete {INDEX_FILE} in its folder."
+            f"{error} Take the run's file as it was made, and delete {INDEX_FILE} in its folder."
         ) from error
 
 
@@ -218,31 +209,7 @@ def _text(value: Any) -> str | None:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Offset and content of every line that holds an object; a line that is being written is passed over."""
-    offset = 0
-    with _open(path) as file:
-        try:
-            while line := file.readline(MAX_LINE):
-                with suppress(ValueError):
-                    yield offset, _object(line)
-                offset += len(line)
-        except UNREADABLE as error:
-            raise unreadable(path, error) from error
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    """The object in a line.
-
-    Raises:
-        ValueError: it holds none.
-    """
-    try:
-        row = from_json(line.decode("utf-8-sig"))
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-    if not isinstance(row, dict):
-        raise ValueError("a line must hold a JSON object")
-    return row
-
-
-def _open(path: Path) -> BufferedIOBase:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+    for _, offset, line in raw_lines(path):
+        with suppress(ValueError):
+            if isinstance(row := from_json(line.decode(), wraps=1), dict):
+                yield offset, row

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sloop.store import Dataset, write_bytes
+from sloop.store import Dataset, writing
+from sloop.store.files import reading
 
 QUESTIONS = "questions"
 """Folder of the samples that a run was asked and that no stage writes; part of no key, covered by no digest."""
@@ -22,8 +23,8 @@ def keep_questions(folder: Path, *asked: tuple[str, Dataset]) -> None:
     for name, data in asked:
         path = folder / QUESTIONS / f"{name}.jsonl.gz"
         if not path.is_file():
-            content = data.path.read_bytes()
-            write_bytes(path, content if data.path.suffix == ".gz" else gzip.compress(content, 6, mtime=0))
+            with reading(data.path, packed=True) as given, writing(path, pack=data.path.suffix != ".gz") as file:
+                shutil.copyfileobj(given, file)
 
 
 def questions_of(folder: Path) -> Iterator[Path]:

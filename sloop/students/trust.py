@@ -18,7 +18,8 @@ from sloop.store import read_json
 from sloop.store.files import named
 
 AS_SAVED = "Give the folder whole, as it was saved: config.json, model.safetensors and the tokenizer's files."
-WEIGHTS, INDEX, TOKENIZER = "model.safetensors", "model.safetensors.index.json", "tokenizer.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
 CODE_KEYS = frozenset({"auto_map", "custom_generate", "custom_pipelines", "trust_remote_code"})
 """Keys of JSON files by which Transformers is told to run a folder's code."""
 KERNEL_KEYS = frozenset({"attn_implementation", "_attn_implementation", "experts_implementation"})
@@ -56,39 +57,38 @@ def check_files(folder: Path) -> int | None:
     Raises:
         UserError: it has code of its own, or files that are broken or too large for each other.
     """
-    for path in sorted(folder.glob("*.json")):
-        if path.name not in (TOKENIZER, "vocab.json"):  # megabytes, and their reader passes over nothing
-            read_object(path)
-    check_code(folder)
-    path = folder / "config.json"
-    plain = read_object(path)
-    packed = "quantization_config" in plain
-    entries = check_weights(folder, quantized=packed)
-    check_sizes(plain, path, entries)
+    names = {path.name for pattern in ("*config*.json", INDEX) for path in folder.glob(pattern)} | {CONFIG}
+    settings = {name: read_object(folder / name) for name in sorted(names)}
+    check_code(folder, settings)
+    packed = "quantization_config" in settings[CONFIG]
+    entries = check_weights(folder, settings.get(INDEX), quantized=packed)
+    check_sizes(settings[CONFIG], folder / CONFIG, entries)
     return None if packed else entries
 
 
-def check_code(folder: Path) -> None:
+def check_code(folder: Path, settings: Mapping[str, Any]) -> None:
     """Pass a folder that has no code of its own to run.
+
+    Args:
+        folder: of the checkpoint.
+        settings: its files of settings, by name.
 
     Raises:
         UserError: it has; names file and key.
     """
     if (folder / "custom_generate").exists():
         raise _code(folder / "custom_generate", "is code")
-    for path in sorted(path for path in folder.glob("*config*.json") if path.is_file()):
-        for key, value in _entries(read_object(path)):
+    for name in (name for name in settings if "config" in name):
+        for key, value in _entries(settings[name]):
             if key in CODE_KEYS and value not in (None, False):
-                raise _code(path, f"asks for it ({key})")
-            if key in KERNEL_KEYS and ("/" in (named := json.dumps(value)) or ":" in named.strip("{}")):
-                raise _code(path, f"names code elsewhere ({key}={named[:80]})")
-    if (folder / "adapter_config.json").exists():
-        raise _wrong(
-            folder / "adapter_config.json", "an adapter is no checkpoint and names its model elsewhere; merge it first"
-        )
+                raise _code(folder / name, f"asks for it ({key})")
+            if key in KERNEL_KEYS and ("/" in (said := json.dumps(value)) or ":" in said.strip("{}")):
+                raise _code(folder / name, f"names code elsewhere ({key}={said[:80]})")
+    if ADAPTER in settings:
+        raise _wrong(folder / ADAPTER, "an adapter is no checkpoint and names its model elsewhere; merge it first")
 
 
-def check_weights(folder: Path, *, quantized: bool) -> int:
+def check_weights(folder: Path, index: Mapping[str, Any] | None, *, quantized: bool) -> int:
     """Read the headers of the weights, whose number of entries is returned.
 
     Raises:
@@ -96,8 +96,7 @@ def check_weights(folder: Path, *, quantized: bool) -> int:
     """
     if (folder / WEIGHTS).is_file():
         files = {WEIGHTS: None}
-    elif (folder / INDEX).is_file():
-        index = read_object(folder / INDEX)
+    elif index is not None:
         places = index.get("weight_map")
         if not isinstance(places, Mapping) or not places:
             raise _wrong(folder / INDEX, "it has no weight_map")
@@ -121,8 +120,6 @@ def check_sizes(config: Any, path: Path, entries: int) -> None:
     for key, value in _entries(config):
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise _wrong(path, f"{key}={value} is no number")
         if abs(value) > LARGEST_NUMBER:
             raise _wrong(path, f"{key}={value} is larger than any size of a model")
         sized = key.endswith(("_size", "_dim", "_layers", "_heads", "_layer", "_head", "_experts", "_embeddings"))
