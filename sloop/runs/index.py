@@ -174,7 +174,10 @@ def row_at(place: Place, kind: type[R], sample_id: str) -> R:
     where = f"at byte {place.offset}"
     try:
         with reading(place.path) as file:
-            file.seek(place.offset)
+            try:
+                file.seek(place.offset)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{named(place.path)}, {where}, is not a {kind.__name__}: no such place.") from error
             record = record_in(next_line(file, place.path), kind, place.path, where)
         if getattr(record, "sample_id", getattr(record, "id", None)) != sample_id:
             raise ValueError(f"{named(place.path)}, {where}, is not about the sample {sample_id}")
