@@ -151,9 +151,10 @@ def commands(elsewhere: Elsewhere, run: str, sample_id: str) -> list[list[str]]:
     ]
 
 
-def logged(elsewhere: Elsewhere) -> list[str]:
-    """The command that brings the reader's own tracking up to date."""
-    return ["runs", "sync", "--outputs", str(elsewhere.outputs), "--mlruns", str(elsewhere.root / "mlruns")]
+def logged(elsewhere: Elsewhere) -> list[list[str]]:
+    """The commands that bring the reader's own tracking up to date, and say where to look."""
+    mlruns = ["--mlruns", str(elsewhere.root / "mlruns")]
+    return [["runs", "sync", "--outputs", str(elsewhere.outputs), *mlruns], ["ui", "--links", *mlruns]]
 
 
 def harmless(found: Sequence[Found]) -> None:
@@ -235,7 +236,7 @@ def read(elsewhere: Elsewhere) -> dict[str, list[Found]]:
 def whole_jobs(elsewhere: Elsewhere) -> Iterator[dict[str, Any]]:
     """Runs as they are, with all strings hostile at once, and with all but those by which things find each other."""
     loop = elsewhere.run("loop")
-    every = [*commands(elsewhere, "loop", samples(loop)[0]), logged(elsewhere)]
+    every = [*commands(elsewhere, "loop", samples(loop)[0]), *logged(elsewhere)]
     for name in ("loop", "eval", "probe"):
         own = [python(elsewhere.run(name), *samples(elsewhere.run(name)))]
         yield {"name": "untouched", "files": {}, "commands": own + (every if name == "loop" else [])}
@@ -257,7 +258,7 @@ def whole_jobs(elsewhere: Elsewhere) -> Iterator[dict[str, Any]]:
         ):
             kind = RECORDS[Path(name).name]
             files[str(loop / name)] = written([everywhere(row, new, reads(kind), left) for row in content(loop / name)])
-        yield {"name": told, "files": files, "commands": every if left else [*every[:4], every[-1]]}
+        yield {"name": told, "files": files, "commands": every if left else [*every[:4], *every[-2:]]}
 
 
 def reads(kind: type[Any]) -> Callable[[Any], bool]:

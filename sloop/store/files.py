@@ -163,21 +163,22 @@ def disk(place: Path, *, hidden: Path | None = None) -> Iterator[None]:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def check_file(path: Path, what: str = "") -> None:
-    """Refuse what is no regular file: a pipe would be waited for, and a device has no end.
+def check_file(path: Path, what: str = "") -> os.stat_result:
+    """Refuse what is no regular file: a pipe would be waited for, and a device has no end. Says how it stands.
 
     Raises:
         UserError: as said, or it is missing or cannot be looked at; ``what`` says what it should be.
     """
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except OSError as error:
         raise unreadable(path, error, what=what) from error
     except ValueError as error:
         raise UserError(f"{named(path)}: no file can have this name ({error}). {what}".rstrip()) from error
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise UserError(f"{named(path)} is {kind}, and a file is wanted. {what}".rstrip())
+    return found
 
 
 def is_file(path: Path) -> bool:

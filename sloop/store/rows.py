@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -95,14 +96,25 @@ class Rows(Generic[R]):
     def _index(self) -> dict[str, int]:
         """Byte offset of each record in the (uncompressed) text."""
         if self._offsets is None:
-            offsets: dict[str, int] = {}
-            for offset, record in placed_rows(self.path, self._kind):
-                key = self._key(record)
-                if key in offsets:
-                    raise UserError(f"{self.path} holds {key} twice; it must be unique by id.")
-                offsets[key] = offset
-            self._offsets = offsets
+            now = check_file(self.path)
+            stamp = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
+            self._offsets = _offsets(self.path, self._kind, self._key, stamp)
         return self._offsets
+
+
+@functools.lru_cache(maxsize=8)
+def _offsets(path: Path, kind: type[R], key: Callable[[R], str], stamp: tuple[int, ...]) -> dict[str, int]:
+    """Offsets by key, kept for the next who opens the same file: a stage opens its inputs for each of its parts.
+
+    Raises:
+        UserError: a key occurs twice.
+    """
+    offsets: dict[str, int] = {}
+    for offset, record in placed_rows(path, kind):
+        if (known_as := key(record)) in offsets:
+            raise UserError(f"{path} holds {known_as} twice; it must be unique by id.")
+        offsets[known_as] = offset
+    return offsets
 
 
 class Dataset(Rows[Sample]):
@@ -120,7 +132,11 @@ def _id_of(sample: Sample) -> str:
 
 def predictions_at(path: Path) -> Rows[Prediction]:
     """A student's answers, by sample id; several to a sample by `sloop.records.trial_id`."""
-    return Rows(path, Prediction, lambda prediction: trial_id(prediction.sample_id, prediction.trial))
+    return Rows(path, Prediction, _trial_of)
+
+
+def _trial_of(prediction: Prediction) -> str:
+    return trial_id(prediction.sample_id, prediction.trial)
 
 
 JSON_COLUMNS = ("tools", "messages", "label", "lineage", "env")

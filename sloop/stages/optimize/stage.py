@@ -182,7 +182,11 @@ class _Sources:
 
 def rulings_at(folder: Path) -> Rows[Ruling]:
     """The rulings of an optimize stage, by sample id."""
-    return Rows(folder / RULINGS, Ruling, lambda ruling: ruling.sample_id)
+    return Rows(folder / RULINGS, Ruling, _sample_of)
+
+
+def _sample_of(ruling: Ruling) -> str:
+    return ruling.sample_id
 
 
 # --- verify -------------------------------------------------------------------------------------------------------
