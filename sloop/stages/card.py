@@ -23,11 +23,11 @@ def data_card(samples: Iterable[Sample], summary: Mapping[str, Any]) -> str:
     chosen: list[tuple[str, str]] = []
     for sample in samples:
         tools.update(call.name for call in (sample.label.calls if sample.label else ()))
-        entry = (_reversed(sample.id), describe_sample(sample))
+        known_as = _reversed(sample.id)
         if len(chosen) < SAMPLES:
-            heapq.heappush(chosen, entry)
-        else:
-            heapq.heappushpop(chosen, entry)
+            heapq.heappush(chosen, (known_as, describe_sample(sample)))
+        elif known_as > chosen[0][0]:
+            heapq.heapreplace(chosen, (known_as, describe_sample(sample)))
     lines = ["# Data card", "", "| what | count |", "|---|---|", f"| samples | {summary['samples']} |"]
     lines += [
         f"| {group}: {name} | {count} |" for group in ("kinds", "rejected") for name, count in summary[group].items()
@@ -52,7 +52,7 @@ def describe_sample(sample: Sample) -> str:
 
 def _plain(text: str) -> str:
     """Text of a model or a user, kept from being read as markup, or as orders to a terminal."""
-    shown = "".join(mark if mark.isprintable() else " " for mark in text)
+    shown = text if text.isprintable() else "".join(mark if mark.isprintable() else " " for mark in text)
     return " ".join(shown.split()).replace("`", "'").replace("<", "&lt;").replace("|", "\\|").replace("](", "]\\(")
 
 
