@@ -22,7 +22,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from sloop.calls.formats.bare import GLM4, REACT, read_glm4
+from sloop.calls.formats.bare import GLM4, REACT, is_name
 from sloop.calls.formats.base import Format, Parsed, Tools, join, json_calls, made
 from sloop.calls.formats.marked import HERMES
 from sloop.calls.formats.python import MAX_PYTHON, list_at
@@ -193,16 +193,9 @@ def _opens(answer: str) -> bool:
         return True
     if "{" not in answer:
         return False
-    if REACT.search(answer) or (GLM4.match(answer) and _written_as_name(answer)):
+    if REACT.search(answer) or ((named := GLM4.match(answer)) and is_name(named["name"], ())):
         return True
     return next(json_calls(answer), False) is not False
-
-
-def _written_as_name(answer: str) -> bool:
-    try:
-        return bool(read_glm4(answer, ())[0])
-    except (ValueError, RecursionError):
-        return False
 
 
 def _recover(first: Format, answer: str, tools: Tools) -> tuple[ToolCall, ...]:

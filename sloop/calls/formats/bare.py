@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sloop.calls.formats.base import Found, Tools, call_of, json_object, json_values, made
+from sloop.calls.formats.base import Found, Tools, call_of, is_schema, json_object, json_values, made
 from sloop.calls.formats.python import python_calls
 from sloop.records import ToolCall
 
@@ -102,6 +102,8 @@ def _says_call(body: Any, tools: Tools) -> bool:
     name = body.get("name")
     if not isinstance(name, str):
         return False
+    if "description" in body or isinstance(body.get("parameters"), list) or is_schema(body.get("parameters")):
+        return False  # it defines one
     return bool({"arguments", "parameters"} & body.keys()) or any(tool.name == name for tool in tools)
 
 

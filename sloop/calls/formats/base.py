@@ -110,8 +110,15 @@ def join(words: list[str]) -> str:
     return "\n".join(part for part in (word.strip() for word in words) if part)
 
 
-def blocks(opening: re.Pattern[str], body: Body, closing: str = "") -> Reader:
-    """A reader of calls in blocks with words around them; nothing closes a block: no words may follow."""
+def blocks(opening: re.Pattern[str], body: Body, closing: str = "", *, own: bool = True) -> Reader:
+    """A reader of calls in blocks with words around them.
+
+    Args:
+        opening: what a block begins with.
+        body: reads what stands in it.
+        closing: what it ends with; empty: nothing, and no words may follow.
+        own: the closing ends nothing but calls, so that one alone is the rest of a call.
+    """
 
     def read(text: str, tools: Tools) -> Found:
         calls: list[ToolCall] = []
@@ -126,7 +133,7 @@ def blocks(opening: re.Pattern[str], body: Body, closing: str = "") -> Reader:
             elif (at := skip_space(text, at)) < len(text) and not opening.match(text, at):
                 raise ValueError("words behind a call")
         words.append(text[at:])
-        if closing and any(closing in part for part in words):
+        if closing and own and any(closing in part for part in words):
             raise ValueError(f"{closing} without a call")
         if len(words) > 1 and not calls:
             raise ValueError("no call behind the mark")
@@ -217,7 +224,7 @@ _PAIRS: dict[str, tuple[str, ...]] = {
 _BEGINS = re.compile(r'[\[{]\s*+[{"]')
 _ARGUMENTS = re.compile(r"""["'](?:arguments|parameters|args|input|tool_input|action_input)["']\s*+:""")
 _BROKEN = re.compile(
-    r"""\{\s*+["']name["']\s*+:\s*+["'][^"'\n]{1,128}["']\s*+,\s*+["'](?:arguments|parameters)["']\s*+:"""
+    r"""\{\s*+["'](?:name|function|function_name|tool_name)["']\s*+:\s*+["'][^"'\n]{1,128}["']\s*+,\s*+["'](?:arguments|parameters)["']\s*+:"""
     r"""(?!\s*+\{\s*+["'](?:type["']\s*+:\s*+["']object|properties["']\s*+:))"""
 )
 MOST_BROKEN = 4
@@ -231,7 +238,7 @@ def loose_call(body: dict[str, Any]) -> ToolCall | None:
         if key is None or not isinstance(body.get(name), str) or (key == "input" and body.get("type") != "tool_use"):
             continue
         given = body[key]
-        if key == "parameters" and ("description" in body or _is_schema(given)):
+        if key == "parameters" and ("description" in body or is_schema(given)):
             continue
         try:
             return made(body[name], given or {})
@@ -240,7 +247,8 @@ def loose_call(body: dict[str, Any]) -> ToolCall | None:
     return None
 
 
-def _is_schema(value: Any) -> bool:
+def is_schema(value: Any) -> bool:
+    """Whether an object is the schema of parameters."""
     return isinstance(value, dict) and (value.get("type") == "object" or isinstance(value.get("properties"), dict))
 
 

@@ -50,7 +50,9 @@ read_granite = blocks(re.compile(r"<\|tool_call\|>|<tool_call>"), objects_in())
 read_tool_calls_tag = blocks(re.compile("<tool_calls>"), objects_in(), "</tool_calls>")
 read_nemotron = blocks(re.compile("<TOOLCALL>"), objects_in(), "</TOOLCALL>")
 read_cohere = blocks(re.compile(r"<\|START_ACTION\|>"), objects_in("parameters", name="tool_name"), "<|END_ACTION|>")
-read_command_r = blocks(re.compile(r"Action:\s*+```json\b"), objects_in("parameters", name="tool_name"), "```")
+read_command_r = blocks(
+    re.compile(r"Action:\s*+```json\b"), objects_in("parameters", name="tool_name"), "```", own=False
+)
 read_internlm2 = blocks(
     re.compile(r"<\|action_start\|>\s*+<\|plugin\|>"), objects_in("parameters", "arguments", one=True), "<|action_end|>"
 )
@@ -169,6 +171,7 @@ read_llama3_custom: Reader = blocks(re.compile("<function="), _llama_function, "
 _HEADER = re.compile(
     r"(?:<\|start\|>(?P<role>[^<]*+))?<\|channel\|>(?P<channel>\w++)(?P<rest>[^<]*+)(?:<\|constrain\|>[^<]*+)?<\|message\|>"
 )
+_STARTS = re.compile(r"<\|(?:start|channel)\|>")
 _ENDS = re.compile(r"<\|(?:end|call|return|start|channel)\|>")
 _RECIPIENT = re.compile(r"\bto=(\S*+)")
 
@@ -178,6 +181,8 @@ def read_harmony(text: str, tools: Tools) -> Found:
     calls: list[ToolCall] = []
     words: list[str] = []
     at = 0
+    if started := _STARTS.search(text):
+        words, at = [text[: started.start()]], started.start()
     while at < len(text):
         header = _HEADER.match(text, skip_space(text, at))
         if not header:

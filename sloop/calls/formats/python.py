@@ -107,6 +107,7 @@ START, END = "<|python_start|>", "<|python_end|>"
 PYTHONIC = re.compile(rf"\A\s*+(?:{re.escape(START)}\s*+|(?=\[\s*+{NAME}\((?![^()\n]*+\)\]\()))|{re.escape(START)}\s*+")
 """A list of calls at the start of an answer, which a link in Markdown is not, or Llama 4's mark."""
 _CERTAIN = rf"\[\s*+{NAME}\(\s*+(?:\w++\s*+=(?!=)|\)\s*+[,\]])"
+_CUT = re.compile(rf"\[\s*+{NAME}\([^()]*+\Z")
 _LINE = re.compile(rf"\n[ \t]*+(?={_CERTAIN})")
 _LAST = re.compile(_CERTAIN)
 _FENCED = re.compile(r"\s*+```\w*+\s*+")
@@ -116,7 +117,8 @@ def list_at(text: str) -> int:
     """Where a list of calls begins: at the start of the text, or certain ones (with keyword arguments, or none) at that
     of a line or at the text's end. Not within a block of code. -1: nowhere.
     """
-    if found := PYTHONIC.search(text):
+    found = PYTHONIC.search(text)
+    if found and (found[0].strip() or any(p.match(text, found.end()) for p in (_LAST, _CUT)) or _all_calls(text)):
         return found.end()
     end = text.rstrip()
     if not (found := _LINE.search(text)) and end.endswith(")]"):
@@ -126,6 +128,14 @@ def list_at(text: str) -> int:
     if not found or (text.count("```", 0, found.end()) % 2 and not _FENCED.fullmatch(text, 0, found.end())):
         return -1
     return found.end()
+
+
+def _all_calls(text: str) -> bool:
+    try:
+        parsed = [statement.value for statement in _parsed(text) if isinstance(statement, ast.Expr)]
+    except (ValueError, RecursionError):
+        return False
+    return all(isinstance(node, ast.List) and all(isinstance(e, ast.Call) for e in node.elts) for node in parsed)
 
 
 def read_pythonic(text: str, _: Tools) -> Found:
@@ -154,5 +164,7 @@ def _python_until(closing: str) -> Body:
 
 read_lfm2 = blocks(re.compile(r"<\|tool_call_start\|>"), _python_until("<|tool_call_end|>"), "<|tool_call_end|>")
 read_olmo3 = blocks(re.compile(r"<function_calls>(?!\s*+<)"), _python_until("</function_calls>"), "</function_calls>")
-read_gemma3 = blocks(re.compile(r"```tool_code\b"), _python_until("```"), "```")
-read_smollm3 = blocks(re.compile(rf"<code>(?=\s*+(?:\[\s*+)?{NAME}\()"), _python_until("</code>"), "</code>")
+read_gemma3 = blocks(re.compile(r"```tool_code\b"), _python_until("```"), "```", own=False)
+# HTML has the same tag: a line has to begin with it, and no argument is positional
+SMOLLM3 = re.compile(rf"(?:\A|\n)\s*+<code>(?=\s*+(?:\[\s*+)?{NAME}\(\s*+(?:\w++\s*+=(?!=)|\)))")
+read_smollm3 = blocks(SMOLLM3, _python_until("</code>"), "</code>", own=False)

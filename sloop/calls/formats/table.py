@@ -34,6 +34,7 @@ from sloop.calls.formats.markup import (
 )
 from sloop.calls.formats.python import (
     PYTHONIC,
+    SMOLLM3,
     read_gemma3,
     read_lfm2,
     read_olmo3,
@@ -171,9 +172,8 @@ ROWS: tuple[Format, ...] = (
         "Hermes 2 and 3, Qwen 2.5 and 3, Granite 4, SmolLM3, ours", read_hermes, "<tool_call>", closing="</tool_call>",
     ),
     _marked(
-        "smollm3", "<code>f(x=1)</code>", "SmolLM3 with Python tools", read_smollm3, "<code>",
-        mark=r"(?:\A|\n)\s*+<code>\s*+(?:\[\s*+)?[\w.]++\(\s*+(?:\w++\s*+=(?!=)|\))", closing="</code>",
-        template="<code>",
+        "smollm3", "<code>f(x=1)</code>", "SmolLM3 with Python tools", read_smollm3, "<code>", mark=SMOLLM3.pattern,
+        closing="</code>", template="<code>",
     ),
     Format(
         "pythonic", "[f(x=1), g(y='a')]", "Llama 3.2 and 4, ToolACE, BFCL's prompts", read_pythonic, PYTHONIC,
