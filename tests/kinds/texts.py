@@ -166,11 +166,14 @@ FAULTS = [
     _kind("parameters in a block", f"{VLLM}/hermes_tool_parser.py", "format error; recovered", Text("hermes", '<tool_call>{"name": "f", "parameters": {"x": 1}}</tool_call>'), Said(error=True, recovered=(X,))),
     _kind("a block that was never closed", f"{VLLM}/hermes_tool_parser.py", "format error; recovered", Text("hermes", HERMES.removesuffix("</tool_call>")), Said(error=True, recovered=(F,))),
     _kind("a list in a block", f"{SGLANG}/hermes_detector.py", "format error; recovered", Text("hermes", '<tool_call>[{"name": "f", "arguments": {}}]</tool_call>'), Said(error=True, recovered=(F,))),
+    _kind("a call whose opening was lost", "signalnine/q27#24", "format error", Text("served", "<name>task\n</parameter>\n<parameter=prompt>\nx\n</parameter>\n</function>"), Said(error=True)),
+    _kind("a nested call that lost its last brace", "vllm-project/vllm#11786", "format error; recovered", Text("llama3", '{"type": "function", "function": {"name": "f", "parameters": {"x": 1}}'), Said(error=True, recovered=(X,))),
+    _kind("a call in a block that lost its last brace", "vllm-project/vllm#22885", "format error", Text("hermes", '<tool_call>{"name": "f", "arguments": {"x": 1}</tool_call>'), Said(error=True)),
     _kind("a parameter that was never closed", f"{SGLANG}/qwen3_coder_detector.py", "format error", Text("qwen3_coder", "<function=f>\n<parameter=x>\n1\n</function>"), Said(error=True)),
     _kind("harmony with an analysis before", "openai/harmony docs/format.md", "a call", Text("harmony", "<|channel|>analysis<|message|>Call f.<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}"), Said((F,))),
     _kind("harmony with the recipient in the role", "openai/harmony docs/format.md", "a call", Text("harmony", "<|start|>assistant to=functions.f<|channel|>commentary json<|message|>{}<|call|>"), Said((F,))),
     _kind("harmony's answer", "openai/harmony docs/format.md", "words", Text("harmony", "<|channel|>final<|message|>Hello.<|return|>"), Said(content="Hello.")),
-    _kind("a harmony call without its tokens", "openai/harmony#38", "format error", Text("hermes", 'commentary to=functions.f json{"x": 1}'), Said((), 'commentary to=functions.f json{"x": 1}', True)),
+    _kind("a harmony call without its tokens", "openai/codex#13114", "format error", Text("hermes", 'commentary to=functions.f json{"x": 1}'), Said((), 'commentary to=functions.f json{"x": 1}', True)),
 ]  # fmt: skip
 INNOCENT: dict[str, str] = {
     "a greeting": "Hello! How can I help you today?",

@@ -62,8 +62,8 @@ ROWS: tuple[Format, ...] = (
     # Where two templates hold the same mark, the row that asks for more of it stands first.
     _marked(
         "qwen3_coder", "<function=f><parameter=x>1</parameter></function>, in <tool_call> or not",
-        "Qwen3-Coder, Qwen 3.5, Nemotron 3, Step 3.5", read_qwen3_coder, "<tool_call>", "<function=",
-        mark=r"(?:<tool_call>\s*+)?<function=[\w.-]++>\s*+<(?:parameter=|/function>)",
+        "Qwen3-Coder, Qwen 3.5, Nemotron 3, Step 3.5", read_qwen3_coder, "<tool_call>", "<function=", "<parameter=",
+        mark=r"(?:<tool_call>\s*+)?<function=[\w.-]++>\s*+<(?:parameter=|/function>)|<parameter=[\w.-]++>",
         closing="</function></tool_call>", template=r"<tool_call>[\s\S]*<parameter=",
     ),
     _marked(
