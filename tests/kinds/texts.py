@@ -51,6 +51,7 @@ DIALECTS: dict[str, tuple[str, str, str]] = {
     "Qwen3-Coder without its block": ("qwen3_coder", "<function=find_depot>\n<parameter=town>\nBari\n</parameter>\n</function>", "vllm-project/vllm vllm/parser/qwen3.py"),
     "Llama 3 custom": ("llama3_custom", '<function=find_depot>{"town": "Bari"}</function>', "meta-llama/llama-models models/llama3/tool_utils.py"),
     "gpt-oss harmony": ("harmony", '<|channel|>commentary to=functions.find_depot <|constrain|>json<|message|>{"town":"Bari"}<|call|>', "openai/harmony docs/format.md"),
+    "gpt-oss harmony from the turn's start": ("harmony", '<|start|>assistant<|channel|>commentary to=functions.find_depot <|constrain|>json<|message|>{"town":"Bari"}<|call|>', f"{SGLANG}/gpt_oss_detector.py"),
     "Kimi K2": ("kimi_k2", '<|tool_calls_section_begin|><|tool_call_begin|>functions.find_depot:0<|tool_call_argument_begin|>{"town":"Bari"}<|tool_call_end|><|tool_calls_section_end|>', f"{SGLANG}/kimik2_detector.py"),
     "MiniMax M2": ("minimax_m2", '<minimax:tool_call>\n<invoke name="find_depot">\n<parameter name="town">Bari</parameter>\n</invoke>\n</minimax:tool_call>', f"{SGLANG}/minimax_m2.py"),
     "Claude's XML": ("claude", '<function_calls>\n<invoke name="find_depot">\n<parameter name="town">Bari</parameter>\n</invoke>\n</function_calls>', "anthropics/anthropic-cookbook legacy function calling"),
@@ -83,6 +84,7 @@ DIALECTS: dict[str, tuple[str, str, str]] = {
     "Hermes and Qwen": ("hermes", '<tool_call>\n{"name": "find_depot", "arguments": {"town": "Bari"}}\n</tool_call>', f"{VLLM}/hermes_tool_parser.py"),
     "Llama 3.1": ("llama3", '{"name": "find_depot", "parameters": {"town": "Bari"}}', f"{VLLM}/llama_tool_parser.py"),
     "Mistral": ("mistral", '[TOOL_CALLS][{"name": "find_depot", "arguments": {"town": "Bari"}}]', "mistralai/mistral-common"),
+    "Mistral, a space behind its mark": ("mistral", '[TOOL_CALLS] [{"name": "find_depot", "arguments": {"town": "Bari"}}]', f"{SGLANG}/mistral_detector.py"),
     "Mistral v11": ("mistral", '[TOOL_CALLS]find_depot[ARGS]{"town": "Bari"}', "mistralai/mistral-common"),
 }  # fmt: skip
 """A call in each form: the format that reads it, and whose form it is."""
