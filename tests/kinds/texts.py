@@ -81,6 +81,8 @@ DIALECTS: dict[str, tuple[str, str, str]] = {
     "SmolLM3 in Python": ("smollm3", '<code>find_depot(town="Bari")</code>', "HuggingFaceTB/SmolLM3-3B chat_template.jinja"),
     "Nemotron": ("nemotron", '<TOOLCALL>[{"name": "find_depot", "arguments": {"town": "Bari"}}]</TOOLCALL>', "ggml-org/llama.cpp common/chat.cpp (Nemotron v2)"),
     "GLM 4.5": ("glm", "<tool_call>find_depot\n<arg_key>town</arg_key>\n<arg_value>Bari</arg_value>\n</tool_call>", f"{SGLANG}/glm4_moe_detector.py"),
+    "Granite 20B": ("function_call", '<function_call> {"name": "find_depot", "arguments": {"town": "Bari"}}', f"{VLLM}/granite_20b_fc_tool_parser.py"),
+    "Glaive v2": ("function_call", """<functioncall> {"name": "find_depot", "arguments": '{"town": "Bari"}'}""", "glaiveai/glaive-function-calling-v2 dataset card"),
     "Hermes and Qwen": ("hermes", '<tool_call>\n{"name": "find_depot", "arguments": {"town": "Bari"}}\n</tool_call>', f"{VLLM}/hermes_tool_parser.py"),
     "Llama 3.1": ("llama3", '{"name": "find_depot", "parameters": {"town": "Bari"}}', f"{VLLM}/llama_tool_parser.py"),
     "Mistral": ("mistral", '[TOOL_CALLS][{"name": "find_depot", "arguments": {"town": "Bari"}}]', "mistralai/mistral-common"),

@@ -53,6 +53,8 @@ class Format:
     """What a lenient reader adds to a call that was never closed."""
     template: str = ""
     """Pattern that a chat template of this format holds; empty: no template tells it."""
+    certain: bool = True
+    """Whether its mark can be nothing but a call's."""
 
 
 class Unreadable(ValueError):
@@ -198,6 +200,8 @@ def call_of(body: Any, *keys: str, name: str = "name") -> ToolCall:
     """
     if not isinstance(body, dict):
         raise ValueError("a call is a JSON object")
+    if not keys and name in body and "arguments" in body and len(body) == 2:
+        return made(body[name], body["arguments"])
     keys = keys or ("arguments",)
     if body.keys() - {name, *keys}:
         body = {k: v for k, v in body.items() if k not in ("id", "tool_call_id") and (k, v) != ("type", "function")}
