@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from kinds import Kind
@@ -242,3 +243,24 @@ KINDS = [
         for name, text in INNOCENT.items()
     ),
 ]
+
+
+def mutated(text: str, rng: Random) -> str:
+    """A text with one to four mistakes: parts lost, doubled, moved, or out of another dialect."""
+    for _ in range(rng.randint(1, 4)):
+        start, end = sorted(rng.randrange(len(text) + 1) for _ in range(2))
+        other = rng.choice(list(DIALECTS.values()))[1]
+        cut = sorted(rng.randrange(len(other) + 1) for _ in range(2))
+        part = text[start : min(end, start + 20)]
+        text = rng.choice(
+            (
+                text[:start] + text[min(end, start + 3) :],
+                text[:end] + part + text[end:],
+                text[:start] + other[cut[0] : cut[1]] + text[start:],
+                text.replace(part, part * 2) if part.strip() else text,
+                text[:start] + rng.choice(list("\"'\\{}[]()<>|:,;\n `=é\0")) + text[start:],
+                text[start:] + text[:start],
+                text[:end],
+            )
+        )[:5000]
+    return text
