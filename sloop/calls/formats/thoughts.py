@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 THOUGHTS = {
     "<think>": "</think>",  # Qwen, DeepSeek, GLM, MiniMax, Kimi, Hunyuan
@@ -19,7 +19,6 @@ _HINTS = "hink", "HINK", "<|inner_", "channel"
 """Part of each mark: asked first, as most answers hold none and the pattern takes 25 times as long."""
 _OPENS = tuple(THOUGHTS)
 _OPEN = re.compile("|".join(map(re.escape, THOUGHTS)))
-_CLOSE = re.compile("|".join(map(re.escape, THOUGHTS.values())))
 
 
 def split_thinking(text: str, is_call: Callable[[str], object], *, thinking: bool = False) -> tuple[str, str | None]:
@@ -35,25 +34,32 @@ def split_thinking(text: str, is_call: Callable[[str], object], *, thinking: boo
     """
     if not thinking and not any(map(text.__contains__, _HINTS)):
         return "", text
-    closed = _CLOSE.search(text)
+    closed = _first(text, THOUGHTS.values())
     if closed is None:
         return (text, None) if thinking or text.lstrip().startswith(_OPENS) else ("", text)
-    opened = _OPEN.search(text, 0, closed.start())
-    if not thinking and is_call(text[: opened.start() if opened else closed.start()]):
+    opened = _first(text[: closed[0]], THOUGHTS)
+    if not thinking and is_call(text[: (opened or closed)[0]]):
         return "", text
-    at = closed.end()
+    at = closed[0] + len(closed[1])
+    if _first(text[at:], THOUGHTS) is None:
+        return text[:at], text[at:]
     thoughts, words = [text[:at]], [""]
-    while opened := _OPEN.search(text, at):
-        words.append(text[at : opened.start()])
+    while found := _OPEN.search(text, at):
+        words.append(text[at : found.start()])
         if is_call(words[-1]):
             break
-        end = text.find(close := THOUGHTS[opened[0]], opened.end())
+        end = text.find(close := THOUGHTS[found[0]], found.end())
         if end < 0:
             if not any(map(str.strip, words)):
                 return text, None
             break
         at = end + len(close)
-        thoughts.append(text[opened.start() : at])
+        thoughts.append(text[found.start() : at])
         words.append("")
     words[-1] = text[at:]
     return "".join(thoughts), "".join(words)
+
+
+def _first(text: str, marks: Iterable[str]) -> tuple[int, str] | None:
+    """Where the first of the marks stands, and which; quicker than the pattern where a text is looked at once."""
+    return min(((at, mark) for mark in marks if (at := text.find(mark)) >= 0), default=None)
