@@ -82,7 +82,8 @@ FormatName = Annotated[str, AfterValidator(_known)]
 def parse(format: str, text: str, *, thinking: bool = False, tools: Tools = ()) -> Parsed:
     """Read a model's answer. A call that is plainly one of another format is an attempt that cannot be read.
 
-    Reasoning is dropped. One that was never finished is no answer, and no refusal to call either: an error.
+    Reasoning is dropped. One that was never finished, or that nothing follows, is no answer, and no refusal to call
+    either: an error.
 
     Args:
         format: a name in `FORMATS`.
@@ -96,9 +97,11 @@ def parse(format: str, text: str, *, thinking: bool = False, tools: Tools = ()) 
     if format not in FORMATS:
         raise UserError(f"unknown tool-call format {format!r}: {_formats()}.")
     row = FORMATS[format]
-    _, answer = split_thinking(text, row.mark.search, thinking=thinking)
+    thoughts, answer = split_thinking(text, row.mark.search, thinking=thinking)
     if answer is None:
         return Parsed(error="format", recovered=_recover(row, text, tools))
+    if thoughts and not answer.strip():
+        return Parsed(error="format")
     try:
         calls, words = row.read(answer, tools)
     except (ValueError, RecursionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sloop.calls.formats.base import Found, Tools, call_of, is_schema, json_object, json_values, made
+from sloop.calls.formats.base import Found, Tools, Unreadable, call_of, is_schema, json_object, json_values, made
 from sloop.calls.formats.python import python_calls
 from sloop.records import ToolCall
 
@@ -120,10 +120,7 @@ def read_react(text: str, _: Tools) -> Found:
     found = REACT.search(text)
     if not found:
         return [], [text]
-    arguments, end = json_object(text, found.end())
-    if text[end:].strip():
-        raise ValueError("words behind a call")
-    return [made(found["name"], arguments)], [text[: found.start()]]
+    return _alone(text, found.end(), found["name"]), [text[: found.start()]]
 
 
 def read_glm4(text: str, tools: Tools) -> Found:
@@ -131,10 +128,16 @@ def read_glm4(text: str, tools: Tools) -> Found:
     found = GLM4.match(text)
     if not found or not is_name(found["name"], tools):
         return [], [text]
-    arguments, end = json_object(text, found.end())
+    return _alone(text, found.end(), found["name"]), []
+
+
+def _alone(text: str, at: int, name: str) -> list[ToolCall]:
+    """The call with the arguments at a place, which nothing may follow."""
+    arguments, end = json_object(text, at)
+    calls = [made(name, arguments)]
     if text[end:].strip():
-        raise ValueError("words behind a call")
-    return [made(found["name"], arguments)], []
+        raise Unreadable("words behind a call", calls)
+    return calls
 
 
 def is_name(word: str, tools: Tools) -> bool:

@@ -198,6 +198,7 @@ def read_harmony(text: str, tools: Tools) -> Found:
     calls: list[ToolCall] = []
     words: list[str] = []
     at = 0
+    thought = False
     if started := _STARTS.search(text):
         words, at = [text[: started.start()]], started.start()
     while at < len(text):
@@ -216,4 +217,8 @@ def read_harmony(text: str, tools: Tools) -> Found:
             calls.append(made(to[1].removeprefix("functions."), value))
         elif header["channel"] != "analysis":
             words.append(body)
+        else:
+            thought = True
+    if thought and not calls and not any(map(str.strip, words)):
+        raise ValueError("a thought that nothing follows")
     return calls, words
