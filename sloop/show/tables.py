@@ -191,8 +191,8 @@ def _dollars(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4f}"
 
 
-def print_run(folder: Path, tracking_seconds: float) -> None:
-    """What a finished run has to show, and where it is."""
+def print_run(folder: Path, tracked: str, tracking_seconds: float) -> None:
+    """What a finished run has to show, where it is, and where it was logged (empty: nowhere)."""
     out = console()
     run = Run.at(folder)
     record = run.record
@@ -220,8 +220,9 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     for shown in filter(None, (costs_table(run), latency_table(run))):
         out.print(shown)
     out.say(f"run folder: {folder}")
-    if tracking_seconds:
-        out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui")
+    if tracked:
+        look = "" if "://" in tracked else "; look with: sloop ui"
+        out.say(f"logged to MLflow at {tracked}, in {tracking_seconds:.1f} CPU seconds{look}")
 
 
 def _print_notes(run: Run, notes: Sequence[str]) -> None:
