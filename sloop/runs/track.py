@@ -82,6 +82,7 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the password in it
         # A server that is down is told of within seconds; MLflow's own patience is minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -486,7 +487,10 @@ ADVICE = (
     ("'active' state", "It was deleted there: bring it back with: mlflow experiments restore, or mlflow runs restore"),
     ("failed with exception", "Start the server"),
     ("error code 401|error code 403|Permission denied", "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-    ("error code 404|got unsupported URI", "Give the address of an MLflow server, such as http://127.0.0.1:5000"),
+    (
+        "error code 404|valid JSON|unsupported URI",
+        "Give the address of an MLflow server, such as http://127.0.0.1:5000",
+    ),
     ("out-of-date database schema", "Do so"),
 )
 """What helps, by what MLflow says (a pattern)."""
@@ -496,17 +500,11 @@ OTHERWISE = "go on without it (tracking.enabled=false), and log later with: sloo
 @contextmanager
 def _reached(where: str | Path) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
-    from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     where = _public(str(where))
     try:
         yield
-    except RequestException as error:  # MLflow found no JSON in what a page sent
-        raise UserError(
-            f"tracking.uri={where}: no MLflow server answers there ({type(error).__name__}). "
-            f"Give the address of one, or {OTHERWISE}"
-        ) from error
     except (OSError, SQLAlchemyError, sqlite3.Error) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
