@@ -14,6 +14,7 @@ from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
 
 from sloop.records import UserError
 from sloop.runs.cite import sweep_record
+from sloop.runs.read import Run as RunFolder
 from sloop.runs.read import find_run
 from sloop.runs.track import Refused, Tracker, connect
 from sloop.show import pages
@@ -397,16 +398,16 @@ def test_a_run_without_tracking_touches_no_database(tmp_path: Path, monkeypatch:
 
 def test_artifacts_of_a_project_that_was_moved_are_found(finished: Path, tmp_path: Path) -> None:
     place = shutil.copytree(finished, tmp_path / "before")
-    fresh_database(tmp_path / "before" / "fresh")
-    projected(place / "fresh", place / "outputs" / "run")
+    fresh_database(place / "fresh")
+    connect(None, place / "fresh", "acme").project(place / "outputs" / "run")
     moved = place.rename(tmp_path / "after project")
-    connect(None, moved / "fresh", "acme")
-    (loop,) = kind(runs_of(moved / "fresh"), "loop")
-    assert loop.info.artifact_uri.startswith((moved / "fresh" / "artifacts").as_uri() + "/")
-    assert figures_logged(moved / "fresh", loop) is not None
-    projected(moved / "fresh", moved / "outputs" / "run")
-    assert len(runs_of(moved / "fresh")) == 3, "the run that was moved is the one that is there"
-    assert not place.exists(), "nothing is written where it was before"
+    tracker = connect(None, moved / "fresh", "acme")
+    found = runs_of(moved / "fresh")
+    here = (moved / "fresh" / "artifacts").as_uri() + "/"
+    assert [run.info.artifact_uri.startswith(here) for run in found] == [True] * 3
+    (loop,) = kind(found, "loop")
+    assert [item.path for item in client_of(moved / "fresh").list_artifacts(loop.info.run_id)] == ["run.json"]
+    assert tracker.find(RunFolder.at(moved / "outputs" / "run")) == loop.info.run_id, "it is the run that is there"
 
 
 def test_artifacts_of_a_copied_database_alone_stay_where_they_are(finished: Path, tmp_path: Path) -> None:
@@ -430,7 +431,7 @@ def test_a_run_folder_with_the_id_of_ones_own_is_not_logged_over_it(
 ) -> None:
     place = shutil.copytree(finished / "outputs" / "run", tmp_path / "outputs" / "own")
     fresh_database(tmp_path / "mlruns")
-    projected(tmp_path / "mlruns", place)
+    connect(None, tmp_path / "mlruns", "acme").project(place)
     before = logged_state(tmp_path / "mlruns")
     stranger = shutil.copytree(place, tmp_path / "outputs" / "strangers")
     record = read_json(stranger / "run.json")
@@ -450,7 +451,8 @@ def test_a_run_folder_with_the_id_of_ones_own_is_not_logged_over_it(
 def test_a_run_folder_whose_id_is_that_of_a_round_is_not_logged_over_it(finished: Path, tmp_path: Path) -> None:
     place = shutil.copytree(finished / "outputs" / "run", tmp_path / "own")
     fresh_database(tmp_path / "mlruns")
-    tracker = projected(tmp_path / "mlruns", place)
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    tracker.project(place)
     before = logged_state(tmp_path / "mlruns")
     record = read_json(place / "run.json")
     stranger = shutil.copytree(place, tmp_path / "strangers")

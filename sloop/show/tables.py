@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sloop.engine.folder import read_stage
 from sloop.intake import Intake
+from sloop.measures.metrics import telling
 from sloop.measures.overlap import CONTAMINATION, HOWS, Overlap
 from sloop.models.preflight import Finding
 from sloop.records import Rejected, Sample, Score, StageRecord
@@ -29,7 +30,10 @@ SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 
 
 def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
-    """Rounds x metrics; every rate in per cent with its 95% interval: whole for the main one, else half its width."""
+    """Rounds x metrics; every rate in per cent with its 95% interval: whole for the main one, else half its width.
+
+    Beside the format stands in brackets what a lenient reading gets more.
+    """
     table = Table(title="no runs", title_justify="left")
     for name in ("run", "round"):
         table.add_column(name, no_wrap=True)
@@ -45,6 +49,9 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
                 _per_cent(scores.get(f"eval/{name}/{metric}"), whole=number == 0)
                 for number, (metric, _) in enumerate(MAIN_METRICS)
             ]
+            strict, lenient = (scores.get(f"eval/{name}/format_{how}") for how in ("correctness", "recovered"))
+            if strict and lenient and (more := (lenient.value or 0) - (strict.value or 0)):
+                cells[3] += f" (+{more * 100:.1f})"
             noise = _per_cent(scores.get("data/label_noise"))
             asked = scores.get(f"eval/{name}/{MAIN_METRICS[0][0]}")
             table.title = f"{run.record.study}: rounds x metrics, {name}, n = {asked.n if asked else 0}"
@@ -56,13 +63,13 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
 
 
 def scores_table(scores: Sequence[Score], title: str) -> Table:
-    """One row a metric: value, interval, n; slices below."""
+    """One row a metric that tells something: value, interval, n; slices below."""
     table = Table(title=title, title_justify="left")
     for name in ("metric", "slice"):
         table.add_column(name)
     for name in ("value", "95% interval", "n"):
         table.add_column(name, justify="right")
-    for score in scores:
+    for score in telling(scores):
         if score.value is None and score.slice:
             continue
         interval = (
