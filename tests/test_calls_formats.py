@@ -59,7 +59,7 @@ def call(name: str = "f", **arguments: object) -> ToolCall:
 
 
 def test_unknown_format_names_the_allowed_ones() -> None:
-    with pytest.raises(UserError, match=r"'xml': allowed: hermes, json, llama3, mistral, pythonic"):
+    with pytest.raises(UserError, match=r"'xml': allowed: apertus, claude, .*, hermes, .*, json, .*, qwen3_coder"):
         parse("xml", "")
 
 
@@ -114,9 +114,9 @@ def test_reasoning_is_no_content_and_no_call(text: str) -> None:
     assert (parsed.calls, parsed.content, parsed.error) == ((), "done", None)
 
 
-def test_reasoning_that_never_ends_says_nothing() -> None:
+def test_reasoning_that_never_ends_is_no_refusal_to_call() -> None:
     parsed = parse_hermes("<think>" + block('{"name": "f"}'))
-    assert (parsed.calls, parsed.content, parsed.error) == ((), "", None)
+    assert (parsed.calls, parsed.content, parsed.error) == ((), "", "format")
 
 
 def test_a_think_tag_inside_an_argument_is_text() -> None:
@@ -282,7 +282,6 @@ def test_the_spellings_of_a_format_are_read(form: str, text: str, calls: tuple[T
 @pytest.mark.parametrize(
     ("form", "text"),
     [
-        ("llama3", '{"name": "f", "arguments": {"x": 1}}'),
         ("llama3", '{"name": "f", "parameters": {"x": 1}'),
         ("llama3", '{"name": "f", "parameters": {}} and words'),
         ("llama3", "<|python_tag|>import os"),
@@ -307,7 +306,7 @@ def test_the_spellings_of_a_format_are_read(form: str, text: str, calls: tuple[T
         ("pythonic", f"[f(x='{'a' * MAX_PYTHON}')]"),
         ("json", '{"name": "f", "arguments": {}, "more": 1}'),
         ("json", '{"name": "f", "arguments": {}'),
-        ("json", '[{"name": "f"}, 1]'),
+        ("json", '[{"name": "f", "arguments": {}}, 1]'),
         ("json", '```json\n{"name": "f",\n```'),
     ],
 )
@@ -356,7 +355,7 @@ def test_no_text_raises_in_any_format(form: str, text: str) -> None:
     opens_call(text)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", WRITTEN)
 @pytest.mark.parametrize(
     "unit",
     [" ", "[", "{", "(", "[f(", "-", "```\n", "```", "[TOOL_CALLS]", "[ARGS]", "<think>", '{"name": ', "f.",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sloop.calls.formats import OPENINGS, after_thinking, parse
+from sloop.calls.formats import OPENINGS, parse, thoughts_of
 from sloop.models.base import CallText
 from sloop.records import Sample
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
@@ -222,9 +222,8 @@ def handed_over(answer_format: str, text: str) -> tuple[str, tuple[CallText, ...
     parsed = parse(answer_format, text)
     if not parsed.calls:
         return text, ()
-    lead = len(text) - len(after_thinking(text, answer_format).lstrip())
     calls = (CallText(name=c.name, arguments=json.dumps(c.arguments, ensure_ascii=False)) for c in parsed.calls)
-    return (text[:lead] + parsed.content).rstrip(), tuple(calls)
+    return (thoughts_of(text, answer_format) + parsed.content).rstrip(), tuple(calls)
 
 
 def _first_of(marks: Sequence[str], text: str) -> int | None:
