@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sloop.calls.formats import OPENINGS, parse, thoughts_of
+from sloop.calls.formats import OPENINGS, parse, parse_tool_calls, thoughts_of
 from sloop.models.base import CallText
-from sloop.records import Sample
+from sloop.records import Sample, Tool
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
 from sloop.students.local import Draws, LocalStudent, Prompt, Unrendered, draw_seed
 
@@ -213,14 +213,15 @@ class _Writing:
         )
 
 
-def handed_over(answer_format: str, text: str) -> tuple[str, tuple[CallText, ...]]:
+def handed_over(answer_format: str, text: str, tools: Sequence[Tool] = ()) -> tuple[str, tuple[CallText, ...]]:
     """A finished text as content and calls, from which `sloop.calls.formats.parse_tool_calls` reads what `parse` does.
 
-    Without calls the content is the text itself; beside calls it is the words outside them, reasoning included. Only
+    Without calls the content is the text itself, unless its words stand in marks of the format alone; beside calls it
+    is the words outside them, reasoning included. Only
     marks of reasoning behind a call read otherwise: ``parse`` takes them for words.
     """
-    parsed = parse(answer_format, text)
-    if not parsed.calls:
+    parsed = parse(answer_format, text, tools=tools)
+    if parsed.error or (not parsed.calls and parse_tool_calls(text, ()).content == parsed.content):
         return text, ()
     calls = (CallText(name=c.name, arguments=json.dumps(c.arguments, ensure_ascii=False)) for c in parsed.calls)
     return (thoughts_of(text, answer_format) + parsed.content).rstrip(), tuple(calls)

@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from sloop.calls.formats import FORMATS, for_template, known_format, parse
 from sloop.calls.formats.thoughts import THOUGHTS
 from sloop.models.bounded import Bounded, Exceeded
-from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
+from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, ToolCall, UserError, digest
 from sloop.records.ranges import Name, PathText, Threads, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
@@ -277,7 +277,7 @@ class LocalStudent:
         """What is read before ``sample`` is answered."""
         _, tokenizer = self._loaded()
         text = render_prompt(tokenizer, sample)
-        return Prompt(encode(tokenizer, [text])[0], next(filter(text.rstrip().endswith, THOUGHTS), ""))
+        return Prompt(encode(tokenizer, [text])[0], opened_thought(text))
 
     def write(
         self,
@@ -401,13 +401,14 @@ def _loading(folder: Path, what: str) -> Iterator[None]:
         raise UserError(f"checkpoint {named(folder)}: its {what} cannot be loaded ({reason}). {AS_SAVED}") from error
 
 
-def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages as chat templates want them: OpenAI form, but for arguments that are objects."""
+def chat(messages: Sequence[Message], *, as_text: bool = False) -> list[dict[str, Any]]:
+    """Messages as chat templates want them: OpenAI form, but for arguments that are objects, unless ``as_text``."""
     rows = []
     for message in messages:
         row = message.to_openai()
-        for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
-            call["function"]["arguments"] = given.arguments
+        if not as_text:
+            for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
+                call["function"]["arguments"] = given.arguments
         rows.append(row)
     return rows
 
@@ -420,11 +421,20 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
 def render_answer(tokenizer: PreTrainedTokenizerBase, sample: Sample, prompt: str) -> str:
     """The text that says the sample's label after ``prompt``, up to and including the end token.
 
+    A thought that the prompt opens is closed at once: labels hold none.
+
     Raises:
         UserError: the chat template renders the dialogue with the answer otherwise than the one before it.
     """
     assert sample.label is not None
     whole = _render(tokenizer, sample, (*sample.messages, sample.label.message()), add_generation_prompt=False)
+    if not whole.startswith(prompt) and (thought := opened_thought(prompt)):
+        before = prompt[: prompt.rindex(thought)]
+        if whole.startswith(before):
+            answer = whole[len(before) :]
+            said = answer.removeprefix(thought).lstrip()
+            closed = THOUGHTS[thought]
+            whole = prompt + (said if said.startswith(closed) else f"{closed}\n\n{said}")
     if not whole.startswith(prompt):
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} does not keep the prompt in front of the answer, so that "
@@ -432,6 +442,11 @@ def render_answer(tokenizer: PreTrainedTokenizerBase, sample: Sample, prompt: st
         )
     answer, end = whole[len(prompt) :], str(tokenizer.eos_token)
     return answer[: answer.rindex(end)] + end if end in answer else answer + end
+
+
+def opened_thought(prompt: str) -> str:
+    """The mark of the thought within which a prompt ends, or empty."""
+    return next(filter(prompt.rstrip().endswith, THOUGHTS), "")
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -536,16 +551,32 @@ KEEP_SHARE = 0.75
 def _render(
     tokenizer: PreTrainedTokenizerBase, sample: Sample, messages: Sequence[Message], *, add_generation_prompt: bool
 ) -> str:
-    given = chat(messages), [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
+    given = [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
     if tokenizer.chat_template in OWN_TEMPLATES:
-        return _rendered(tokenizer, *given)
+        return _rendered(tokenizer, chat(messages), *given)
     if (render := _RENDERERS.get(tokenizer)) is None:
         held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
         render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
+    calls = any(message.tool_calls for message in messages)
+    if calls and tokenizer not in _AS_TEXT:
+        _AS_TEXT[tokenizer] = _wants_text(render)
     try:
-        return render(*given)
+        return render(chat(messages, as_text=calls and _AS_TEXT[tokenizer]), *given)
     except Exceeded as error:
         raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
+
+
+def _wants_text(render: Bounded) -> bool:
+    """Whether a template wants the arguments of calls as JSON text: of objects it makes an error, or Python's form."""
+    probe = Message(role="assistant", tool_calls=(ToolCall(name="f", arguments={"k": "v"}),))
+    asked = (Message(role="user", content="?"), probe)
+    try:
+        return "{'k': 'v'}" in render(chat(asked), None, False)
+    except Exceeded:
+        try:
+            return bool(render(chat(asked, as_text=True), None, False))
+        except Exceeded:  # it is something else that it refuses
+            return False
 
 
 class Unrendered(UserError):
@@ -558,6 +589,8 @@ TEMPLATE_SECONDS = 10.0
 """For one dialogue; templates take milliseconds."""
 _RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
 """A process for each of the other templates."""
+_AS_TEXT: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, bool] = weakref.WeakKeyDictionary()
+"""Whether they want arguments as text."""
 
 
 def _rendered(tokenizer: Any, messages: Any, tools: Any, add_generation_prompt: bool) -> str:
