@@ -23,7 +23,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from sloop.calls.formats.bare import GLM4, REACT, is_name
-from sloop.calls.formats.base import Format, Parsed, Tools, join, json_calls, made
+from sloop.calls.formats.base import Format, Parsed, Tools, Unreadable, join, json_calls, made
 from sloop.calls.formats.marked import HERMES
 from sloop.calls.formats.python import MAX_PYTHON, list_at
 from sloop.calls.formats.table import FORMATS, ROWS
@@ -57,10 +57,13 @@ OPENINGS: dict[str, tuple[str, ...]] = {row.name: row.openings for row in ROWS}
 _BARE = ("pythonic", "llama3", "json", "react", "glm4")
 _PLAIN = tuple(row for row in ROWS if row.name not in _BARE)
 _STRAY = (
-    "</tool_call>", "<|python_tag|>", "<|python_start|>", "<｜tool▁call▁begin｜>", "<|tool_call_begin|>", "✿FUNCTION✿",
-    "<functioncall>", "<longcat_tool_call>", "```tool_call",
+    "</tool_call>", "<|python_tag|>", "<|python_start|>", "<|python_end|>", "<｜tool▁call▁begin｜>",
+    "<｜tool▁call▁end｜>", "<|tool_call_begin|>", "<|tool_call_end|>", "<tool_call|>", "<end_function_call>",
+    "<|END_ACTION|>", "<|action_end|>", "<|tools_suffix|>", "</TOOLCALL>", "</minimax:tool_call>",
+    "</seed:tool_call>", "</function_calls>", "[ARGS]", "✿FUNCTION✿", "<functioncall>", "<longcat_tool_call>",
+    "```tool_call",
 )  # fmt: skip
-"""Marks of calls with which no row's calls begin."""
+"""Marks of calls with which no row's calls begin: what a server leaves that takes tokens away."""
 
 
 def _formats() -> str:
@@ -205,11 +208,12 @@ def _recover(first: Format, answer: str, tools: Tools) -> tuple[ToolCall, ...]:
     for row in (first, *ROWS):
         if not any(opening in answer for opening in row.openings) or not row.mark.search(answer):
             continue
+        found: list[Sequence[ToolCall]] = []
         for text in (answer, answer + row.closing, answer[: answer.rfind(")]") + 2]):
             try:
-                calls, _ = row.read(text, tools)
-            except (ValueError, RecursionError):
-                continue
-            if calls:
-                return tuple(calls)
+                found.append(row.read(text, tools)[0])
+            except (ValueError, RecursionError) as error:
+                found.append(error.calls if isinstance(error, Unreadable) else ())
+        if calls := max(found, key=len):
+            return tuple(calls)
     return tuple(call for call in json_calls(answer) if call)

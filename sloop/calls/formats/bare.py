@@ -110,7 +110,9 @@ def _says_call(body: Any, tools: Tools) -> bool:
 # --- names in lines ---
 
 REACT = re.compile(r"(?:\A|\n)[ \t]*+Action[ \t]*+:[ \t]*+(?P<name>[^\s`{\[]++)[ \t]*+\r?\n\s*+Action Input[ \t]*+:")
-GLM4 = re.compile(r"\A\s*+(?P<name>[A-Za-z]\w*+(?:[.-]\w++)*+)[ \t]*+\r?\n\s*+(?=\{)")
+GLM4 = re.compile(
+    r"\A\s*+(?:functions\.)?(?P<name>[A-Za-z]\w*+(?:[.-]\w++)*+)(?::\d++)?\s*+(?=(?:```json\s*+)?\{\s*+[\"}])"
+)
 
 
 def read_react(text: str, _: Tools) -> Found:
@@ -125,7 +127,7 @@ def read_react(text: str, _: Tools) -> Found:
 
 
 def read_glm4(text: str, tools: Tools) -> Found:
-    """A line that is a function's name, and its arguments."""
+    """A function's name and its arguments: so are DeepSeek's, Kimi's and Mistral's calls without their tokens."""
     found = GLM4.match(text)
     if not found or not is_name(found["name"], tools):
         return [], [text]

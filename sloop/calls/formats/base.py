@@ -55,6 +55,15 @@ class Format:
     """Pattern that a chat template of this format holds; empty: no template tells it."""
 
 
+class Unreadable(ValueError):
+    """A call that cannot be read, behind those that could be."""
+
+    def __init__(self, reason: str, calls: Sequence[ToolCall]) -> None:
+        """Take what is wrong, and the calls before it."""
+        super().__init__(reason)
+        self.calls = tuple(calls)
+
+
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object's pairs as a dict.
 
@@ -110,13 +119,13 @@ def join(words: list[str]) -> str:
     return "\n".join(part for part in (word.strip() for word in words) if part)
 
 
-def blocks(opening: re.Pattern[str], body: Body, closing: str = "", *, own: bool = True) -> Reader:
+def blocks(opening: re.Pattern[str], body: Body, closing: str | None = "", *, own: bool = True) -> Reader:
     """A reader of calls in blocks with words around them.
 
     Args:
         opening: what a block begins with.
         body: reads what stands in it.
-        closing: what it ends with; empty: nothing, and no words may follow.
+        closing: what it ends with; empty: nothing, and no words may follow; None: the body reads its own end.
         own: the closing ends nothing but calls, so that one alone is the rest of a call.
     """
 
@@ -124,19 +133,22 @@ def blocks(opening: re.Pattern[str], body: Body, closing: str = "", *, own: bool
         calls: list[ToolCall] = []
         words: list[str] = []
         at = 0
-        while found := opening.search(text, at):
-            words.append(text[at : found.start()])
-            read, at = body(text, skip_space(text, found.end()), tools)
-            calls += read
-            if closing:
-                at = expect(text, at, closing)
-            elif (at := skip_space(text, at)) < len(text) and not opening.match(text, at):
-                raise ValueError("words behind a call")
-        words.append(text[at:])
-        if closing and own and any(closing in part for part in words):
-            raise ValueError(f"{closing} without a call")
-        if len(words) > 1 and not calls:
-            raise ValueError("no call behind the mark")
+        try:
+            while found := opening.search(text, at):
+                words.append(text[at : found.start()])
+                read, at = body(text, skip_space(text, found.end()), tools)
+                calls += read
+                if closing:
+                    at = expect(text, at, closing)
+                elif closing is not None and (at := skip_space(text, at)) < len(text) and not opening.match(text, at):
+                    raise ValueError("words behind a call")
+            words.append(text[at:])
+            if closing and own and any(closing in part for part in words):
+                raise ValueError(f"{closing} without a call")
+            if len(words) > 1 and not calls:
+                raise ValueError("no call behind the mark")
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(str(error), calls) from None
         return calls, words
 
     return read

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sloop.calls.formats.base import (
+    DECODER,
     Body,
     Found,
     Reader,
@@ -90,8 +91,8 @@ _MISTRAL_NAME = re.compile(r"\s*+([^\s\[\]{}]++)\s*+(?:\[CALL_ID\]\s*+\w*+\s*+)?
 def _mistral(text: str, at: int, _: Tools) -> tuple[list[ToolCall], int]:
     """A list of calls or, from v11 on, a name, an id perhaps, and arguments."""
     if text.startswith(("[", "{"), at):
-        (value, *others), at = json_values(text, at)
-        if others or not isinstance(value, list):
+        value, at = DECODER.raw_decode(text, at)  # one alone: the next block begins with a bracket, too
+        if not isinstance(value, list):
             raise ValueError("calls are a list")
         return [call_of(item) for item in value], at
     name = _MISTRAL_NAME.match(text, at)

@@ -93,8 +93,8 @@ def _function(text: str, at: int, tools: Tools) -> tuple[list[ToolCall], int]:
 
 
 _CLOSE = re.compile(r"\s*+</(?:seed:)?tool_call>")
-read_qwen3_coder = blocks(re.compile(r"(?:<tool_call>\s*+)?<function="), _function)
-read_seed_oss = blocks(re.compile(r"(?:<seed:tool_call>\s*+)?<function="), _function)
+read_qwen3_coder = blocks(re.compile(r"(?:<tool_call>\s*+)?<function="), _function, None)
+read_seed_oss = blocks(re.compile(r"(?:<seed:tool_call>\s*+)?<function="), _function, None)
 
 _GLM_NAME = re.compile(r"\s*+([^\s<{]++)\s*+(?=<)")
 
@@ -162,4 +162,4 @@ def _dsml(text: str, at: int, tools: Tools) -> tuple[list[ToolCall], int]:
 
 
 _DSML_INVOKES = _invokes("｜DSML｜")
-read_deepseek_v32 = blocks(re.compile(r"<｜DSML｜(?=(?:function|tool)_calls>)"), _dsml)
+read_deepseek_v32 = blocks(re.compile(r"<｜DSML｜(?=(?:function|tool)_calls>)"), _dsml, None)

@@ -143,7 +143,7 @@ def read_pythonic(text: str, _: Tools) -> Found:
     at = list_at(text)
     if at < 0:
         return [], [text]
-    words, body = text[:at].rstrip().removesuffix(START), text[at:].strip().removesuffix(END)
+    words, body = text[:at].rstrip().removesuffix(START), text[at:].replace(START, "\n").replace(END, "\n").strip()
     if _FENCED.fullmatch(words) and body.endswith("```"):
         words, body = "", body.removesuffix("```")
     return python_calls(body), [words]

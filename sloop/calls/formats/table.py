@@ -62,8 +62,8 @@ ROWS: tuple[Format, ...] = (
     # Where two templates hold the same mark, the row that asks for more of it stands first.
     _marked(
         "qwen3_coder", "<function=f><parameter=x>1</parameter></function>, in <tool_call> or not",
-        "Qwen3-Coder, Qwen 3.5, Nemotron 3, Step 3.5", read_qwen3_coder, "<tool_call>", "<function=",
-        mark=r"(?:<tool_call>\s*+)?<function=[\w.-]++>\s*+<(?:parameter=|/function>)",
+        "Qwen3-Coder, Qwen 3.5, Nemotron 3, Step 3.5", read_qwen3_coder, "<tool_call>", "<function=", "<parameter=",
+        mark=r"(?:<tool_call>\s*+)?<function=[\w.-]++>\s*+<(?:parameter=|/function>)|<parameter=[\w.-]++>",
         closing="</function></tool_call>", template=r"<tool_call>[\s\S]*<parameter=",
     ),
     _marked(
@@ -114,8 +114,8 @@ ROWS: tuple[Format, ...] = (
         closing="<|tool_call_end|>",
     ),
     _marked(
-        "gemma4", '<|tool_call>call:f{x:<|"|>a<|"|>}<tool_call|>', "Gemma 4", read_gemma4, "<|tool_call>",
-        closing="<tool_call|>",
+        "gemma4", '<|tool_call>call:f{x:<|"|>a<|"|>}<tool_call|>', "Gemma 4", read_gemma4, "<|tool_call>", "call:",
+        mark=r"<\|tool_call>|\A\s*+call:[\w.]++\{", closing="<tool_call|>", template=r"<\|tool_call>",
     ),
     _marked(
         "functiongemma", "<start_function_call>call:f{x:<escape>a<escape>}<end_function_call>", "FunctionGemma",
@@ -181,7 +181,7 @@ ROWS: tuple[Format, ...] = (
     ),
     Format("react", "Action: f, Action Input: {...}", "any told to (Qwen-Agent, LangChain)", read_react, REACT,
            ("Action",), "", "Action Input:"),
-    Format("glm4", "f and {...} in the next line", "GLM 4, ERNIE", read_glm4, GLM4, ("",), "", ""),
+    Format("glm4", "f and {...} behind it", "GLM 4, ERNIE", read_glm4, GLM4, ("",), "", ""),
     Format("json", "a bare or fenced object or list, arguments or parameters", "xLAM, any told to answer in JSON",
            read_json, JSON, ("{", "[", "```"), "", ""),
 )  # fmt: skip
