@@ -144,7 +144,8 @@ def test_what_other_published_templates_write_is_read_back(tmp_path: Path) -> No
     for path in sorted(Path(FOLDER).glob("*.jinja")):
         template = path.read_text("utf-8")
         marks = tuple(dict.fromkeys(MARK.findall(template)))
-        ends = [mark for mark in ("<turn|>", "<|tool_response>", "<|observation|>", "<|call|>") if mark in marks]
+        known = ("<turn|>", "<|tool_response>", "<|observation|>", "<|call|>", "<｜end▁of▁sentence｜>")
+        ends = [mark for mark in (*known, *(["<|user|>"] if "<sop>" in template else [])) if mark in marks]
         try:
             student = checkpoint(
                 tmp_path / path.stem, Published("", ("<|the end|>", *marks), (), tuple(ends)), template

@@ -410,6 +410,14 @@ def test_artifacts_of_a_project_that_was_moved_are_found(finished: Path, tmp_pat
     assert tracker.find(RunFolder.at(moved / "outputs" / "run")) == loop.info.run_id, "it is the run that is there"
 
 
+def test_a_project_that_was_copied_has_its_own_runs(finished: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(finished / "outputs" / "run", tmp_path / "first" / "run")
+    fresh_database(tmp_path / "first" / "mlruns")
+    run_id = connect(None, tmp_path / "first" / "mlruns", "acme").project(place)
+    copy = shutil.copytree(tmp_path / "first", tmp_path / "second")
+    assert connect(None, copy / "mlruns", "acme").project(copy / "run") == run_id
+
+
 def test_artifacts_of_a_copied_database_alone_stay_where_they_are(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "mlruns").mkdir()
     for file in (finished / "mlruns").glob("mlflow.db*"):

@@ -56,7 +56,8 @@ STUDY = "study"
 """``name`` where nobody has given one (``conf/config.yaml``)."""
 URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 FOLDER = "sloop.folder"
-"""Tag: host and folder of a run."""
+"""Tag: where a run's folder is. At a server its host and path, in the embedded database its path from that, so that
+both may be moved or copied together."""
 Page = Callable[[Run], str]
 """Draws the figures of a run."""
 
@@ -91,6 +92,7 @@ class Tracker:
         self.where = f"{_public(uri) if uri else mlruns}, experiment {experiment}"
         """For people."""
         self._page = page
+        self._mlruns = None if uri else mlruns
         if uri is not None:
             self.client: MlflowClient = MlflowClient(tracking_uri=uri)
             self.experiment_id = self._experiment(experiment, None)
@@ -151,9 +153,14 @@ class Tracker:
         run = Run.at(folder)
         record = run.record
         parent = self._run_id(record.sweep) if record.sweep else None
-        tags = _run_tags(run) | {FOLDER: f"{socket.gethostname()}:{folder.resolve()}"[:TAG_LENGTH]}
-        if found := self._found(record.id):
-            _check_same(found, run, self.where)
+        here = folder.resolve()
+        place = f":{os.path.relpath(here, self._mlruns)}" if self._mlruns else f"{socket.gethostname()}:{here}"
+        tags = _run_tags(run) | {FOLDER: place[:TAG_LENGTH]}
+        if (found := self._found(record.id)) and (difference := self._difference(found, run)):
+            raise Refused(
+                f"{folder}: the run that MLflow has under its id {record.id} {difference}, and is not logged over "
+                f"({self.where}). Log this one elsewhere (sloop runs sync --mlruns FOLDER), or move one of them away."
+            )
         run_id = self._run(record.id, record.name, record.began, tags, parent)
         logged = record.mlflow
         if logged is None or logged.run_id != run_id:
@@ -178,7 +185,7 @@ class Tracker:
     def find(self, run: Run) -> str | None:
         """The MLflow run id of a run; None where it was never logged here, or what is here is another."""
         found = self._found(run.record.id)
-        return str(found.info.run_id) if found and not _difference(found, run) else None
+        return str(found.info.run_id) if found and not self._difference(found, run) else None
 
     def sweep(self, record: SweepRecord) -> str:
         """The parent run of a sweep: made once, by the parent process, and finished by it."""
@@ -311,6 +318,18 @@ class Tracker:
         found = self.client.search_runs([self.experiment_id], f"tags.`sloop.id` = '{sloop_id}'", max_results=1)
         return found[0] if found else None
 
+    def _difference(self, found: Logged, run: Run) -> str:
+        """In what the run that MLflow has under an id is not that of a folder; empty: it is the same, or was moved."""
+        tags, record = found.data.tags, run.record
+        if (tags.get("sloop.kind"), tags.get("sloop.config_hash")) != (record.kind, record.config_hash):
+            return "has another configuration"
+        host, told, path = tags.get(FOLDER, "").partition(":")
+        place = ((self._mlruns or Path("/")) / path).resolve()
+        known = told and host in ("", socket.gethostname())
+        if known and place != run.folder.resolve() and _holds_run(place, record.id):
+            return f"is that of {place}"
+        return ""
+
     def _run_id(self, sloop_id: str) -> str | None:
         found = self._found(sloop_id)
         return str(found.info.run_id) if found else None
@@ -333,25 +352,6 @@ class Tracker:
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH_METRICS])
 
 
-def _difference(found: Logged, run: Run) -> str:
-    """In what the run that MLflow has under an id is not the one of a folder; empty: it is the same, or was moved."""
-    tags, record, here = found.data.tags, run.record, run.folder.resolve()
-    if (tags.get("sloop.kind"), tags.get("sloop.config_hash")) != (record.kind, record.config_hash):
-        return "has another configuration"
-    host, _, path = tags.get(FOLDER, "").partition(":")
-    if path and host == socket.gethostname() and Path(path) != here and _holds_run(Path(path), record.id):
-        return f"is that of {path}"
-    return ""
-
-
-def _check_same(found: Logged, run: Run, where: str) -> None:
-    if difference := _difference(found, run):
-        raise Refused(
-            f"{run.folder}: the run that MLflow has under its id {run.record.id} {difference}, and is not logged over "
-            f"({where}). Log this one elsewhere (sloop runs sync --mlruns FOLDER), or move one of the two away."
-        )
-
-
 def _holds_run(folder: Path, sloop_id: str) -> bool:
     try:
         return is_run(folder) and read_run(folder).id == sloop_id
@@ -366,7 +366,13 @@ def _find_moved(database: sqlite3.Connection, mlruns: Path) -> None:
         before, ours, name = str(old).rpartition(f"/{ARTIFACTS}/")
         here = mlruns / ARTIFACTS / unquote(name)
         there = Path(unquote(before.removeprefix("file://"))) / ARTIFACTS / unquote(name)
-        if not ours or not old.startswith("file://") or here == there or (there.is_dir() and not here.is_dir()):
+        if (
+            not ours
+            or "/" in name
+            or not old.startswith("file://")
+            or here == there
+            or (there.is_dir() and not here.is_dir())
+        ):
             continue
         database.execute(
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (here.as_uri(), experiment)

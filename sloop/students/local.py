@@ -401,14 +401,25 @@ def _loading(folder: Path, what: str) -> Iterator[None]:
         raise UserError(f"checkpoint {named(folder)}: its {what} cannot be loaded ({reason}). {AS_SAVED}") from error
 
 
-def chat(messages: Sequence[Message], *, as_text: bool = False) -> list[dict[str, Any]]:
-    """Messages as chat templates want them: OpenAI form, but for arguments that are objects, unless ``as_text``."""
+class Shape(NamedTuple):
+    """How a chat template wants calls."""
+
+    as_text: bool = False
+    """Arguments as JSON text, and no objects."""
+    null: bool = False
+    """No content beside them, where there is none, and no empty text."""
+
+
+def chat(messages: Sequence[Message], shape: Shape = Shape()) -> list[dict[str, Any]]:  # noqa: B008 - it is a constant
+    """Messages as chat templates want them: OpenAI form, but for arguments that are objects unless ``shape`` differs."""
     rows = []
     for message in messages:
         row = message.to_openai()
-        if not as_text:
+        if not shape.as_text:
             for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
                 call["function"]["arguments"] = given.arguments
+        if shape.null and message.tool_calls and not message.content:
+            row["content"] = None
         rows.append(row)
     return rows
 
@@ -557,26 +568,26 @@ def _render(
     if (render := _RENDERERS.get(tokenizer)) is None:
         held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
         render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
-    calls = any(message.tool_calls for message in messages)
-    if calls and tokenizer not in _AS_TEXT:
-        _AS_TEXT[tokenizer] = _wants_text(render)
+    if any(message.tool_calls for message in messages) and tokenizer not in _SHAPES:
+        _SHAPES[tokenizer] = _shape(render)
     try:
-        return render(chat(messages, as_text=calls and _AS_TEXT[tokenizer]), *given)
+        return render(chat(messages, _SHAPES.get(tokenizer, Shape())), *given)
     except Exceeded as error:
         raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
 
 
-def _wants_text(render: Bounded) -> bool:
-    """Whether a template wants the arguments of calls as JSON text: of objects it makes an error, or Python's form."""
-    probe = Message(role="assistant", tool_calls=(ToolCall(name="f", arguments={"k": "v"}),))
-    asked = (Message(role="user", content="?"), probe)
-    try:
-        return "{'k': 'v'}" in render(chat(asked), None, False)
-    except Exceeded:
+def _shape(render: Bounded) -> Shape:
+    """How a template wants calls: of another shape it makes an error, Python's form of an object, or nothing at all."""
+    probe = ToolCall(name="get_probe", arguments={"key_probe": "value_probe"})
+    asked = (Message(role="user", content="?"), Message(role="assistant", tool_calls=(probe,)))
+    for shape in (Shape(), Shape(as_text=True), Shape(null=True), Shape(as_text=True, null=True)):
         try:
-            return bool(render(chat(asked, as_text=True), None, False))
-        except Exceeded:  # it is something else that it refuses
-            return False
+            text = render(chat(asked, shape), None, False)
+        except Exceeded:
+            continue
+        if all(part in text for part in ("get_probe", "key_probe", "value_probe")) and "{'key_probe'" not in text:
+            return shape
+    return Shape()
 
 
 class Unrendered(UserError):
@@ -589,8 +600,8 @@ TEMPLATE_SECONDS = 10.0
 """For one dialogue; templates take milliseconds."""
 _RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
 """A process for each of the other templates."""
-_AS_TEXT: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, bool] = weakref.WeakKeyDictionary()
-"""Whether they want arguments as text."""
+_SHAPES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Shape] = weakref.WeakKeyDictionary()
+"""How each of them wants calls, once it was given some."""
 
 
 def _rendered(tokenizer: Any, messages: Any, tools: Any, add_generation_prompt: bool) -> str:
