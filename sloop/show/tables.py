@@ -26,6 +26,7 @@ MAIN_METRICS = (
     ("false_refusal_rate", "refused"),
     ("judge_score", "judge"),
 )
+FORMAT = next(place for place, (name, _) in enumerate(MAIN_METRICS) if name == "format_correctness")
 SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 
 
@@ -51,7 +52,7 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
             ]
             strict, lenient = (scores.get(f"eval/{name}/format_{how}") for how in ("correctness", "recovered"))
             if strict and lenient and (more := (lenient.value or 0) - (strict.value or 0)):
-                cells[3] += f" (+{more * 100:.1f})"
+                cells[FORMAT] += f" (+{more * 100:.1f})"
             noise = _per_cent(scores.get("data/label_noise"))
             asked = scores.get(f"eval/{name}/{MAIN_METRICS[0][0]}")
             table.title = f"{run.record.study}: rounds x metrics, {name}, n = {asked.n if asked else 0}"

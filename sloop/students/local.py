@@ -199,8 +199,7 @@ class LocalStudent:
                 f"without code of its own ({error}). Give a folder with config.json and model.safetensors, or a hub id "
                 "such as Qwen/Qwen3-0.6B."
             ) from error
-        given = None if self.answer_format == AUTO else self.answer_format
-        write_json(out / RECORD_FILE, {"format": given or template_format(tokenizer), "source": self.path})
+        write_json(out / RECORD_FILE, {"format": self._asked or template_format(tokenizer), "source": self.path})
         return checkpoint_at(out)
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -214,8 +213,7 @@ class LocalStudent:
         torch.set_num_threads(self.threads)
         tokenizer = load_tokenizer(folder)
         recorded = recorded_format(folder) if self.answer_format is None else None
-        given = None if self.answer_format == AUTO else self.answer_format
-        found = given or recorded or template_format(tokenizer)
+        found = self._asked or recorded or template_format(tokenizer)
         if found is None:
             raise UserError(
                 f"checkpoint {named(folder)} does not say in which format it writes calls (no {RECORD_FILE}), and its "
@@ -318,6 +316,11 @@ class LocalStudent:
         """Free the weights."""
         self._model = self._tokenizer = None
 
+    @property
+    def _asked(self) -> str | None:
+        """The format that the settings name."""
+        return None if self.answer_format == AUTO else self.answer_format
+
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._model is None or self._tokenizer is None:
             raise UserError("the student has no weights yet: call load(checkpoint) before it is asked.")
@@ -411,7 +414,7 @@ class Shape(NamedTuple):
 
 
 def chat(messages: Sequence[Message], shape: Shape = Shape()) -> list[dict[str, Any]]:  # noqa: B008 - it is a constant
-    """Messages as chat templates want them: OpenAI form, but for arguments that are objects unless ``shape`` differs."""
+    """Messages as chat templates want them: OpenAI form, but with arguments as objects, unless ``shape`` differs."""
     rows = []
     for message in messages:
         row = message.to_openai()
