@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from sloop.calls.formats import FORMATS, for_template, known_format, parse
 from sloop.calls.formats.thoughts import THOUGHTS
 from sloop.models.bounded import Bounded, Exceeded
-from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, ToolCall, UserError, digest
+from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, Tool, ToolCall, UserError, digest
 from sloop.records.ranges import Name, PathText, Threads, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
@@ -409,20 +409,28 @@ class Shape(NamedTuple):
 
     as_text: bool = False
     """Arguments as JSON text, and no objects."""
-    null: bool = False
-    """No content beside them, where there is none, and no empty text."""
+    id: str = ""
+    """What a call is named, with places for its tool and its number in the dialogue; empty: nothing."""
 
 
-def chat(messages: Sequence[Message], shape: Shape = Shape()) -> list[dict[str, Any]]:  # noqa: B008 - it is a constant
-    """Messages as chat templates want them: OpenAI form, but with arguments as objects, unless ``shape`` differs."""
-    rows = []
+SHAPES = tuple(
+    Shape(as_text, id) for id in ("", "call{number:05}", "functions.{tool}:{number}") for as_text in (False, True)
+)
+"""In the order in which they are tried: Mistral's templates refuse any name but of nine letters, and Kimi's show it."""
+
+
+def chat(messages: Sequence[Message], shape: Shape = SHAPES[0]) -> list[dict[str, Any]]:
+    """Messages as chat templates want them: the OpenAI form, in one of `SHAPES`."""
+    rows, ids = [], {}
     for message in messages:
         row = message.to_openai()
-        if not shape.as_text:
-            for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
+        for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
+            if not shape.as_text:
                 call["function"]["arguments"] = given.arguments
-        if shape.null and message.tool_calls and not message.content:
-            row["content"] = None
+            if shape.id:
+                call["id"] = ids[f"call_{len(ids)}"] = shape.id.format(tool=given.name, number=len(ids))
+        if message.tool_call_id is not None:
+            row["tool_call_id"] = ids.get(message.tool_call_id, message.tool_call_id)
         rows.append(row)
     return rows
 
@@ -571,26 +579,34 @@ def _render(
     if (render := _RENDERERS.get(tokenizer)) is None:
         held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
         render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
-    if any(message.tool_calls for message in messages) and tokenizer not in _SHAPES:
-        _SHAPES[tokenizer] = _shape(render)
+    shape: Shape | None = SHAPES[0]
+    if any(message.tool_calls for message in messages):
+        if tokenizer not in _SHAPES:
+            _SHAPES[tokenizer] = _shape(render)
+        shape = _SHAPES[tokenizer]
+    if shape is None:
+        raise Unrendered(
+            f"the chat template of {tokenizer.name_or_path} does not write the calls of a dialogue, or refuses them. "
+            "Use a checkpoint whose template takes tools, or give it one (chat_template.jinja)."
+        )
     try:
-        return render(chat(messages, _SHAPES.get(tokenizer, Shape())), *given)
+        return render(chat(messages, shape), *given)
     except Exceeded as error:
         raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
 
 
-def _shape(render: Bounded) -> Shape:
+def _shape(render: Bounded) -> Shape | None:
     """How a template wants calls: of another shape it makes an error, Python's form of an object, or nothing at all."""
     probe = ToolCall(name="get_probe", arguments={"key_probe": "value_probe"})
     asked = (Message(role="user", content="?"), Message(role="assistant", tool_calls=(probe,)))
-    for shape in (Shape(), Shape(as_text=True), Shape(null=True), Shape(as_text=True, null=True)):
+    for shape in SHAPES:
         try:
-            text = render(chat(asked, shape), None, False)
+            text = render(chat(asked, shape), [Tool(name="other", parameters={"type": "object"}).to_openai()], False)
         except Exceeded:
             continue
         if all(part in text for part in ("get_probe", "key_probe", "value_probe")) and "{'key_probe'" not in text:
             return shape
-    return Shape()
+    return None
 
 
 class Unrendered(UserError):
@@ -603,8 +619,8 @@ TEMPLATE_SECONDS = 10.0
 """For one dialogue; templates take milliseconds."""
 _RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
 """A process for each of the other templates."""
-_SHAPES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Shape] = weakref.WeakKeyDictionary()
-"""How each of them wants calls, once it was given some."""
+_SHAPES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Shape | None] = weakref.WeakKeyDictionary()
+"""How each of them wants calls, once it was given some; None: in none of the shapes."""
 
 
 def _rendered(tokenizer: Any, messages: Any, tools: Any, add_generation_prompt: bool) -> str:

@@ -207,6 +207,46 @@ MARKED = (
         "kimi_k2",
     ),
     Kind(
+        "Kimi K2, whose template shows what a call is named",
+        "ggml-org/llama.cpp models/templates/moonshotai-Kimi-K2.jinja",
+        "<|tool_call_begin|>{{ tool_call['id'] }}<|tool_call_argument_begin|>",
+        "kimi_k2; calls are named functions.f:0",
+        Published(chat("<|im_ROLE|>ROLE<|im_middle|>", IM_END, KIMI[0] + EACH + KIMI[1] + "{{ c.id }}" + KIMI[2]
+                       + ARGUMENTS + KIMI[3] + LAST + KIMI[4]),
+                  ("[EOS]", IM_END, "<|im_user|>", "<|im_assistant|>", "<|im_middle|>", "<|im_system|>", *KIMI), (),
+                  (IM_END,)),
+        "kimi_k2",
+    ),
+    Kind(
+        "Mistral's template, which refuses calls that are not named in nine letters",
+        "vllm-project/vllm examples/tool_chat_template_mistral.jinja",
+        '[TOOL_CALLS][{"name": "f", "arguments": {}, "id": "abcdefghi"}]',
+        "mistral; calls are named in nine letters and digits",
+        Published(chat("[INST]", "</s>", '[TOOL_CALLS][' + EACH + "{% if c.id is undefined or c.id | length != 9 %}"
+                       "{{ raise_exception('Tool call IDs should be alphanumeric strings with length 9!') }}{% endif %}"
+                       + COMMA + '{"name": "{{ f.name }}", "arguments": ' + ARGUMENTS + ', "id": "{{ c.id }}"}' + LAST
+                       + "]"), MISTRAL),
+        "mistral",
+    ),
+    Kind(
+        "a template that adds arguments as text",
+        "huggingface/trl trl/chat_templates/deepseekv3.jinja",
+        "'<tool_call>' + tool_call.function.arguments",
+        "hermes; given as text, as an object cannot be added",
+        Published(chat(CHATML, IM_END, EACH + "{{ '<tool_call>{\"name\": \"' + f.name + '\", \"arguments\": ' "
+                       "+ f.arguments + '}</tool_call>' }}" + LAST), (IM_END, "<|im_start|>")),
+        "hermes",
+    ),
+    Kind(
+        "a template that prints arguments as they come",
+        "vllm-project/vllm examples/tool_chat_template_hermes.jinja",
+        "<tool_call>{{ tool_call.function.arguments }}",
+        "hermes; given as text, as an object is printed in Python's form",
+        Published(chat(CHATML, IM_END, EACH + '<tool_call>{"name": "{{ f.name }}", "arguments": {{ f.arguments }}}'
+                       "</tool_call>" + LAST), (IM_END, "<|im_start|>")),
+        "hermes",
+    ),
+    Kind(
         "LFM2, its marks special",
         "huggingface/trl trl/chat_templates/lfm2_v2.jinja",
         '<|tool_call_start|>[f(x="a")]<|tool_call_end|>',
