@@ -1,4 +1,5 @@
-"""Readers of chat formats on made-up text of up to a megabyte: nothing may raise, and how long the slowest takes.
+"""Readers of chat formats on made-up text of up to a megabyte, and on their own calls with mistakes: nothing may raise,
+and how long the slowest takes.
 
 usage: python benchmarks/bench_formats.py [texts]
 """
@@ -7,9 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from random import Random
 
-from sloop.calls.formats import FORMATS, opens_call, parse
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from kinds.texts import DIALECTS, mutated  # noqa: E402 - the tests are no package that is installed
+
+from sloop.calls.formats import FORMATS, opens_call, parse  # noqa: E402
 
 TEXTS = 10_000
 LARGEST = 1_000_000
@@ -39,13 +46,30 @@ def main() -> None:
     for _ in range(count):
         text = text_of(rng)
         opens_call(text)
-        for form in FORMATS:
+        for form in rng.sample(sorted(FORMATS), 5):
             began = time.process_time()
             errors[form] += parse(form, text).error is not None
             slowest = max(slowest, (time.process_time() - began, form, len(text)))
     told = ", ".join(f"{form} {number}" for form, number in errors.items())
     print(f"{count} texts, none raised; format errors: {told}")
     print(f"slowest: {slowest[0]:.2f} CPU s, {slowest[1]}, {slowest[2]} characters")
+    with_mistakes(count, rng)
+
+
+def with_mistakes(count: int, rng: Random) -> None:
+    """As many mutated calls a family: how many are still read, an error, or words."""
+    slowest = (0.0, "")
+    for form in FORMATS:
+        texts = [text for own, text, _ in DIALECTS.values() if own == form]
+        calls = errors = 0
+        for _ in range(count):
+            text = mutated(rng.choice(texts), rng)
+            began = time.process_time()
+            parsed = parse(form, text)
+            slowest = max(slowest, (time.process_time() - began, form))
+            calls, errors = calls + bool(parsed.calls), errors + (parsed.error is not None)
+        print(f"{form}: {count} mutated calls, {calls} read, {errors} errors, {count - calls - errors} words")
+    print(f"slowest: {slowest[0]:.3f} CPU s, {slowest[1]}")
 
 
 if __name__ == "__main__":

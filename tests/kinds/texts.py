@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from kinds import Kind
@@ -81,6 +82,8 @@ DIALECTS: dict[str, tuple[str, str, str]] = {
     "SmolLM3 in Python": ("smollm3", '<code>find_depot(town="Bari")</code>', "HuggingFaceTB/SmolLM3-3B chat_template.jinja"),
     "Nemotron": ("nemotron", '<TOOLCALL>[{"name": "find_depot", "arguments": {"town": "Bari"}}]</TOOLCALL>', "ggml-org/llama.cpp common/chat.cpp (Nemotron v2)"),
     "GLM 4.5": ("glm", "<tool_call>find_depot\n<arg_key>town</arg_key>\n<arg_value>Bari</arg_value>\n</tool_call>", f"{SGLANG}/glm4_moe_detector.py"),
+    "Granite 20B": ("function_call", '<function_call> {"name": "find_depot", "arguments": {"town": "Bari"}}', f"{VLLM}/granite_20b_fc_tool_parser.py"),
+    "Glaive v2": ("function_call", """<functioncall> {"name": "find_depot", "arguments": '{"town": "Bari"}'}""", "glaiveai/glaive-function-calling-v2 dataset card"),
     "Hermes and Qwen": ("hermes", '<tool_call>\n{"name": "find_depot", "arguments": {"town": "Bari"}}\n</tool_call>', f"{VLLM}/hermes_tool_parser.py"),
     "Llama 3.1": ("llama3", '{"name": "find_depot", "parameters": {"town": "Bari"}}', f"{VLLM}/llama_tool_parser.py"),
     "Mistral": ("mistral", '[TOOL_CALLS][{"name": "find_depot", "arguments": {"town": "Bari"}}]', "mistralai/mistral-common"),
@@ -240,3 +243,24 @@ KINDS = [
         for name, text in INNOCENT.items()
     ),
 ]
+
+
+def mutated(text: str, rng: Random) -> str:
+    """A text with one to four mistakes: parts lost, doubled, moved, or out of another dialect."""
+    for _ in range(rng.randint(1, 4)):
+        start, end = sorted(rng.randrange(len(text) + 1) for _ in range(2))
+        other = rng.choice(list(DIALECTS.values()))[1]
+        cut = sorted(rng.randrange(len(other) + 1) for _ in range(2))
+        part = text[start : min(end, start + 20)]
+        text = rng.choice(
+            (
+                text[:start] + text[min(end, start + 3) :],
+                text[:end] + part + text[end:],
+                text[:start] + other[cut[0] : cut[1]] + text[start:],
+                text.replace(part, part * 2) if part.strip() else text,
+                text[:start] + rng.choice(list("\"'\\{}[]()<>|:,;\n `=é\0")) + text[start:],
+                text[start:] + text[:start],
+                text[:end],
+            )
+        )[:5000]
+    return text

@@ -54,13 +54,14 @@ MARKS: dict[str, re.Pattern[str]] = {row.name: row.mark for row in ROWS}
 """What a call begins with, where the format is known."""
 OPENINGS: dict[str, tuple[str, ...]] = {row.name: row.openings for row in ROWS}
 """Text before the first of these is content whatever follows: what of an answer may be sent before it is whole."""
-_BARE = ("pythonic", "llama3", "json", "react", "glm4")
-_PLAIN = tuple(row for row in ROWS if row.name not in _BARE)
+_OPENS = tuple((opening, row.mark) for row in ROWS if row.certain for opening in row.openings)
+_SUSPECT = (*"<[{`✿", "Action Input", "to=functions.")
+"""No call is without one of these."""
 _STRAY = (
     "</tool_call>", "<|python_tag|>", "<|python_start|>", "<|python_end|>", "<｜tool▁call▁begin｜>",
     "<｜tool▁call▁end｜>", "<|tool_call_begin|>", "<|tool_call_end|>", "<tool_call|>", "<end_function_call>",
     "<|END_ACTION|>", "<|action_end|>", "<|tools_suffix|>", "</TOOLCALL>", "</minimax:tool_call>",
-    "</seed:tool_call>", "</function_calls>", "[ARGS]", "✿FUNCTION✿", "<functioncall>", "<longcat_tool_call>",
+    "</seed:tool_call>", "</function_calls>", "[ARGS]", "✿FUNCTION✿", "<longcat_tool_call>",
     "```tool_call",
 )  # fmt: skip
 """Marks of calls with which no row's calls begin: what a server leaves that takes tokens away."""
@@ -188,19 +189,20 @@ def _with_blocks(content: str, bodies: Iterable[str]) -> str:
 
 def _opens(answer: str) -> bool:
     """Whether an answer without its reasoning opens a call in any format."""
-    if any(mark in answer for mark in _STRAY):
+    if not any(map(answer.__contains__, _SUSPECT)):
+        return False
+    if any(map(answer.__contains__, _STRAY)):
         return True
-    for row in _PLAIN:
-        for opening in row.openings:
-            if opening in answer and row.mark.search(answer):
-                return True
+    if any(opening in answer and mark.search(answer) for opening, mark in _OPENS):
+        return True
     if "[" in answer and list_at(answer) >= 0:
+        return True
+    if REACT.search(answer):
         return True
     if "{" not in answer:
         return False
-    if REACT.search(answer) or ((named := GLM4.match(answer)) and is_name(named["name"], ())):
-        return True
-    return next(json_calls(answer), False) is not False
+    named = GLM4.match(answer)
+    return bool(named and is_name(named["name"], ())) or next(json_calls(answer), False) is not False
 
 
 def _recover(first: Format, answer: str, tools: Tools) -> tuple[ToolCall, ...]:

@@ -104,7 +104,7 @@ def _says_call(body: Any, tools: Tools) -> bool:
         return False
     if "description" in body or isinstance(body.get("parameters"), list) or is_schema(body.get("parameters")):
         return False  # it defines one
-    return bool({"arguments", "parameters"} & body.keys()) or any(tool.name == name for tool in tools)
+    return "arguments" in body or "parameters" in body or any(tool.name == name for tool in tools)
 
 
 # --- names in lines ---

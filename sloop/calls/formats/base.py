@@ -53,6 +53,8 @@ class Format:
     """What a lenient reader adds to a call that was never closed."""
     template: str = ""
     """Pattern that a chat template of this format holds; empty: no template tells it."""
+    certain: bool = True
+    """Whether its mark can be nothing but a call's."""
 
 
 class Unreadable(ValueError):
@@ -134,17 +136,19 @@ def blocks(opening: re.Pattern[str], body: Body, closing: str | None = "", *, ow
         words: list[str] = []
         at = 0
         try:
-            while found := opening.search(text, at):
-                words.append(text[at : found.start()])
+            while True:
+                found = opening.search(text, at)
+                words.append(text[at : found.start()] if found else text[at:])
+                if closing and own and closing in words[-1]:
+                    raise ValueError(f"{closing} without a call")
+                if not found:
+                    break
                 read, at = body(text, skip_space(text, found.end()), tools)
                 calls += read
                 if closing:
                     at = expect(text, at, closing)
                 elif closing is not None and (at := skip_space(text, at)) < len(text) and not opening.match(text, at):
                     raise ValueError("words behind a call")
-            words.append(text[at:])
-            if closing and own and any(closing in part for part in words):
-                raise ValueError(f"{closing} without a call")
             if len(words) > 1 and not calls:
                 raise ValueError("no call behind the mark")
         except (ValueError, RecursionError) as error:
@@ -199,6 +203,10 @@ def call_of(body: Any, *keys: str, name: str = "name") -> ToolCall:
     if not isinstance(body, dict):
         raise ValueError("a call is a JSON object")
     keys = keys or ("arguments",)
+    if len(body) == 2 and name in body:  # as nearly all are
+        for key in keys:
+            if key in body:
+                return made(body[name], body[key])
     if body.keys() - {name, *keys}:
         body = {k: v for k, v in body.items() if k not in ("id", "tool_call_id") and (k, v) != ("type", "function")}
         if body.keys() == {"function"} and isinstance(body["function"], dict):

@@ -24,21 +24,20 @@ from sloop.calls.formats.base import (
 from sloop.records import ToolCall
 
 
-def objects_in(*keys: str, name: str = "name", one: bool = False, lists: bool = True) -> Body:
+def objects_in(*keys: str, name: str = "name", one: bool = False) -> Body:
     """A body of call objects, in a list or one after another.
 
     Args:
         keys: see `call_of`.
         name: what the name is called.
         one: a block holds a single object.
-        lists: a block may hold a list.
     """
 
     def read(text: str, at: int, _: Tools) -> tuple[list[ToolCall], int]:
         values, at = json_values(text, at)
-        if (one and len(values) > 1) or (not lists and any(isinstance(value, list) for value in values)):
-            raise ValueError("a block holds one call")
         found = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        if one and len(found) > 1:
+            raise ValueError("a block holds one call")
         return [call_of(item, *keys, name=name) for item in found], at
 
     return read
@@ -46,8 +45,25 @@ def objects_in(*keys: str, name: str = "name", one: bool = False, lists: bool = 
 
 HERMES = "<tool_call>", "</tool_call>"
 
-read_hermes = blocks(re.compile(re.escape(HERMES[0])), objects_in(one=True, lists=False), HERMES[1])
+
+def _hermes(text: str, at: int, _: Tools) -> tuple[list[ToolCall], int]:
+    body, at = DECODER.raw_decode(text, at)
+    return [call_of(body)], at
+
+
+read_hermes = blocks(re.compile(re.escape(HERMES[0])), _hermes, HERMES[1])
 read_granite = blocks(re.compile(r"<\|tool_call\|>|<tool_call>"), objects_in())
+_QUOTED = re.compile(r"""\{\s*+"name"\s*+:\s*+"([^"]++)"\s*+,\s*+"arguments"\s*+:\s*+'(.*)'\s*+\}\s*+\Z""", re.S)
+
+
+def _function_call(text: str, at: int, tools: Tools) -> tuple[list[ToolCall], int]:
+    """An object, in which Glaive's data has the arguments between single quotes."""
+    if found := _QUOTED.match(text, at):
+        return [made(found[1], found[2])], len(text)
+    return objects_in(one=True)(text, at, tools)
+
+
+read_function_call = blocks(re.compile(r"<function_?call>(?=\s*+\{)"), _function_call)
 read_tool_calls_tag = blocks(re.compile("<tool_calls>"), objects_in(), "</tool_calls>")
 read_nemotron = blocks(re.compile("<TOOLCALL>"), objects_in(), "</TOOLCALL>")
 read_cohere = blocks(re.compile(r"<\|START_ACTION\|>"), objects_in("parameters", name="tool_name"), "<|END_ACTION|>")

@@ -117,8 +117,12 @@ def list_at(text: str) -> int:
     """Where a list of calls begins: at the start of the text, or certain ones (with keyword arguments, or none) at that
     of a line or at the text's end. Not within a block of code. -1: nowhere.
     """
+    if "[" not in text and START not in text:
+        return -1
     found = PYTHONIC.search(text)
-    if found and (found[0].strip() or any(p.match(text, found.end()) for p in (_LAST, _CUT)) or _all_calls(text)):
+    if found and (
+        _LAST.match(text, found.end()) or found[0].strip() or _CUT.match(text, found.end()) or _all_calls(text)
+    ):
         return found.end()
     end = text.rstrip()
     if not (found := _LINE.search(text)) and end.endswith(")]"):
@@ -143,8 +147,10 @@ def read_pythonic(text: str, _: Tools) -> Found:
     at = list_at(text)
     if at < 0:
         return [], [text]
-    words, body = text[:at].rstrip().removesuffix(START), text[at:].replace(START, "\n").replace(END, "\n").strip()
-    if _FENCED.fullmatch(words) and body.endswith("```"):
+    words, body = text[:at].rstrip().removesuffix(START), text[at:].strip()
+    if START in text or END in body:
+        body = body.replace(START, "\n").replace(END, "\n").strip()
+    if words and _FENCED.fullmatch(words) and body.endswith("```"):
         words, body = "", body.removesuffix("```")
     return python_calls(body), [words]
 

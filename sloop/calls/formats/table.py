@@ -13,6 +13,7 @@ from sloop.calls.formats.marked import (
     read_command_r,
     read_deepseek_v3,
     read_deepseek_v31,
+    read_function_call,
     read_granite,
     read_harmony,
     read_hermes,
@@ -111,7 +112,7 @@ ROWS: tuple[Format, ...] = (
     ),
     _marked(
         "lfm2", "<|tool_call_start|>[f(x=1)]<|tool_call_end|>", "LFM2", read_lfm2, "<|tool_call_start|>",
-        closing="<|tool_call_end|>",
+        closing="<|tool_call_end|>", template=r"<\|tool_(?:call|list)_start\|>",
     ),
     _marked(
         "gemma4", '<|tool_call>call:f{x:<|"|>a<|"|>}<tool_call|>', "Gemma 4", read_gemma4, "<|tool_call>", "call:",
@@ -156,6 +157,10 @@ ROWS: tuple[Format, ...] = (
         "<tool_call>", mark=r"<\|tool_call\|>|<tool_call>\s*+\[", template=r"<\|tool_call\|>",
     ),
     _marked(
+        "function_call", '<function_call> {"name": "f", "arguments": {}}', "Granite 20B FC, Glaive's data",
+        read_function_call,         "<function_call>", "<functioncall>", mark=r"<function_?call>\s*+\{",
+    ),
+    _marked(
         "mistral", '[TOOL_CALLS][{"name": "f", "arguments": {}}] or [TOOL_CALLS]f[ARGS]{}',
         "Mistral, Mixtral, Ministral, Magistral", read_mistral, "[TOOL_CALLS]",
     ),
@@ -165,8 +170,7 @@ ROWS: tuple[Format, ...] = (
     ),
     Format(
         "llama3", '{"name": "f", "parameters": {}}, <|python_tag|>...', "Llama 3.1 to 3.3", read_llama3, LLAMA3,
-        ("<|python_tag|>", "{", "["), "", r'<\|python_tag\|>|\{"name": function name, "parameters":',
-    ),
+        ("<|python_tag|>", "{", "["), "", r'<\|python_tag\|>|\{"name": function name, "parameters":', certain=False),
     _marked(
         "hermes", '<tool_call>{"name": "f", "arguments": {}}</tool_call>',
         "Hermes 2 and 3, Qwen 2.5 and 3, Granite 4, SmolLM3, ours", read_hermes, "<tool_call>", closing="</tool_call>",
@@ -177,13 +181,12 @@ ROWS: tuple[Format, ...] = (
     ),
     Format(
         "pythonic", "[f(x=1), g(y='a')]", "Llama 3.2 and 4, ToolACE, BFCL's prompts", read_pythonic, PYTHONIC,
-        ("<|python_start|>", "["), "", r"<\|python_start\|>|\[func_name1\(|\[func1\(",
-    ),
+        ("<|python_start|>", "["), "", r"<\|python_start\|>|\[func_name1\(|\[func1\(", certain=False),
     Format("react", "Action: f, Action Input: {...}", "any told to (Qwen-Agent, LangChain)", read_react, REACT,
-           ("Action",), "", "Action Input:"),
-    Format("glm4", "f and {...} behind it", "GLM 4, ERNIE", read_glm4, GLM4, ("",), "", ""),
+           ("Action",), "", "Action Input:", certain=False),
+    Format("glm4", "f and {...} behind it", "GLM 4, ERNIE", read_glm4, GLM4, ("",), "", "", certain=False),
     Format("json", "a bare or fenced object or list, arguments or parameters", "xLAM, any told to answer in JSON",
-           read_json, JSON, ("{", "[", "```"), "", ""),
+           read_json, JSON, ("{", "[", "```"), "", r'"tool_call_name", "arguments"', certain=False),
 )  # fmt: skip
 FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
 """Each format, by the name that a checkpoint records."""
