@@ -23,6 +23,8 @@ from sloop.students.local import LocalStudent, Written, encode, render_answer, r
 TEMPLATES = Path(__file__).parent / "templates"
 MARK = re.compile(r"<\|[\w ]+\|?>|<[\w]+\|>|<｜[^｜\n]+｜>")
 FOLDER = os.environ.get("SLOOP_TEMPLATES")
+UNESCAPED = {"lfm2_2_5", "lfm2_2_5_v2"}
+"""Published templates that put a text between quotes as it is, whatever quotes it holds: nobody can read that."""
 SEND = Tool(
     name="send_note",
     parameters={
@@ -164,4 +166,5 @@ def test_what_other_published_templates_write_is_read_back(tmp_path: Path) -> No
             found[path.stem] = " ".join(str(error).split())[:300]
     print("\n".join(f"{name}: {why}" for name, why in found.items()))  # noqa: T201 - the result
     told = ("does not say in which format", "does not write the calls")
-    assert not [why for why in found.values() if not any(part in why for part in told)]
+    wrong = {name for name, why in found.items() if not any(part in why for part in told)}
+    assert wrong <= UNESCAPED

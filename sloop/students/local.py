@@ -421,7 +421,8 @@ SHAPES = tuple(
 
 def chat(messages: Sequence[Message], shape: Shape = SHAPES[0]) -> list[dict[str, Any]]:
     """Messages as chat templates want them: the OpenAI form, in one of `SHAPES`."""
-    rows, ids = [], {}
+    rows: list[dict[str, Any]] = []
+    ids: dict[str, str] = {}
     for message in messages:
         row = message.to_openai()
         for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
