@@ -9,11 +9,23 @@ from typing import Any
 
 from kinds import Kind
 
+from sloop.calls.formats.table import ROWS
+
 TITLE = "Calls in text"
+_FORMATS = [
+    "| format | a call | models |",
+    "| --- | --- | --- |",
+    *(
+        "| "
+        + " | ".join(cell.replace("<", "&lt;").replace("|", "\\|") for cell in (row.name, row.looks, row.models))
+        + " |"
+        for row in ROWS
+    ),
+]
 ABOUT = (
     "The format is the one that was chosen (`student.answer_format`); `served` is a server that handed over no calls. A "
     "format error is an attempted call: never words, and never a refusal to call. Beside it, what a lenient reader "
-    "would have read is counted apart (`format_recovered`)."
+    "would have read is counted apart. The formats:\n\n" + "\n".join(_FORMATS) + "\n\nWhat is read as what:"
 )
 
 VLLM, SGLANG = "vllm-project/vllm vllm/tool_parsers", "sgl-project/sglang srt/function_call"

@@ -172,5 +172,5 @@ read_lfm2 = blocks(re.compile(r"<\|tool_call_start\|>"), _python_until("<|tool_c
 read_olmo3 = blocks(re.compile(r"<function_calls>(?!\s*+<)"), _python_until("</function_calls>"), "</function_calls>")
 read_gemma3 = blocks(re.compile(r"```tool_code\b"), _python_until("```"), "```", own=False)
 # HTML has the same tag: a line has to begin with it, and no argument is positional
-SMOLLM3 = re.compile(rf"(?:\A|\n)\s*+<code>(?=\s*+(?:\[\s*+)?{NAME}\(\s*+(?:\w++\s*+=(?!=)|\)))")
+SMOLLM3 = re.compile(rf"(?:\A\s*+|\n[ \t]*+)<code>(?=\s*+(?:\[\s*+)?{NAME}\(\s*+(?:\w++\s*+=(?!=)|\)))")
 read_smollm3 = blocks(SMOLLM3, _python_until("</code>"), "</code>", own=False)
