@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 from kinds import Kind
-
 from sloop.calls.formats.table import ROWS
 
 TITLE = "Calls in text"
