@@ -334,7 +334,7 @@ def _run(cfg: DictConfig) -> None:
             project=tracked.project,
             checked=print_findings,
         )
-    print_run(folder, tracked.seconds)
+    print_run(folder, tracked.where, tracked.seconds)
 
 
 class _Tracking:
@@ -343,6 +343,7 @@ class _Tracking:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.seconds = 0.0
+        self.where = ""
         self._tracker: Any = None
         self._down = False
 
@@ -351,21 +352,23 @@ class _Tracking:
         if not self.config.tracking.enabled or self._down:
             return
         from sloop.records import UserError
-        from sloop.runs.track import connect
+        from sloop.runs.track import connect, experiment_of, tracking_uri
         from sloop.show.pages import page_of
 
         began = time.process_time()
         settings = self.config
         try:
             if self._tracker is None:
-                self._tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name, page_of)
+                uri, experiment = tracking_uri(settings.tracking.uri), experiment_of(settings.name)
+                self._tracker = connect(uri, Path(settings.paths.mlruns), experiment, page_of)
             self._tracker.project(folder)
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
             self._down = True
-            self.seconds = 0.0
+            self.seconds, self.where = 0.0, ""
             _tell(f"not logged: {error}")
         else:
             self.seconds += time.process_time() - began
+            self.where = self._tracker.where
 
 
 class SweepCallback:
@@ -401,10 +404,11 @@ class SweepCallback:
         tracker = None
         if settings.tracking.enabled:
             from sloop.records import UserError
-            from sloop.runs.track import connect
+            from sloop.runs.track import connect, experiment_of, tracking_uri
 
             try:
-                tracker = connect(settings.tracking.uri, Path(settings.paths.mlruns), settings.name)
+                uri, experiment = tracking_uri(settings.tracking.uri), experiment_of(settings.name)
+                tracker = connect(uri, Path(settings.paths.mlruns), experiment)
                 tracker.sweep(record)
             except UserError as error:  # as for a run: what is on disk can be logged later
                 tracker = None

@@ -31,7 +31,7 @@ from running import ALONE, CONF, fresh_database, questions, sloop
 from sloop.records import RoundRecord, RunRecord, StageRecord, Unreadable, UserError
 from sloop.runs.index import INDEX_FILE
 from sloop.runs.read import Run
-from sloop.runs.track import Tracker
+from sloop.runs.track import connect
 from sloop.show.compare import as_csv, as_latex, as_markdown
 from sloop.show.console import Terminal, visible
 from sloop.store import Dataset, read_json, write_json, write_rows
@@ -407,12 +407,12 @@ def test_each_kind_of_harm_is_done_where_it_is_asked_for(elsewhere: Elsewhere, t
     assert SECRET in next(row.out for row in found if row.job == "linked")
 
 
-def test_a_study_that_leads_out_is_written_out_where_nobody_looks_at_its_name(tmp_path: Path) -> None:
+def test_an_experiment_of_any_name_keeps_its_artifacts_beside_the_database(tmp_path: Path) -> None:
     fresh_database(tmp_path / "deep" / "mlruns")
-    tracker = Tracker(uri=None, mlruns=tmp_path / "deep" / "mlruns", study="../../../out")
+    tracker = connect(None, tmp_path / "deep" / "mlruns", "../../../out")
     run = tracker.client.create_run(tracker.experiment_id)
     tracker.client.log_text(run.info.run_id, "x", "x.txt")
-    assert list((tmp_path / "out").rglob("x.txt"))
+    assert list((tmp_path / "deep" / "mlruns").rglob("x.txt"))
 
 
 def test_what_harms_a_terminal_a_table_or_a_page_is_there_in_what_is_printed_plainly() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
-from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores
+from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores, telling
 from sloop.records import Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
 
 WEATHER = Tool(
@@ -146,26 +146,29 @@ def test_every_metric_over_its_denominator() -> None:
         graded(sample(text="6"), content="Hello."),
         graded(sample(text="7"), ROME),
         graded(sample(ROME, text="8"), text="<tool_call>", error="format"),
+        graded(sample(ROME, text="10"), text="[TOOL_CALLS]", error="format", recovered=(call(city="Bari"),)),
         graded(sample(ROME, text="9"), error="model"),
     ]
     assert sizes(*grades) == {
-        "call_accuracy": 8,
-        "tool_accuracy": 6,
+        "call_accuracy": 9,
+        "tool_accuracy": 7,
         "argument_accuracy": 4,
-        "format_correctness": 6,
+        "format_correctness": 7,
+        "format_recovered": 7,
         "no_call_accuracy": 2,
-        "false_refusal_rate": 6,
-        "model_errors": 9,
+        "false_refusal_rate": 7,
+        "model_errors": 10,
     }
     assert values(*grades) == pytest.approx(
         {
-            "call_accuracy": 2 / 8,
-            "tool_accuracy": 3 / 6,
+            "call_accuracy": 2 / 9,
+            "tool_accuracy": 3 / 7,
             "argument_accuracy": 2 / 4,
-            "format_correctness": 4 / 6,
+            "format_correctness": 4 / 7,
+            "format_recovered": 5 / 7,
             "no_call_accuracy": 1 / 2,
-            "false_refusal_rate": 1 / 6,
-            "model_errors": 1 / 9,
+            "false_refusal_rate": 1 / 7,
+            "model_errors": 1 / 10,
         }
     )
 
@@ -177,10 +180,29 @@ def test_silence_earns_only_what_asks_for_silence() -> None:
         "tool_accuracy": 0.0,
         "argument_accuracy": None,
         "format_correctness": None,
+        "format_recovered": None,
         "no_call_accuracy": 1.0,
         "false_refusal_rate": 1.0,
         "model_errors": 0.0,
     }
+
+
+def test_what_a_lenient_reading_gets_is_told_beside_the_strict_one_and_earns_nothing_else() -> None:
+    strictly = graded(sample(ROME), text="x", error="format")
+    leniently = graded(sample(ROME), text="x", error="format", recovered=(ROME,))
+    against_its_schema = graded(sample(ROME), text="x", error="format", recovered=(call(city=1),))
+    assert [one.recovered for one in (strictly, leniently, against_its_schema)] == [False, True, False]
+    assert leniently.model_copy(update={"recovered": False}) == strictly
+    told = [score.name for score in telling(scores([leniently]))]
+    assert "format_recovered" in told
+    assert [score.name for score in telling(scores([strictly]))] == [n for n in told if n != "format_recovered"]
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_a_call_drafted_in_a_thought_that_was_cut_off_is_no_attempt(thinking: bool) -> None:
+    text = f"{'' if thinking else '<think>'}I could say [TOOL_CALLS]f[ARGS] or"
+    one = graded(sample(ROME), text=text, error="truncated", thinking=thinking)
+    assert (one.attempted, one.correct) == (False, False)
 
 
 def test_a_student_that_never_answers_has_no_accuracy() -> None:

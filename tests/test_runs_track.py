@@ -14,8 +14,9 @@ from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
 
 from sloop.records import UserError
 from sloop.runs.cite import sweep_record
+from sloop.runs.read import Run as RunFolder
 from sloop.runs.read import find_run
-from sloop.runs.track import Tracker, connect
+from sloop.runs.track import Refused, Tracker, connect
 from sloop.show import pages
 from sloop.store import Dataset, read_json, write_json
 
@@ -393,3 +394,77 @@ def test_a_run_without_tracking_touches_no_database(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     acme_loop(tmp_path / "outputs" / "run", "loop.rounds=1", ALONE)
     assert not (tmp_path / "mlruns").exists()
+
+
+def test_artifacts_of_a_project_that_was_moved_are_found(finished: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(finished, tmp_path / "before")
+    fresh_database(place / "fresh")
+    connect(None, place / "fresh", "acme").project(place / "outputs" / "run")
+    moved = place.rename(tmp_path / "after project")
+    tracker = connect(None, moved / "fresh", "acme")
+    found = runs_of(moved / "fresh")
+    here = (moved / "fresh" / "artifacts").as_uri() + "/"
+    assert [run.info.artifact_uri.startswith(here) for run in found] == [True] * 3
+    (loop,) = kind(found, "loop")
+    assert [item.path for item in client_of(moved / "fresh").list_artifacts(loop.info.run_id)] == ["run.json"]
+    assert tracker.find(RunFolder.at(moved / "outputs" / "run")) == loop.info.run_id, "it is the run that is there"
+
+
+def test_a_project_that_was_copied_has_its_own_runs(finished: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(finished / "outputs" / "run", tmp_path / "first" / "run")
+    fresh_database(tmp_path / "first" / "mlruns")
+    run_id = connect(None, tmp_path / "first" / "mlruns", "acme").project(place)
+    copy = shutil.copytree(tmp_path / "first", tmp_path / "second")
+    assert connect(None, copy / "mlruns", "acme").project(copy / "run") == run_id
+
+
+def test_artifacts_of_a_copied_database_alone_stay_where_they_are(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    for file in (finished / "mlruns").glob("mlflow.db*"):
+        shutil.copy(file, tmp_path / "mlruns")
+    connect(None, tmp_path / "mlruns", "acme")
+    (loop,) = kind(runs_of(tmp_path / "mlruns"), "loop")
+    assert figures_logged(tmp_path / "mlruns", loop) is not None
+
+
+def logged_state(mlruns: Path) -> list[tuple[object, ...]]:
+    """All that MLflow shows of the study's runs."""
+    return [(run.info.run_id, run.info.status, run.info.end_time, run.data.metrics, run.data.tags, run.data.params)
+            for run in runs_of(mlruns)]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [{}, {"config_hash": "0" * 64}, {"kind": "eval"}, {"sweep": "abc"}], ids=str)
+def test_a_run_folder_with_the_id_of_ones_own_is_not_logged_over_it(
+    finished: Path, tmp_path: Path, change: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = shutil.copytree(finished / "outputs" / "run", tmp_path / "outputs" / "own")
+    fresh_database(tmp_path / "mlruns")
+    connect(None, tmp_path / "mlruns", "acme").project(place)
+    before = logged_state(tmp_path / "mlruns")
+    stranger = shutil.copytree(place, tmp_path / "outputs" / "strangers")
+    record = read_json(stranger / "run.json")
+    del record["mlflow"]
+    write_json(stranger / "run.json", {**record, "name": "strangers", "status": "FAILED", **change})
+    first = read_json(stranger / "round_1" / "round.json")
+    first["metrics"] = [{**row, "value": 0.9} for row in first["metrics"]]
+    write_json(stranger / "round_1" / "round.json", first)
+    words = ("--outputs", str(tmp_path / "outputs"), "--mlruns", str(tmp_path / "mlruns"))
+    assert sloop("runs", "sync", *words) == 2
+    told = capsys.readouterr()
+    assert f"not logged: {stranger}: the run that MLflow has under its id {record['id']}" in told.err
+    assert f"logged: {read_json(place / 'run.json')['name']}" in told.out
+    assert logged_state(tmp_path / "mlruns") == before
+
+
+def test_a_run_folder_whose_id_is_that_of_a_round_is_not_logged_over_it(finished: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(finished / "outputs" / "run", tmp_path / "own")
+    fresh_database(tmp_path / "mlruns")
+    tracker = connect(None, tmp_path / "mlruns", "acme")
+    tracker.project(place)
+    before = logged_state(tmp_path / "mlruns")
+    record = read_json(place / "run.json")
+    stranger = shutil.copytree(place, tmp_path / "strangers")
+    write_json(stranger / "run.json", {**record, "id": f"{record['id']}-1"})
+    with pytest.raises(Refused, match="has another configuration"):
+        tracker.project(stranger)
+    assert logged_state(tmp_path / "mlruns") == before

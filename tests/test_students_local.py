@@ -1,13 +1,15 @@
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from models import WEATHER, ask, pool, spec, trainer
+from pydantic import TypeAdapter, ValidationError
 
 from sloop.records import Checkpoint, Decode, EnvSpec, Message, Sample, UserError
 from sloop.store import Dataset, write_rows
-from sloop.students.local import Draws, LocalStudent, encode, generate, load_model, render_prompt, stop_ids
+from sloop.students.local import Device, Draws, LocalStudent, encode, generate, load_model, render_prompt, stop_ids
 
 
 def student(**changes: object) -> LocalStudent:
@@ -114,18 +116,42 @@ def test_answers_before_weights_are_refused() -> None:
         student().predict([Sample(tools=(WEATHER,), messages=(Message(role="user", content="hi"),))], Decode())
 
 
-def test_a_checkpoint_that_names_no_format_is_refused_unless_one_is_configured(
+def test_a_format_that_is_not_recorded_is_chosen_by_the_template_or_asked_for(
     trained: Checkpoint, tmp_path: Path
 ) -> None:
     for file in Path(trained.path).iterdir():
         if file.is_file() and file.name != "sloop.json":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     bare = Checkpoint(path=str(tmp_path), digest="0")
-    with pytest.raises(UserError, match="answer_format"):
-        student().load(bare)
+    one = student()
+    one.load(bare)
+    assert one.format == "hermes"
+    template = tmp_path / "chat_template.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    for unsaid in (student(), student(answer_format="auto")):
+        with pytest.raises(
+            UserError, match=r"chat template shows none\. Set student\.answer_format to one of: .*mistral"
+        ):
+            unsaid.load(bare)
     one = student(answer_format="hermes")
     one.load(bare)
-    assert one.predict(pool()[:1], Decode(max_tokens=64))[0].calls
+    assert one.format == "hermes"
+
+
+def test_auto_goes_by_the_template_whatever_is_recorded(trained: Checkpoint, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained.path, tmp_path / "copy")
+    (copy / "sloop.json").write_text('{"format": "mistral"}')
+    found = []
+    for answer_format in (None, "auto", "json"):
+        one = student(answer_format=answer_format)
+        one.load(Checkpoint(path=str(copy), digest="0"))
+        found.append(one.format)
+    assert found == ["mistral", "hermes", "json"]
+
+
+def test_a_device_that_holds_no_values_is_refused() -> None:
+    with pytest.raises(ValidationError, match="give a device that PyTorch can use here"):
+        TypeAdapter(Device).validate_python("meta")
 
 
 def test_weights_load_in_the_asked_for_precision(trained: Checkpoint) -> None:
@@ -135,7 +161,7 @@ def test_weights_load_in_the_asked_for_precision(trained: Checkpoint) -> None:
 def test_answers_of_one_batch_have_their_own_length_and_may_be_broken_off(trained: Checkpoint) -> None:
     one = student()
     one.load(trained)
-    prompts = [one.prompt(sample) for sample in pool()[:3]]
+    prompts = [one.prompt(sample).tokens for sample in pool()[:3]]
     seen: list[tuple[int, int]] = []
 
     def watch(row: int, token: int, logprob: float) -> bool:
@@ -189,7 +215,7 @@ def test_no_temperature_is_too_low_to_divide_by() -> None:
 def test_the_probability_of_a_drawn_answer_is_the_models_own(trained: Checkpoint) -> None:
     one = student()
     one.load(trained)
-    prompt = one.prompt(pool()[0])
+    prompt = one.prompt(pool()[0]).tokens
     (written,) = one.write([prompt], [16], draws=Draws([(2.0, 3)]))
     model = one._model
     assert model is not None

@@ -6,6 +6,7 @@
 | tool_accuracy | samples whose label calls | the multiset of tool names is the label's |
 | argument_accuracy | calls to a right tool | the arguments match |
 | format_correctness | answers that attempt a call | they parse and every call satisfies its tool's schema |
+| format_recovered | answers that attempt a call | as format_correctness, or a lenient reading gets such calls |
 | no_call_accuracy | samples whose label does not call | the answer ends and calls nothing |
 | false_refusal_rate | samples whose label calls | (lower is better) no call is attempted |
 | model_errors | all samples | (lower is better) the student gave no answer; such samples are in no other metric |
@@ -14,8 +15,10 @@
 Where a sample was asked several times, every answer counts in the metrics above ``pass_hat_k``, and those of one sample
 are in one cluster.
 
-A call that cannot be parsed is an attempt. An answer cut off at the longest length is an attempt if it opened a call;
-if it did not, it is a refusal where a call is wanted and no abstention where none is: it earns nothing either way.
+A call that cannot be parsed is an attempt, whatever a lenient reading makes of it: what a server's parser would serve
+of it counts in ``format_recovered`` alone. So is reasoning that was never finished, which is no answer. An answer cut
+off at the longest length is an attempt if it opened a call; if it did not, it is a refusal where a call is wanted and
+no abstention where none is: it earns nothing either way.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ def grade(sample: Sample, prediction: Prediction) -> Grade:
     if prediction.sample_id != sample.id:
         raise ValueError(f"an answer to {prediction.sample_id} was graded against {sample.id}")
     error, expected = prediction.error, bool(sample.label.calls)
+    lenient = prediction.recovered if error == "format" else ()
     calls = prediction.calls if error is None else None
     match = strict(sample.tools, calls, sample.label)
     asked = error != "model"
@@ -49,9 +53,12 @@ def grade(sample: Sample, prediction: Prediction) -> Grade:
         cluster=sample.group or sample.id,
         slice=sample.slice,
         calls_expected=expected,
-        attempted=bool(calls) or error == "format" or (error == "truncated" and opens_call(prediction.text)),
+        attempted=bool(calls)
+        or error == "format"
+        or (error == "truncated" and opens_call(prediction.text, thinking=prediction.thinking)),
         parsed=error is None,
         schema_valid=not any(call_errors(call, sample.tools) for call in calls) if calls else None,
+        recovered=bool(lenient) and not any(call_errors(call, sample.tools) for call in lenient),
         tool_correct=match.tools_equal if expected and asked else None,
         argument_pairs=(match.right, match.paired) if expected else (0, 0),
         correct=match.valid if asked else None,
@@ -69,6 +76,15 @@ def scores(grades: Iterable[Grade]) -> list[Score]:
         for part in ("", *slices)
         for name, count in METRICS.items()
     ]
+
+
+def telling(scores: Iterable[Score]) -> list[Score]:
+    """Scores of one benchmark without ``format_recovered``, where it nowhere differs from ``format_correctness``."""
+    rows = list(scores)
+    strict, lenient = (
+        [row.value for row in rows if row.name.endswith(name)] for name in ("format_correctness", "format_recovered")
+    )
+    return rows if strict != lenient else [row for row in rows if not row.name.endswith("format_recovered")]
 
 
 def pass_hat_scores(grades: Iterable[Grade], trials: int) -> list[Score]:
@@ -126,6 +142,7 @@ METRICS: dict[str, Callable[[Grade], tuple[int, int]]] = {
     "tool_accuracy": _when_answered(lambda g: _of_samples(g.tool_correct, g.calls_expected)),
     "argument_accuracy": _when_answered(lambda g: g.argument_pairs),
     "format_correctness": _when_answered(lambda g: _of_samples(g.schema_valid, g.attempted)),
+    "format_recovered": _when_answered(lambda g: _of_samples(g.schema_valid or g.recovered, g.attempted)),
     "no_call_accuracy": _when_answered(lambda g: _of_samples(g.correct and not g.calls_expected, not g.calls_expected)),
     "false_refusal_rate": _when_answered(lambda g: _of_samples(g.calls_expected and not g.attempted, g.calls_expected)),
     "model_errors": lambda g: _of_samples(g.error == "model", True),

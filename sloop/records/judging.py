@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from sloop.records.base import Record
 from sloop.records.samples import Label, trial_field
 
@@ -71,6 +73,8 @@ class Grade(Record):
     parsed: bool
     schema_valid: bool | None
     """Every call satisfies its tool's schema; None where no call could be read."""
+    recovered: bool = Field(False, exclude_if=lambda recovered: not recovered)
+    """No call could be read, but a lenient reading gets some, each satisfying its tool's schema."""
     tool_correct: bool | None
     """None where the label does not call."""
     argument_pairs: tuple[int, int]

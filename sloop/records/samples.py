@@ -326,6 +326,10 @@ class Prediction(Record):
     """The answer as it was generated."""
     error: Literal["format", "truncated", "model"] | None = None
     """None: the text parsed. A format error is an attempted call, never an empty one."""
+    recovered: tuple[ToolCall, ...] = Field((), exclude_if=lambda calls: not calls)
+    """Beside a format error: the calls that a lenient reading gets."""
+    thinking: bool = Field(False, exclude_if=lambda thinking: not thinking)
+    """The prompt ended within a thought, which the text goes on with."""
     logprob: float | None = None
     """Sum of the natural-log probabilities of the answer's tokens; None where it was not measured."""
     num_tokens: int = 0

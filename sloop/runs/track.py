@@ -2,7 +2,10 @@
 
 The only module that imports mlflow, and only once something is to be logged. What is on disk is the truth: a server
 that was down, or a resumed run, is made good by projecting again. A run is found by its tag ``sloop.id``, so that
-projecting twice gives one run.
+projecting twice gives one run; ``sloop.folder`` says which folder it is the run of, so that a copy of that folder,
+whatever was done to it, is not logged over it.
+
+Where is decided by keys of ours (``tracking.uri``, ``name``) and below them by MLflow's own variables.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import json
 import logging
 import os
 import re
+import shlex
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,14 +24,14 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from sloop.records import RUN_FILE, RoundRecord, Score, SweepRecord, Tracked, UserError, digest
 from sloop.runs.cite import is_gone
-from sloop.runs.files import holds, is_done, read_run, read_stage, write_run
+from sloop.runs.files import holds, is_done, is_run, read_run, read_stage, write_run
 from sloop.runs.read import Run, metric_name
 from sloop.stages.train import LOSS
 from sloop.store import Lines
@@ -34,31 +39,43 @@ from sloop.store import Lines
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import Run as Logged
 
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
 NAME_LENGTH = 200
-ARTIFACTS = ("*.jsonl", "card.md")
+UPLOADED = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
-DATABASE = "mlflow.db"
+DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
+"""What ``mlruns`` holds."""
 FIGURES = "figures.html"
+STUDY = "study"
+"""``name`` where nobody has given one (``conf/config.yaml``)."""
+URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
+FOLDER = "sloop.folder"
+"""Tag: where a run's folder is. At a server its host and path, in the embedded database its path from that, so that
+both may be moved or copied together."""
 Page = Callable[[Run], str]
 """Draws the figures of a run."""
+
+
+class Refused(UserError):
+    """A run that is not logged, as what MLflow has under its id is another one."""
 
 
 class Tracker:
     """One MLflow experiment, named after the study."""
 
-    def __init__(self, *, uri: str | None, mlruns: Path, study: str, page: Page | None = None) -> None:
+    def __init__(self, *, uri: str | None, mlruns: Path, experiment: str, page: Page | None = None) -> None:
         """Connect; makes database and experiment where they are missing, under a lock.
 
         Args:
             uri: tracking server; None: the sqlite database ``mlruns/mlflow.db``.
             mlruns: folder of the embedded database and its artifacts.
-            study: name of the experiment.
+            experiment: its name.
             page: draws a run's figures as one page, empty where there is nothing to draw; None: none are logged.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -66,13 +83,20 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the password in it
         # A server that is down is told of within seconds; MLflow's own patience is minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         mlruns = mlruns.resolve()
         self.uri = uri or f"sqlite:///{mlruns / DATABASE}"
-        self.study = study
+        self.where = f"{_public(uri) if uri else mlruns}, experiment {experiment}"
+        """For people."""
         self._page = page
+        self._mlruns = None if uri else mlruns
+        if uri is not None:
+            self.client: MlflowClient = MlflowClient(tracking_uri=uri)
+            self.experiment_id = self._experiment(experiment, None)
+            return
         try:
             mlruns.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -81,21 +105,45 @@ class Tracker:
             ) from error
         # Several processes that open a new database at once corrupt its schema for good.
         with FileLock(mlruns / ".lock"):
-            self.client: MlflowClient = MlflowClient(tracking_uri=self.uri)
-            experiment = self.client.get_experiment_by_name(study)
-            if experiment is None:
-                location = None if uri else (mlruns / "artifacts" / study).as_uri()
-                self.experiment_id = self.client.create_experiment(study, artifact_location=location)
-            else:
-                self.experiment_id = experiment.experiment_id
-            if uri is None:
-                with closing(sqlite3.connect(mlruns / DATABASE)) as database:
-                    database.execute("PRAGMA journal_mode=WAL")
+            self.client = MlflowClient(tracking_uri=self.uri)
+            self.experiment_id = self._experiment(
+                experiment, (mlruns / ARTIFACTS / experiment.replace("/", "_")).as_uri()
+            )
+            with closing(sqlite3.connect(mlruns / DATABASE)) as database:
+                database.execute("PRAGMA journal_mode=WAL")
+                _find_moved(database, mlruns)
+
+    def _experiment(self, name: str, location: str | None) -> str:
+        """The id of the experiment, made if it is missing.
+
+        Raises:
+            UserError: it was deleted.
+        """
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self.client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:  # another process, perhaps on another machine, was first
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise UserError(
+                f"tracking to {_public(self.uri)}: the experiment {name} was deleted there. Bring it back with: "
+                f"{URI_VARIABLE}={shlex.quote(_public(self.uri))} mlflow experiments restore --experiment-id "
+                f"{found.experiment_id}; or log under another name (name=...), or nowhere (tracking.enabled=false)."
+            )
+        return str(found.experiment_id)
 
     def project(self, folder: Path) -> str:
         """Bring MLflow up to date with a run folder; returns the MLflow run id. Idempotent.
 
         Raises:
+            Refused: MLflow has another run under its id.
             UserError: the server cannot be reached, or refuses.
         """
         with _reached(self.uri):
@@ -105,7 +153,14 @@ class Tracker:
         run = Run.at(folder)
         record = run.record
         parent = self._run_id(record.sweep) if record.sweep else None
-        tags = _run_tags(run)
+        here = folder.resolve()
+        place = f":{os.path.relpath(here, self._mlruns)}" if self._mlruns else f"{socket.gethostname()}:{here}"
+        tags = _run_tags(run) | {FOLDER: place[:TAG_LENGTH]}
+        if (found := self._found(record.id)) and (difference := self._difference(found, run)):
+            raise Refused(
+                f"{folder}: the run that MLflow has under its id {record.id} {difference}, and is not logged over "
+                f"({self.where}). Log this one elsewhere (sloop runs sync --mlruns FOLDER), or move one of them away."
+            )
         run_id = self._run(record.id, record.name, record.began, tags, parent)
         logged = record.mlflow
         if logged is None or logged.run_id != run_id:
@@ -115,8 +170,8 @@ class Tracker:
             logged = Tracked(run_id=run_id, experiment_id=self.experiment_id)
         rounds = self._rounds(run, logged.rounds, run_id) if record.is_loop else self._stage(run, logged.rounds, run_id)
         logged = logged.model_copy(update={"rounds": rounds, "cost": self._costs(run, logged.cost, run_id)})
-        # A resumed run has another process, and may belong to another sweep.
-        now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid")} | {"sloop.status": record.status}
+        # A resumed run has another process, and may belong to another sweep; one that was moved has another folder.
+        now_so = {name: tags[name] for name in ("sloop.host", "sloop.pid", FOLDER)} | {"sloop.status": record.status}
         self._tag(run_id, now_so | ({"mlflow.parentRunId": parent} if parent else {}))
         if record.finished:
             logged = logged.model_copy(update={"figures": self._figures(run, logged.figures, run_id)})
@@ -128,8 +183,9 @@ class Tracker:
         return run_id
 
     def find(self, run: Run) -> str | None:
-        """The MLflow run id of a run; None where it was never logged here."""
-        return self._run_id(run.record.id)
+        """The MLflow run id of a run; None where it was never logged here, or what is here is another."""
+        found = self._found(run.record.id)
+        return str(found.info.run_id) if found and not self._difference(found, run) else None
 
     def sweep(self, record: SweepRecord) -> str:
         """The parent run of a sweep: made once, by the parent process, and finished by it."""
@@ -254,13 +310,29 @@ class Tracker:
         return state if page else logged
 
     def _upload(self, run_id: str, run: Run, under: str, place: str) -> None:
-        for pattern in ARTIFACTS:
+        for pattern in UPLOADED:
             for path in run.files(pattern, under):
                 self.client.log_artifact(run_id, str(path), artifact_path=place)
 
-    def _run_id(self, sloop_id: str) -> str | None:
+    def _found(self, sloop_id: str) -> Logged | None:
         found = self.client.search_runs([self.experiment_id], f"tags.`sloop.id` = '{sloop_id}'", max_results=1)
-        return found[0].info.run_id if found else None
+        return found[0] if found else None
+
+    def _difference(self, found: Logged, run: Run) -> str:
+        """In what the run that MLflow has under an id is not that of a folder; empty: it is the same, or was moved."""
+        tags, record = found.data.tags, run.record
+        if (tags.get("sloop.kind"), tags.get("sloop.config_hash")) != (record.kind, record.config_hash):
+            return "has another configuration"
+        host, told, path = tags.get(FOLDER, "").partition(":")
+        place = ((self._mlruns or Path("/")) / path).resolve()
+        known = told and host in ("", socket.gethostname())
+        if known and place != run.folder.resolve() and _holds_run(place, record.id):
+            return f"is that of {place}"
+        return ""
+
+    def _run_id(self, sloop_id: str) -> str | None:
+        found = self._found(sloop_id)
+        return str(found.info.run_id) if found else None
 
     def _run(self, sloop_id: str, name: str, began: str, tags: Mapping[str, str], parent: str | None) -> str:
         """The run with this id, made if it is missing."""
@@ -278,6 +350,39 @@ class Tracker:
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
         for start in range(0, len(metrics), BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH_METRICS])
+
+
+def _holds_run(folder: Path, sloop_id: str) -> bool:
+    try:
+        return is_run(folder) and read_run(folder).id == sloop_id
+    except UserError:  # a broken record claims nothing
+        return False
+
+
+def _find_moved(database: sqlite3.Connection, mlruns: Path) -> None:
+    """Lead the experiments of a project that was moved or copied to their artifacts: MLflow keeps whole paths."""
+    rows = database.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
+    for experiment, old in rows:
+        before, ours, name = str(old).rpartition(f"/{ARTIFACTS}/")
+        here = mlruns / ARTIFACTS / unquote(name)
+        there = Path(unquote(before.removeprefix("file://"))) / ARTIFACTS / unquote(name)
+        if (
+            not ours
+            or "/" in name
+            or not old.startswith("file://")
+            or here == there
+            or (there.is_dir() and not here.is_dir())
+        ):
+            continue
+        database.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (here.as_uri(), experiment)
+        )
+        database.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+            "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
+            (here.as_uri(), len(old) + 1, experiment, len(old) + 1, f"{old}/"),
+        )
+    database.commit()
 
 
 def _run_tags(run: Run) -> dict[str, str]:
@@ -384,32 +489,60 @@ def _milliseconds(when: str) -> int:
     return int(datetime.fromisoformat(when).timestamp() * 1000)
 
 
+ADVICE = (
+    ("'active' state", "It was deleted there: bring it back with: mlflow experiments restore, or mlflow runs restore"),
+    ("failed with exception", "Start the server"),
+    ("error code 401|error code 403|Permission denied", "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    (
+        "error code 404|valid JSON|unsupported URI",
+        "Give the address of an MLflow server, such as http://127.0.0.1:5000",
+    ),
+    ("out-of-date database schema", "Do so"),
+)
+"""What helps, by what MLflow says (a pattern)."""
+OTHERWISE = "go on without it (tracking.enabled=false), and log later with: sloop runs sync"
+
+
 @contextmanager
 def _reached(where: str | Path) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    where = _public(str(where))
     try:
         yield
     except (OSError, SQLAlchemyError, sqlite3.Error) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"tracking to {where}: {first}. Move the database away or make room for it, or go on without it "
-            "(tracking.enabled=false), and log later with: sloop runs sync"
+            f"tracking to {where}: {first}. Move the database away or make room for it, or {OTHERWISE}"
         ) from error
     except MlflowException as error:
-        raise UserError(
-            f"tracking.uri={where}: {error.message}. Start the server, or go on without it (tracking.enabled=false) "
-            "and log later with: sloop runs sync"
-        ) from error
+        said = _public(error.message)
+        helps = next((f"{advice}, or " for pattern, advice in ADVICE if re.search(pattern, said)), "Mend that, or ")
+        raise UserError(f"tracking.uri={where}: {said.rstrip('.')}. {helps}{OTHERWISE}") from error
 
 
-def connect(uri: str | None, mlruns: Path, study: str, page: Page | None = None) -> Tracker:
+def _public(uri: str) -> str:
+    """A text without the name and the password that may stand in an address."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", uri)
+
+
+def tracking_uri(given: str | None) -> str | None:
+    """Where runs are logged: what is given by a key of ours, or else MLflow's variable; None: the embedded database."""
+    return given or os.environ.get(URI_VARIABLE) or None
+
+
+def experiment_of(study: str) -> str:
+    """The experiment of a study: its name, or MLflow's variable where nobody has given it one."""
+    return (study == STUDY and os.environ.get(EXPERIMENT_VARIABLE)) or study
+
+
+def connect(uri: str | None, mlruns: Path, experiment: str, page: Page | None = None) -> Tracker:
     """A tracker, or a `UserError` where the server cannot be reached; arguments as of `Tracker`."""
     with _reached(uri or mlruns):
         if uri is None and (database := mlruns / DATABASE).is_dir():  # MLflow would try for minutes to open it
             raise IsADirectoryError(errno.EISDIR, "it is a folder, and a database is wanted", str(database))
-        return Tracker(uri=uri, mlruns=mlruns, study=study, page=page)
+        return Tracker(uri=uri, mlruns=mlruns, experiment=experiment, page=page)
 
 
 def attach(run: Run, file: Path, place: str, *, uri: str | None, mlruns: Path, page: Page | None = None) -> bool:
@@ -429,9 +562,10 @@ def attach(run: Run, file: Path, place: str, *, uri: str | None, mlruns: Path, p
     Raises:
         UserError: the server cannot be reached, or refuses.
     """
-    if uri is None and run.record.study not in studies(mlruns):
+    experiment = experiment_of(run.record.study)
+    if uri is None and experiment not in studies(mlruns):
         return False
-    tracker = connect(uri, mlruns, run.record.study, page)
+    tracker = connect(uri, mlruns, experiment, page)
     with _reached(tracker.uri):
         run_id = tracker.find(run)
     if run_id is None:

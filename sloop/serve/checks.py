@@ -7,7 +7,6 @@ Nothing here steers what is written: an answer that falls short becomes an error
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from jsonschema.exceptions import best_match
@@ -15,7 +14,7 @@ from jsonschema.exceptions import best_match
 from sloop.calls.formats import parse_tool_calls, render_tool_calls
 from sloop.calls.schema import call_errors
 from sloop.calls.schema.validation import faults, validator
-from sloop.records import UserError
+from sloop.records import UserError, from_json
 from sloop.serve.protocol import Answer, ChatRequest, RequestError
 
 
@@ -67,8 +66,8 @@ def _calls_fault(request: ChatRequest, answer: Answer) -> str | None:
 
 def _json_fault(schema: dict[str, Any] | None, content: str) -> str | None:
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = from_json(content)
+    except ValueError:
         return "the content is not JSON."
     if schema is None:
         return None if isinstance(value, dict) else "the content is not a JSON object."

@@ -3,7 +3,8 @@
 What is written is what `sloop.students.local` writes for the same sample, and depends neither on the batch nor on how
 the answer is sent. What is drawn at a temperature depends on the prompt and on the request's ``seed``, where it has
 one. Calls are read from the text by the format that the checkpoint records. A text that attempts a call and cannot be
-read is handed over as content, to the letter; so are reasoning, and the whole text under ``tool_choice: none``.
+read is handed over as content, to the letter; so are reasoning, with the mark that opened it where that stands in the
+prompt, and the whole text under ``tool_choice: none``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sloop.calls.formats import OPENINGS, parse, thoughts_of
+from sloop.calls.formats import OPENINGS, parse, parse_tool_calls, thoughts_of
 from sloop.models.base import CallText
-from sloop.records import Sample
+from sloop.records import Sample, Tool
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
-from sloop.students.local import Draws, LocalStudent, Unrendered, draw_seed
+from sloop.students.local import Draws, LocalStudent, Prompt, Unrendered, draw_seed
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ class CheckpointResponder:
             raise RequestError(400, str(error), param="messages") from error
         except RecursionError as error:
             raise RequestError(400, "the dialogue or its tools nest too deep.", param="messages") from error
-        length = len(writing.prompt)
+        length = len(writing.prompt.tokens)
         room = context - length
         writing.max_tokens = request.max_tokens or max(1, min(self._max_tokens, room))
         if writing.max_tokens > room:
@@ -119,7 +120,7 @@ class CheckpointResponder:
                 f"{writing.max_tokens} for the answer are more."
             )
             raise RequestError(400, message, code="context_length_exceeded", param="messages")
-        seed = secrets.randbits(32) if request.seed is None else draw_seed([request.seed, writing.prompt])
+        seed = secrets.randbits(32) if request.seed is None else draw_seed([request.seed, writing.prompt.tokens])
         writing.draw = request.temperature or 0.0, seed
 
     def _write(self, batch: Sequence[_Writing]) -> None:
@@ -132,7 +133,7 @@ class CheckpointResponder:
 
         draws = Draws([writing.draw for writing in batch])
         lengths = [writing.max_tokens for writing in batch]
-        self._student.write([writing.prompt for writing in batch], lengths, watch, draws)
+        self._student.write([writing.prompt.tokens for writing in batch], lengths, watch, draws)
 
 
 class _Writing:
@@ -140,7 +141,7 @@ class _Writing:
 
     def __init__(self, request: ChatRequest, wrote: Callable[[Piece], None] | None, student: LocalStudent) -> None:
         self.request = request
-        self.prompt: list[int] = []
+        self.prompt = Prompt([], "")
         self.max_tokens = 0
         self.draw = 0.0, 0
         """Temperature and seed."""
@@ -160,11 +161,11 @@ class _Writing:
         """Take the next token."""
         self._ids.append(token)
         if self.request.logprobs:
-            self._tokens.append(Token(text=self._student.text([token], with_special=True), logprob=logprob))
+            self._tokens.append(Token(text=self._student.text([token], with_end=True), logprob=logprob))
         finish: Finish | None = "stop" if ended else "length" if len(self._ids) >= self.max_tokens else None
         text = ""
         if finish or self._wrote or self.request.stop:
-            text = self._student.text(self._ids)
+            text = self.prompt.thought + self._student.text(self._ids)
             if (cut := _first_of(self.request.stop, text)) is not None:
                 text, finish = text[:cut], "stop"
         if finish:
@@ -201,25 +202,26 @@ class _Writing:
     def _read(self, text: str, finish: Finish) -> Answer:
         """The answer that a text is."""
         read = finish == "stop" and self._openings
-        content, calls = handed_over(self._student.format, text) if read else (text, ())
+        content, calls = handed_over(self._student.format, text, self.request.tools) if read else (text, ())
         return Answer(
             content=content,
             calls=calls,
             finish=finish,
             tokens=tuple(self._tokens) if self.request.logprobs else None,
-            prompt_tokens=len(self.prompt),
+            prompt_tokens=len(self.prompt.tokens),
             completion_tokens=len(self._ids),
         )
 
 
-def handed_over(answer_format: str, text: str) -> tuple[str, tuple[CallText, ...]]:
+def handed_over(answer_format: str, text: str, tools: Sequence[Tool] = ()) -> tuple[str, tuple[CallText, ...]]:
     """A finished text as content and calls, from which `sloop.calls.formats.parse_tool_calls` reads what `parse` does.
 
-    Without calls the content is the text itself; beside calls it is the words outside them, reasoning included. Only
+    Without calls the content is the text itself, unless its words stand in marks of the format alone; beside calls it
+    is the words outside them, reasoning included. Only
     marks of reasoning behind a call read otherwise: ``parse`` takes them for words.
     """
-    parsed = parse(answer_format, text)
-    if not parsed.calls:
+    parsed = parse(answer_format, text, tools=tools)
+    if parsed.error or (not parsed.calls and parse_tool_calls(text, ()).content == parsed.content):
         return text, ()
     calls = (CallText(name=c.name, arguments=json.dumps(c.arguments, ensure_ascii=False)) for c in parsed.calls)
     return (thoughts_of(text, answer_format) + parsed.content).rstrip(), tuple(calls)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from sloop.calls.formats import FormatName
 from sloop.engine.build import build
 from sloop.judges.base import Judge
 from sloop.records import UserError
@@ -21,7 +20,7 @@ from sloop.serve.simulated import SimulatedResponder
 from sloop.simulation.briefs import SimulatedModel
 from sloop.simulation.templates import load_templates
 from sloop.store import checkpoint_at
-from sloop.students.local import Device, DTypeName, LocalStudent
+from sloop.students.local import AnswerFormat, Device, DTypeName, LocalStudent
 from sloop.teachers.base import Teacher
 
 
@@ -32,7 +31,7 @@ class ServeConfig(ServeLimits):
     model: Annotated[str, Field(min_length=1, max_length=500)] | None
     host: Annotated[str, Field(min_length=1, max_length=255)]
     port: Port
-    answer_format: FormatName | None
+    answer_format: AnswerFormat | None
     threads: Threads
     dtype: DTypeName
     device: Device

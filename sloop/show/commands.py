@@ -18,7 +18,7 @@ from sloop.runs.read import find_round, find_runs
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser
-from sloop.show.compare import compare, tracked_at
+from sloop.show.compare import compare, tracked_at, tracked_there
 from sloop.show.console import console
 from sloop.show.story import show
 from sloop.show.tables import rounds_table
@@ -86,10 +86,12 @@ def runs(arguments: Sequence[str]) -> None:
             shown.add_row(*cells)
         out.print(shown)
         return
-    from sloop.runs.track import connect
+    from sloop.runs.track import Refused, connect, experiment_of
 
+    uri, mlruns = tracked_there(options)
+    refused: list[Refused] = []
     for study in sorted({item.record.study for item in found}):
-        tracker = connect(options.uri, options.mlruns, study, pages.page_of)
+        tracker = connect(uri, mlruns, experiment_of(study), pages.page_of)
         of_study = [item for item in found if item.record.study == study]
         if options.action == "reap":
             reaped = [item for item in of_study if item.reap()]
@@ -102,12 +104,20 @@ def runs(arguments: Sequence[str]) -> None:
             if item.is_running:  # two that log one run would make its rounds twice
                 out.say(f"left to itself, as it is running and logs what it makes: {item.name}")
                 continue
-            tracker.project(item.folder)
-            out.say(f"logged: {item.name}")
+            try:
+                tracker.project(item.folder)
+            except Refused as error:
+                refused.append(error)
+            else:
+                out.say(f"logged: {item.name}, to {tracker.where}")
+    if refused:
+        raise UserError("\n".join(f"not logged: {error}" for error in refused))
 
 
 def ui(arguments: Sequence[str]) -> None:
     """Start a lean MLflow server on loopback and print deep links."""
+    from sloop.runs.track import tracking_uri
+
     parser = _parser("ui", "Start the MLflow UI on this machine and print links to charts and comparison.")
     parser.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
     parser.add_argument("--port", type=of(Port, "port"), default=5000)
@@ -115,7 +125,12 @@ def ui(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     database = options.mlruns.resolve() / "mlflow.db"
     if not database.is_file():
-        raise UserError(f"no tracking database at {database}. Run something first: sloop loop experiment=smoke")
+        helps = (
+            "Look at the server that MLFLOW_TRACKING_URI names"
+            if tracking_uri(None)
+            else "Run something first: sloop loop experiment=smoke"
+        )
+        raise UserError(f"no tracking database at {database}. {helps}.")
     print_links(options.mlruns, f"http://127.0.0.1:{options.port}")
     if options.links:
         return

@@ -17,7 +17,7 @@ from sloop.measures.stats import Comparison, Outcomes, compare_paired, compare_r
 from sloop.records import Grade, UserError
 from sloop.records.ranges import Positive
 from sloop.runs.read import Run, check_same_data, find_round, find_runs, search, split_round
-from sloop.runs.track import attach
+from sloop.runs.track import attach, tracking_uri
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, of, parser
 from sloop.show.console import console, visible
@@ -93,18 +93,26 @@ def compare(arguments: Sequence[str]) -> None:
     _tell(left_out)
     if options.figure:
         told = [f"figure: {_draw(lines, sides, what, options.figure)}"]
+        uri, mlruns = tracked_there(options)
         told += [
             f"logged to MLflow: {run.name}, {COMPARE}/{options.figure.name}"
             for run in compared.values()
-            if attach(run, options.figure, COMPARE, uri=options.uri, mlruns=options.mlruns, page=pages.page_of)
+            if attach(run, options.figure, COMPARE, uri=uri, mlruns=mlruns, page=pages.page_of)
         ]
         _tell(told)
 
 
 def tracked_at(made: argparse.ArgumentParser) -> None:
     """Let the reader say where runs are logged: a record of a run never says so."""
-    made.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")
-    made.add_argument("--uri", help="tracking server instead of --mlruns")
+    made.add_argument("--mlruns", type=Path, help="folder of the database (default: mlruns)")
+    made.add_argument(
+        "--uri", help="tracking server instead of --mlruns (default: MLFLOW_TRACKING_URI, where it is set)"
+    )
+
+
+def tracked_there(options: argparse.Namespace) -> tuple[str | None, Path]:
+    """The tracking server, or None, and the folder of the database, as the reader or MLflow's variable says."""
+    return options.uri if options.uri or options.mlruns else tracking_uri(None), options.mlruns or Path("mlruns")
 
 
 def _draw(rows: Sequence[Row], sides: str, what: str, path: Path) -> Path:

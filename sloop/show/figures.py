@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from sloop.measures.metrics import telling
 from sloop.measures.stats import Comparison, rate
 from sloop.records import Grade, Score
 
@@ -68,8 +69,10 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
     from plotly.subplots import make_subplots
 
     points: dict[str, list[tuple[int, Score]]] = {}
+    scores = list(scores)
+    names = {score.name for score in telling(score for _, score in scores)}
     for number, score in scores:
-        if not score.slice and score.value is not None:
+        if score.name in names and not score.slice and score.value is not None:
             points.setdefault(score.name, []).append((number, score))
     shown = {name: rows for name, rows in points.items() if any(_tells(score) for _, score in rows)}
     columns = min(3, len(shown)) or 1
@@ -114,7 +117,7 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
     """Metrics x slices, the values written in the cells; a cell stays empty where a metric asks nothing of a slice."""
     from plotly.graph_objects import Figure, Heatmap
 
-    cells = {(score.name, score.slice): score for score in scores if score.value is not None}
+    cells = {(score.name, score.slice): score for score in telling(scores) if score.value is not None}
     in_slices = {name for (name, part), score in cells.items() if part and _tells(score)}
     names = [name for name in dict.fromkeys(name for name, _ in cells) if name in in_slices]
     slices = ["", *dict.fromkeys(part for _, part in cells if part)]

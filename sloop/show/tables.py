@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sloop.engine.folder import read_stage
 from sloop.intake import Intake
+from sloop.measures.metrics import telling
 from sloop.measures.overlap import CONTAMINATION, HOWS, Overlap
 from sloop.models.preflight import Finding
 from sloop.records import Rejected, Sample, Score, StageRecord
@@ -25,11 +26,15 @@ MAIN_METRICS = (
     ("false_refusal_rate", "refused"),
     ("judge_score", "judge"),
 )
+FORMAT = next(place for place, (name, _) in enumerate(MAIN_METRICS) if name == "format_correctness")
 SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 
 
 def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
-    """Rounds x metrics; every rate in per cent with its 95% interval: whole for the main one, else half its width."""
+    """Rounds x metrics; every rate in per cent with its 95% interval: whole for the main one, else half its width.
+
+    Beside the format stands in brackets what a lenient reading gets more.
+    """
     table = Table(title="no runs", title_justify="left")
     for name in ("run", "round"):
         table.add_column(name, no_wrap=True)
@@ -45,6 +50,9 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
                 _per_cent(scores.get(f"eval/{name}/{metric}"), whole=number == 0)
                 for number, (metric, _) in enumerate(MAIN_METRICS)
             ]
+            strict, lenient = (scores.get(f"eval/{name}/format_{how}") for how in ("correctness", "recovered"))
+            if strict and lenient and (more := (lenient.value or 0) - (strict.value or 0)):
+                cells[FORMAT] += f" (+{more * 100:.1f})"
             noise = _per_cent(scores.get("data/label_noise"))
             asked = scores.get(f"eval/{name}/{MAIN_METRICS[0][0]}")
             table.title = f"{run.record.study}: rounds x metrics, {name}, n = {asked.n if asked else 0}"
@@ -56,13 +64,13 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
 
 
 def scores_table(scores: Sequence[Score], title: str) -> Table:
-    """One row a metric: value, interval, n; slices below."""
+    """One row a metric that tells something: value, interval, n; slices below."""
     table = Table(title=title, title_justify="left")
     for name in ("metric", "slice"):
         table.add_column(name)
     for name in ("value", "95% interval", "n"):
         table.add_column(name, justify="right")
-    for score in scores:
+    for score in telling(scores):
         if score.value is None and score.slice:
             continue
         interval = (
@@ -191,8 +199,8 @@ def _dollars(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4f}"
 
 
-def print_run(folder: Path, tracking_seconds: float) -> None:
-    """What a finished run has to show, and where it is."""
+def print_run(folder: Path, tracked: str, tracking_seconds: float) -> None:
+    """What a finished run has to show, where it is, and where it was logged (empty: nowhere)."""
     out = console()
     run = Run.at(folder)
     record = run.record
@@ -220,8 +228,9 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     for shown in filter(None, (costs_table(run), latency_table(run))):
         out.print(shown)
     out.say(f"run folder: {folder}")
-    if tracking_seconds:
-        out.print(f"logged to MLflow in {tracking_seconds:.1f} CPU seconds; look with: sloop ui")
+    if tracked:
+        look = "" if "://" in tracked else "; look with: sloop ui"
+        out.say(f"logged to MLflow at {tracked}, in {tracking_seconds:.1f} CPU seconds{look}")
 
 
 def _print_notes(run: Run, notes: Sequence[str]) -> None:

@@ -22,9 +22,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from sloop.calls.formats import FormatName, parse
+from sloop.calls.formats import FORMATS, for_template, known_format, parse
+from sloop.calls.formats.thoughts import THOUGHTS
 from sloop.models.bounded import Bounded, Exceeded
-from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, UserError, digest
+from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, Tool, ToolCall, UserError, digest
 from sloop.records.ranges import Name, PathText, Threads, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
@@ -37,7 +38,7 @@ DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 def _usable(device: str) -> str:
     try:
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).item()  # the device "meta" makes tensors, and holds no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise refused(f"give a device that PyTorch can use here, such as cpu ({str(error).splitlines()[0]})") from error
     return device
@@ -45,8 +46,33 @@ def _usable(device: str) -> str:
 
 Device = Annotated[str, AfterValidator(_usable)]
 
+AUTO = "auto"
+
+
+def _chosen(answer_format: str) -> str:
+    return answer_format if answer_format == AUTO else known_format(answer_format)
+
+
+AnswerFormat = Annotated[str, AfterValidator(_chosen)]
+"""Name of a format, or ``auto``: the one of the chat template."""
+
+ENDS = (
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|eom|>", "<end_of_turn>", "<turn|>", "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>",
+)  # fmt: skip
+"""Special tokens that end a turn wherever they are known, whatever a configuration says (ggml-org/llama.cpp
+src/llama-vocab.cpp): those of base models and of fine-tuned ones often name the end of a text alone."""
+
 Watch = Callable[[int, int, float], bool]
 """Told (index of the prompt, token, its log-probability) as tokens are written; True: this answer needs no more."""
+
+
+class Prompt(NamedTuple):
+    """What is read before an answer."""
+
+    tokens: list[int]
+    thought: str
+    """The mark of the thought within which it ends, and with which the answer goes on; empty: it ends within none."""
 
 
 class Written(NamedTuple):
@@ -124,7 +150,7 @@ class LocalStudent:
         name: Name,
         path: PathText | None,
         scratch: TinySpec | None,
-        answer_format: FormatName | None,
+        answer_format: AnswerFormat | None,
         threads: Threads,
         dtype: DTypeName,
         device: Device,
@@ -150,6 +176,7 @@ class LocalStudent:
         self._model: PreTrainedModel | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._format = ""
+        self._stops: frozenset[int] = frozenset()
 
     def start(self, data: Dataset, *, seed: int, out: Path) -> Checkpoint:
         """Checkpoint 0: made from scratch under ``out``, a given folder as it is, or a copy of a Hub model."""
@@ -161,7 +188,8 @@ class LocalStudent:
             check_files(Path(self.path))
             return given
         try:
-            AutoTokenizer.from_pretrained(self.path, trust_remote_code=False).save_pretrained(out)
+            tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+            tokenizer.save_pretrained(out)
             AutoModelForCausalLM.from_pretrained(
                 self.path, dtype="auto", trust_remote_code=False, use_safetensors=True
             ).save_pretrained(out)
@@ -171,29 +199,32 @@ class LocalStudent:
                 f"without code of its own ({error}). Give a folder with config.json and model.safetensors, or a hub id "
                 "such as Qwen/Qwen3-0.6B."
             ) from error
-        write_json(out / RECORD_FILE, {"format": self.answer_format, "source": self.path})
+        write_json(out / RECORD_FILE, {"format": self._asked or template_format(tokenizer), "source": self.path})
         return checkpoint_at(out)
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Answer from these weights from now on.
 
         Raises:
-            UserError: the answer format is neither configured nor recorded in the checkpoint, or unknown.
+            UserError: no answer format is configured or recorded in the checkpoint, and its chat template shows none.
         """
         folder = Path(checkpoint.path)
-        found = self.answer_format or recorded_format(folder)
-        if found is None:
-            raise UserError(
-                f"checkpoint {folder} does not say in which format it writes calls (no {RECORD_FILE}); "
-                "set student.answer_format, for instance to hermes."
-            )
-        parse(found, "")  # an unknown format is said now, and not after the first answers
         self.close()
         torch.set_num_threads(self.threads)
+        tokenizer = load_tokenizer(folder)
+        recorded = recorded_format(folder) if self.answer_format is None else None
+        found = self._asked or recorded or template_format(tokenizer)
+        if found is None:
+            raise UserError(
+                f"checkpoint {named(folder)} does not say in which format it writes calls (no {RECORD_FILE}), and its "
+                f"chat template shows none. Set student.answer_format to one of: {', '.join(sorted(FORMATS))}"
+            )
+        parse(found, "")  # an unknown format is said now, and not after the first answers
         self._format = found
-        self._tokenizer = load_tokenizer(folder)
+        self._tokenizer = tokenizer
         self._model = load_model(folder, self.dtype).to(self.device).eval()
-        if not self.stops or not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
+        self._stops = stop_ids(self._model, tokenizer)
+        if not self._stops or not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
             raise UserError(
                 f"checkpoint {folder}: it names no token that ends an answer, or no longest context (eos_token_id, "
                 "max_position_embeddings in config.json). Write them there, or give another checkpoint."
@@ -209,14 +240,16 @@ class LocalStudent:
         """
         prompts = [self.prompt(sample) for sample in samples]
         room = self.context - decode.max_tokens
-        asked = [index for index, prompt in enumerate(prompts) if len(prompt) <= room]
+        asked = [index for index, prompt in enumerate(prompts) if len(prompt.tokens) <= room]
         draws = None
         if decode.temperature:
             drawn = ([decode.seed, samples[index].id, decode.trial] for index in asked)
             draws = Draws([(decode.temperature, draw_seed(parts)) for parts in drawn])
-        answers = self.write([prompts[index] for index in asked], [decode.max_tokens] * len(asked), draws=draws)
+        lengths = [decode.max_tokens] * len(asked)
+        answers = self.write([prompts[index].tokens for index in asked], lengths, draws=draws)
         predictions = {
-            index: self._prediction(samples[index], answer) for index, answer in zip(asked, answers, strict=True)
+            index: self.read(samples[index], answer, thinking=bool(prompts[index].thought))
+            for index, answer in zip(asked, answers, strict=True)
         }
         return [
             predictions.get(index) or Prediction(sample_id=sample.id, error="truncated")
@@ -236,12 +269,13 @@ class LocalStudent:
     @property
     def stops(self) -> frozenset[int]:
         """Tokens that end an answer."""
-        return stop_ids(*self._loaded())
+        return self._stops
 
-    def prompt(self, sample: Sample) -> list[int]:
-        """The tokens that are read before ``sample`` is answered."""
+    def prompt(self, sample: Sample) -> Prompt:
+        """What is read before ``sample`` is answered."""
         _, tokenizer = self._loaded()
-        return encode(tokenizer, [render_prompt(tokenizer, sample)])[0]
+        text = render_prompt(tokenizer, sample)
+        return Prompt(encode(tokenizer, [text])[0], opened_thought(text))
 
     def write(
         self,
@@ -253,27 +287,44 @@ class LocalStudent:
         """What follows each prompt; see `generate`."""
         return generate(self._loaded()[0], prompts, max_tokens, self.stops, watch, draws)
 
-    def text(self, tokens: Sequence[int], *, with_special: bool = False) -> str:
-        """The text of tokens, with or without the special ones."""
-        return str(self._loaded()[1].decode(list(tokens), skip_special_tokens=not with_special))
+    def text(self, tokens: Sequence[int], *, with_end: bool = False) -> str:
+        """The text of tokens as they stand, special ones included, as they mark calls; without the one that ends it."""
+        over = tokens and tokens[-1] in self._stops and not with_end
+        written = list(tokens[:-1] if over else tokens)
+        text = self._loaded()[1].decode(written, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    def read(self, sample: Sample, written: Written, *, thinking: bool) -> Prediction:
+        """What was written after the prompt of a sample, as an answer to it."""
+        tokens, logprobs, ended = written
+        text = self.text(tokens)
+        measured = {
+            "sample_id": sample.id,
+            "text": text,
+            "thinking": thinking,
+            "logprob": sum(logprobs),
+            "num_tokens": len(tokens),
+        }
+        if not ended:
+            return Prediction(**measured, error="truncated")
+        parsed = parse(self._format, text, thinking=thinking, tools=sample.tools)
+        return Prediction(
+            **measured, calls=parsed.calls, content=parsed.content, error=parsed.error, recovered=parsed.recovered
+        )
 
     def close(self) -> None:
         """Free the weights."""
         self._model = self._tokenizer = None
 
+    @property
+    def _asked(self) -> str | None:
+        """The format that the settings name."""
+        return None if self.answer_format == AUTO else self.answer_format
+
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._model is None or self._tokenizer is None:
             raise UserError("the student has no weights yet: call load(checkpoint) before it is asked.")
         return self._model, self._tokenizer
-
-    def _prediction(self, sample: Sample, written: Written) -> Prediction:
-        tokens, logprobs, ended = written
-        text = self.text(tokens)
-        measured = {"sample_id": sample.id, "text": text, "logprob": sum(logprobs), "num_tokens": len(tokens)}
-        if not ended:
-            return Prediction(**measured, error="truncated")
-        parsed = parse(self._format, text)
-        return Prediction(**measured, calls=parsed.calls, content=parsed.content, error=parsed.error)
 
 
 def recorded_format(folder: Path) -> str | None:
@@ -287,6 +338,14 @@ def recorded_format(folder: Path) -> str | None:
     if not isinstance(found, str | None):
         raise UserError(f'{named(path)} names no answer format. It should hold {{"format": "hermes"}}, or another one.')
     return found
+
+
+def template_format(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The answer format that a tokenizer's chat template shows, the one for tools first; None: none is known."""
+    given: Any = tokenizer.chat_template
+    templates = {"": given or ""} if not isinstance(given, dict) else given
+    in_order = sorted(templates, key=lambda name: name != "tool_use")
+    return next(filter(None, (for_template(templates[name]) for name in in_order)), None)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -345,13 +404,34 @@ def _loading(folder: Path, what: str) -> Iterator[None]:
         raise UserError(f"checkpoint {named(folder)}: its {what} cannot be loaded ({reason}). {AS_SAVED}") from error
 
 
-def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages as chat templates want them: OpenAI form, but for arguments that are objects."""
-    rows = []
+class Shape(NamedTuple):
+    """How a chat template wants calls."""
+
+    as_text: bool = False
+    """Arguments as JSON text, and no objects."""
+    id: str = ""
+    """What a call is named, with places for its tool and its number in the dialogue; empty: nothing."""
+
+
+SHAPES = tuple(
+    Shape(as_text, id) for id in ("", "call{number:05}", "functions.{tool}:{number}") for as_text in (False, True)
+)
+"""In the order in which they are tried: Mistral's templates refuse any name but of nine letters, and Kimi's show it."""
+
+
+def chat(messages: Sequence[Message], shape: Shape = SHAPES[0]) -> list[dict[str, Any]]:
+    """Messages as chat templates want them: the OpenAI form, in one of `SHAPES`."""
+    rows: list[dict[str, Any]] = []
+    ids: dict[str, str] = {}
     for message in messages:
         row = message.to_openai()
         for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
-            call["function"]["arguments"] = given.arguments
+            if not shape.as_text:
+                call["function"]["arguments"] = given.arguments
+            if shape.id:
+                call["id"] = ids[f"call_{len(ids)}"] = shape.id.format(tool=given.name, number=len(ids))
+        if message.tool_call_id is not None:
+            row["tool_call_id"] = ids.get(message.tool_call_id, message.tool_call_id)
         rows.append(row)
     return rows
 
@@ -364,11 +444,20 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
 def render_answer(tokenizer: PreTrainedTokenizerBase, sample: Sample, prompt: str) -> str:
     """The text that says the sample's label after ``prompt``, up to and including the end token.
 
+    A thought that the prompt opens is closed at once: labels hold none.
+
     Raises:
         UserError: the chat template renders the dialogue with the answer otherwise than the one before it.
     """
     assert sample.label is not None
     whole = _render(tokenizer, sample, (*sample.messages, sample.label.message()), add_generation_prompt=False)
+    if not whole.startswith(prompt) and (thought := opened_thought(prompt)):
+        before = prompt[: prompt.rindex(thought)]
+        if whole.startswith(before):
+            answer = whole[len(before) :]
+            said = answer.removeprefix(thought).lstrip()
+            closed = THOUGHTS[thought]
+            whole = prompt + (said if said.startswith(closed) else f"{closed}\n\n{said}")
     if not whole.startswith(prompt):
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} does not keep the prompt in front of the answer, so that "
@@ -378,6 +467,11 @@ def render_answer(tokenizer: PreTrainedTokenizerBase, sample: Sample, prompt: st
     return answer[: answer.rindex(end)] + end if end in answer else answer + end
 
 
+def opened_thought(prompt: str) -> str:
+    """The mark of the thought within which a prompt ends, or empty."""
+    return next(filter(prompt.rstrip().endswith, THOUGHTS), "")
+
+
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text as it stands."""
     rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
@@ -385,10 +479,22 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end an answer."""
-    configured = model.generation_config.eos_token_id
-    ends = configured if isinstance(configured, list) else [configured]
-    return frozenset(token for token in (*ends, tokenizer.eos_token_id) if token is not None)
+    """Tokens that end an answer: what the configurations name, and the ends of turns that the vocabulary holds."""
+    configured: Any = model.generation_config.eos_token_id
+    special = {
+        text: index
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if token.special
+        for text in [token.content]
+    }
+    # Harmony ends a message, and not a turn, with what ends a turn of Phi
+    ends = ENDS if "<|return|>" in special else (*ENDS, "<|end|>")
+    found = (
+        *(configured if isinstance(configured, list) else [configured]),
+        tokenizer.eos_token_id,
+        *map(special.get, ends),
+    )
+    return frozenset(token for token in found if token is not None)
 
 
 @torch.inference_mode()
@@ -468,16 +574,40 @@ KEEP_SHARE = 0.75
 def _render(
     tokenizer: PreTrainedTokenizerBase, sample: Sample, messages: Sequence[Message], *, add_generation_prompt: bool
 ) -> str:
-    given = chat(messages), [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
+    given = [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
     if tokenizer.chat_template in OWN_TEMPLATES:
-        return _rendered(tokenizer, *given)
+        return _rendered(tokenizer, chat(messages), *given)
     if (render := _RENDERERS.get(tokenizer)) is None:
         held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
         render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
+    shape: Shape | None = SHAPES[0]
+    if any(message.tool_calls for message in messages):
+        if tokenizer not in _SHAPES:
+            _SHAPES[tokenizer] = _shape(render)
+        shape = _SHAPES[tokenizer]
+    if shape is None:
+        raise Unrendered(
+            f"the chat template of {tokenizer.name_or_path} does not write the calls of a dialogue, or refuses them. "
+            "Use a checkpoint whose template takes tools, or give it one (chat_template.jinja)."
+        )
     try:
-        return render(*given)
+        return render(chat(messages, shape), *given)
     except Exceeded as error:
         raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
+
+
+def _shape(render: Bounded) -> Shape | None:
+    """How a template wants calls: of another shape it makes an error, Python's form of an object, or nothing at all."""
+    probe = ToolCall(name="get_probe", arguments={"key_probe": "value_probe"})
+    asked = (Message(role="user", content="?"), Message(role="assistant", tool_calls=(probe,)))
+    for shape in SHAPES:
+        try:
+            text = render(chat(asked, shape), [Tool(name="other", parameters={"type": "object"}).to_openai()], False)
+        except Exceeded:
+            continue
+        if all(part in text for part in ("get_probe", "key_probe", "value_probe")) and "{'key_probe'" not in text:
+            return shape
+    return None
 
 
 class Unrendered(UserError):
@@ -490,6 +620,8 @@ TEMPLATE_SECONDS = 10.0
 """For one dialogue; templates take milliseconds."""
 _RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
 """A process for each of the other templates."""
+_SHAPES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Shape | None] = weakref.WeakKeyDictionary()
+"""How each of them wants calls, once it was given some; None: in none of the shapes."""
 
 
 def _rendered(tokenizer: Any, messages: Any, tools: Any, add_generation_prompt: bool) -> str:

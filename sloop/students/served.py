@@ -144,7 +144,9 @@ def read_answer(sample_id: str, reply: Reply, answer_format: str | None) -> Pred
         parsed = parse_tool_calls(reply.content, written)
     else:
         parsed = parse(answer_format, reply.content)
-    return Prediction(**measured, calls=parsed.calls, content=parsed.content, error=parsed.error)
+    return Prediction(
+        **measured, calls=parsed.calls, content=parsed.content, error=parsed.error, recovered=parsed.recovered
+    )
 
 
 def _covers(reply: Reply) -> bool:

@@ -40,6 +40,7 @@ __all__ = [
     "Parsed",
     "after_thinking",
     "for_template",
+    "known_format",
     "opens_call",
     "parse",
     "parse_hermes",
@@ -70,13 +71,14 @@ def _formats() -> str:
     return f"allowed: {', '.join(sorted(FORMATS))}. Set student.answer_format to one of these"
 
 
-def _known(format: str) -> str:
+def known_format(format: str) -> str:
+    """A name in `FORMATS`, or the error of a setting that is none."""
     if format not in FORMATS:
         raise refused(_formats())
     return format
 
 
-FormatName = Annotated[str, AfterValidator(_known)]
+FormatName = Annotated[str, AfterValidator(known_format)]
 
 
 def parse(format: str, text: str, *, thinking: bool = False, tools: Tools = ()) -> Parsed:

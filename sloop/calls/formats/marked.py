@@ -199,6 +199,8 @@ def read_harmony(text: str, tools: Tools) -> Found:
     words: list[str] = []
     at = 0
     thought = False
+    if _RECIPIENT.match(text.lstrip()):  # the prompt ended within this message's header
+        text = f"<|start|>{text}"
     if started := _STARTS.search(text):
         words, at = [text[: started.start()]], started.start()
     while at < len(text):
