@@ -35,6 +35,7 @@ class NoisyTeacher:
         "sloop.calls.surface",
         "sloop.simulation.grammar",
         "sloop.simulation.invent",
+        "sloop.simulation.matching",
         "sloop.simulation.mistakes",
         "sloop.simulation.noisy",
         "sloop.simulation.phrases",

@@ -34,6 +34,7 @@ class TemplateTeacher:
         "sloop.calls.surface",
         "sloop.simulation.grammar",
         "sloop.simulation.invent",
+        "sloop.simulation.matching",
         "sloop.simulation.phrases",
         "sloop.simulation.template",
         "sloop.simulation.templates",
