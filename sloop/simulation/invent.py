@@ -30,6 +30,8 @@ MAX_CHOICES = 10_000
 FINEST = 1e-6
 """Smallest ``multipleOf``: what is finer is lost where numbers are rounded."""
 _TRIES = 60
+_PROPOSALS = 300
+"""Texts that are written from a pattern before it counts as one that nothing matches."""
 
 Maker = Callable[[Random, Values], str]
 
@@ -271,7 +273,9 @@ def _string(name: str, schema: Mapping[str, Any], rng: Random, bank: Values) -> 
         value = value[:most].strip()
         if len(value) >= least and (not isinstance(pattern, str) or _matches(name, pattern, value)):
             return value
-    for attempt in range(_TRIES if isinstance(pattern, str) else 0):
+    for attempt in range(_PROPOSALS):
+        if not isinstance(pattern, str):
+            break
         value = proposed(pattern, rng, (0, 3, max(8, least))[attempt % 3])
         if least <= len(value) <= most and value.strip() and _matches(name, pattern, value):
             return value

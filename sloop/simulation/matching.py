@@ -6,7 +6,7 @@ Anchors and looks ahead or behind write nothing, so a text is a proposal: whethe
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
@@ -14,7 +14,7 @@ from sloop.calls.schema.patterns import compiled
 
 _USUAL = string.ascii_letters + string.digits
 _OTHERS = string.punctuation + " "
-_KINDS = {
+_KINDS: dict[str, Callable[[str], bool]] = {
     "CATEGORY_DIGIT": str.isdigit,
     "CATEGORY_SPACE": str.isspace,
     "CATEGORY_WORD": lambda mark: mark.isalnum() or mark == "_",

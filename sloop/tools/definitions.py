@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sloop.calls.schema import validator
-from sloop.calls.schema.validation import Unusable, checked
 from sloop.records import Tool, UserError, from_json
 from sloop.tools.dialects import is_schema, parameters, shown
 
@@ -21,12 +20,14 @@ INNER = ("function", "toolSpec")
 """Keys under which one stands: OpenAI's and Bedrock's."""
 PARAMETERS = (
     *("parameters", "inputSchema", "input_schema", "parametersJsonSchema", "parameters_json_schema"),
-    *("args_schema", "args", "arguments", "inputs"),
+    *("args_schema", "args", "arguments", "inputs", "parameter_definitions"),
 )
-"""Keys under which parameters stand: OpenAI's, MCP's, Anthropic's, Gemini's, LangChain's, ACEBench's, smolagents'."""
+"""Keys under which parameters stand: of OpenAI, MCP, Anthropic, Gemini, LangChain, ACEBench, smolagents, Cohere."""
 NAMED = ("name", "api_name", "title")
 DESCRIBED = ("description", "api_description")
 TOOLBENCH = ("required_parameters", "optional_parameters")
+_MOST_TEXTS = 3
+"""How often JSON may be written as text in JSON."""
 _OTHER = re.compile(r"out|return|response|result|example|meta|annotation", re.IGNORECASE)
 _PARAMETERS = re.compile(r"param|arg|input|schema|propert", re.IGNORECASE)
 
@@ -93,30 +94,30 @@ def read_tool(given: Any, where: str) -> Tool:
             spec = {**{name: value for name, value in given.items() if name not in (*INNER, "type")}, **inner}
     name = next((spec[key] for key in NAMED if isinstance(spec.get(key), str) and spec[key].strip()), None)
     if name is None:
-        raise ValueError(f"{where} has no function name. Write {FORM}.")
+        kind = f", of type {shown(spec['type'])}," if spec.get("type") not in (None, "function") else ""
+        raise ValueError(f"{where}{kind} has no function name. Write {FORM}.")
     description = next((spec[key] for key in DESCRIBED if spec.get(key) is not None), "")
     if not isinstance(description, str):
         raise ValueError(f"{where}, {name}: the description is no text: {shown(description)}.")
     try:
-        schema = _declared(spec)
-        checked(schema)
-        tool = Tool(name=name, description=description, parameters=schema)
+        tool = Tool(name=name, description=description, parameters=_declared(spec))
         validator(tool)
-    except Unusable as error:
-        raise ValueError(f"{where}, {name}: parameters are no JSON Schema ({error}).") from error
     except ValueError as error:
         raise ValueError(f"{where}, {name}: {str(error).rstrip('.')}.") from error
     except UserError as error:
         raise ValueError(f"{where}: {error}") from error
     missing = [key for key in tool.required if key not in tool.properties]
-    if missing and "patternProperties" not in schema:
+    if missing and "patternProperties" not in tool.parameters:
         raise ValueError(f"{where}, {name}: required but not among the properties: {', '.join(map(str, missing))}.")
     return tool
 
 
 def _declared(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a definition, wherever they stand; ValueError where they would be lost."""
-    found = {key: parameters(value, key) for key in PARAMETERS if (value := _parsed(spec.get(key), key))}
+    found = {}
+    for key in PARAMETERS:
+        if value := _parsed(spec.get(key), key):
+            found[key] = parameters(_cohere(value) if key == "parameter_definitions" else value, key)
     if any(spec.get(key) for key in TOOLBENCH):
         found["required_parameters"] = _toolbench(spec)
     if not found and isinstance(spec.get("properties"), Mapping) and spec["properties"]:
@@ -137,6 +138,12 @@ def _declared(spec: Mapping[str, Any]) -> dict[str, Any]:
     return used[first] if first else {"type": "object", "properties": {}}
 
 
+def _cohere(given: Any) -> Any:
+    """Parameters by name, of which one is required where it says so."""
+    parts = given.items() if isinstance(given, Mapping) else ()
+    return {name: {"required": False, **part} if isinstance(part, Mapping) else part for name, part in parts} or given
+
+
 def _toolbench(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters in two lists, as ToolBench has them; what it calls the default of a required one is an example."""
     properties: dict[str, Any] = {}
@@ -148,7 +155,7 @@ def _toolbench(spec: Mapping[str, Any]) -> dict[str, Any]:
                 row = {("examples" if name == "default" else name): value for name, value in row.items()}
             properties |= parameters([row], key)["properties"]
             needed += [row["name"]] if key == TOOLBENCH[0] else []
-    return parameters({"type": "object", "properties": properties, "required": needed}, TOOLBENCH[0])
+    return {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
 
 
 def _is_lost(key: str, value: Any) -> bool:
@@ -156,11 +163,13 @@ def _is_lost(key: str, value: Any) -> bool:
     if _OTHER.search(key) or not value or isinstance(value, bool | int | float):
         return False
     if isinstance(value, str):
-        return bool(_PARAMETERS.search(key)) or ('"properties"' in value and value.lstrip().startswith("{"))
-    parts = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
+        is_json = value.lstrip()[:1] in ("{", "[")
+        return is_json and ('"properties"' in value or bool(_PARAMETERS.search(key)))
     if _PARAMETERS.search(key) or (isinstance(value, Mapping) and "properties" in value and is_schema(value)):
         return True
-    return bool(parts) and all(isinstance(part, Mapping) and "type" in part for part in parts)
+    parts = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    told = {"type"} if isinstance(value, Mapping) else {"type", "name"}
+    return bool(parts) and all(isinstance(part, Mapping) and told <= set(part) for part in parts)
 
 
 def _is_by_name(given: Mapping[str, Any]) -> bool:
@@ -173,9 +182,10 @@ def _is_by_name(given: Mapping[str, Any]) -> bool:
 
 def _parsed(given: Any, where: str) -> Any:
     """What JSON text holds; empty text holds nothing."""
-    if not isinstance(given, str):
-        return given
     try:
-        return from_json(given) if given.strip() else None
+        for _ in range(_MOST_TEXTS):
+            if isinstance(given, str):
+                given = from_json(given) if given.strip() else None
     except ValueError as error:
         raise ValueError(f"{where} is text and no JSON ({error}): {shown(given)}. Write {FORM}.") from error
+    return given

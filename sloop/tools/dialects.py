@@ -20,7 +20,7 @@ from sloop.calls.schema import json_type, pointed
 NAMES: Mapping[str, Mapping[str, Any]] = {
     name: schema
     for names, schema in (
-        ("string str text char character varchar enum file binary bytes callable function", {"type": "string"}),
+        ("string str text char character varchar enum file binary bytes callable geopoint", {"type": "string"}),
         ("integer int long short byte bigint int8 int16 int32 int64 uint8 uint16 uint32 uint64", {"type": "integer"}),
         ("number float double decimal numeric real float32 float64", {"type": "number"}),
         ("boolean bool", {"type": "boolean"}),
@@ -50,6 +50,8 @@ SINGLE = frozenset(
 )
 COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 """Keywords of whole numbers, which Gemini's JSON writes as text."""
+WRAPPED = ("json", "jsonSchema", "json_schema", "schema")
+"""Keys under which Bedrock and the AI SDK put a schema of parameters, alone."""
 KEYWORDS = frozenset(
     {*Draft202012Validator.VALIDATORS, *MAPS, *LISTS, *SINGLE, "title", "description", "default", "examples", "example"}
     | {"$schema", "$id", "id", "$comment", "$anchor", "format", "nullable", "deprecated", "readOnly", "writeOnly"}
@@ -61,6 +63,7 @@ _LEFT_OUT = re.compile(
 _NEEDED = re.compile(r"[\s,;]*[(\[]?\brequired\b[)\]]?\s*$", re.IGNORECASE)
 _OF = re.compile(r"\b(?:list|array) of (\w+)", re.IGNORECASE)
 _BEHIND = re.compile(r"([\w.]+)\[\]")
+_SPEC = KEYWORDS | {"param_type"}
 _LONGEST_TYPE = 300
 _MOST_REFERENCES = 8
 
@@ -168,44 +171,48 @@ def plain_schema(given: Any, at: str) -> Any:
         raise ValueError(f'{at} is {shown(given)}; a JSON Schema is wanted, such as {{"type": "string"}}')
     new: dict[str, Any] = {}
     for key, value in given.items():
-        if key == "type":
-            new |= {name: part for name, part in _of_type(value, given, at).items() if name not in given or name == key}
-        elif key in MAPS and value in ([], ""):  # an empty map, as PHP writes it
-            new[key] = {}
-        elif key in MAPS and isinstance(value, Mapping):
-            # A parameter that is null is none: a table of all tools' parameters fills what a tool lacks
-            new[key] = {
-                name: plain_schema(part, f"{at}.{key}.{name}") for name, part in value.items() if part is not None
-            }
-        elif key in LISTS and isinstance(value, list):
-            new[key] = [plain_schema(part, f"{at}.{key}[{k}]") for k, part in enumerate(value)]
-        elif key == "items" and isinstance(value, list):
-            new["prefixItems"] = [plain_schema(part, f"{at}.items[{k}]") for k, part in enumerate(value)]
-            if given.get("additionalItems") is not None:
-                new["items"] = plain_schema(given["additionalItems"], f"{at}.additionalItems")
-        elif key in SINGLE and value is not None:
-            new[key] = plain_schema(value, f"{at}.{key}")
-        elif key in COUNTS and isinstance(value, str) and value.isdecimal():
-            new[key] = int(value)
-        elif key == "dependencies" and isinstance(value, Mapping):
-            names = {name: part for name, part in value.items() if isinstance(part, list)}
-            rest = {name: plain_schema(part, at) for name, part in value.items() if name not in names}
-            new |= {k: part for k, part in (("dependentRequired", names), ("dependentSchemas", rest)) if part}
-        elif key == "examples" and not isinstance(value, list | None):
-            new[key] = [e.get("value", e) for e in value.values()] if isinstance(value, Mapping) else [value]
-        elif key == "required":
-            if isinstance(value, list) and value != (names := list(dict.fromkeys(n for n in value if n is not None))):
-                value = names
-            if not isinstance(value, bool) and value not in (None, {}, ""):
-                new[key] = value
-        elif not (value is None and (key != "default" or "type" in given)) and (key, value) != ("enum", []):
-            new[key] = value
+        new |= _keyword(key, value, given, at)
     _require(new, given)
     for end in ("Minimum", "Maximum"):
         _bound(new, f"exclusive{end}", end.lower(), at)
     if "properties" not in new and new.get("type") == "object":
         _check_declared(new, at)
     return _or_null(new) if new.pop("nullable", None) is True else new
+
+
+def _keyword(key: str, value: Any, given: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """What a keyword of a schema becomes; one that is null is none, as in tables that fill up what a row lacks."""
+    if key == "type":
+        return {name: part for name, part in _of_type(value, given, at).items() if name not in given or name == key}
+    if value is None:
+        return {key: None} if key == "default" or (key == "const" and "type" not in given) else {}
+    if key in MAPS and value in ([], ""):  # an empty map, as PHP writes it
+        return {key: {}}
+    if key in MAPS and isinstance(value, Mapping):
+        return {key: {n: plain_schema(part, f"{at}.{key}.{n}") for n, part in value.items() if part is not None}}
+    if key in LISTS and isinstance(value, list):
+        return {key: [plain_schema(part, f"{at}.{key}[{k}]") for k, part in enumerate(value)]}
+    if key == "items" and isinstance(value, list):
+        rest = given.get("additionalItems")
+        first = [plain_schema(part, f"{at}.items[{k}]") for k, part in enumerate(value)]
+        return {
+            "prefixItems": first,
+            **({"items": plain_schema(rest, f"{at}.additionalItems")} if rest is not None else {}),
+        }
+    if key in SINGLE:
+        return {key: plain_schema(value, f"{at}.{key}")}
+    if key in COUNTS and isinstance(value, str) and value.isdecimal():
+        return {key: int(value)}
+    if key == "dependencies" and isinstance(value, Mapping):
+        names = {name: part for name, part in value.items() if isinstance(part, list)}
+        schemas = {name: plain_schema(part, at) for name, part in value.items() if name not in names}
+        return {k: part for k, part in (("dependentRequired", names), ("dependentSchemas", schemas)) if part}
+    if key == "examples" and not isinstance(value, list):
+        return {key: [each.get("value", each) for each in value.values()] if isinstance(value, Mapping) else [value]}
+    if key == "required" and isinstance(value, list):
+        return {key: list(dict.fromkeys(name for name in value if isinstance(name, str)))}
+    is_nothing = (key == "required" and value in (True, False, {}, "")) or (key == "enum" and value == [])
+    return {} if is_nothing or (key == "additionalItems" and isinstance(given.get("items"), list)) else {key: value}
 
 
 def parameters(given: Any, at: str) -> dict[str, Any]:
@@ -218,8 +225,8 @@ def parameters(given: Any, at: str) -> dict[str, Any]:
         given = _listed(given, at)
     if not isinstance(given, Mapping):
         raise ValueError(f'{at} is {shown(given)}; a JSON Schema of "type": "object" is wanted')
-    if set(given) == {"json"}:  # Bedrock
-        return parameters(given["json"], f"{at}.json")
+    if len(given) == 1 and (key := next(iter(given))) in WRAPPED and _declares(given[key]):
+        return parameters(given[key], f"{at}.{key}")
     schema = plain_schema(given if is_schema(given) else _by_name(given, at), at)
     schema.pop("$schema", None)
     schema = _opened(schema, schema)
@@ -256,6 +263,10 @@ def is_schema(given: Mapping[str, Any]) -> bool:
     )
 
 
+def _declares(given: Any) -> bool:
+    return isinstance(given, Mapping) and isinstance(given.get("properties", {}), Mapping) and is_schema(given)
+
+
 def _is_object(kind: str) -> bool:
     return NAMES.get(kind.lower(), {}).get("type") == "object"
 
@@ -268,13 +279,15 @@ def _by_name(given: Mapping[str, Any], at: str) -> dict[str, Any]:
         if spec is None:
             continue
         where = f"{at}.{name}"
-        if not isinstance(spec, Mapping | str):
+        if not isinstance(spec, Mapping | str) or (isinstance(spec, Mapping) and spec and not _SPEC & set(spec)):
             raise ValueError(
                 f'{where} is {shown(spec)}; a type or a JSON Schema is wanted, such as {{"type": "string"}}'
             )
-        kind = spec if isinstance(spec, str) else spec.get("type")
-        may = isinstance(kind, str) and typed_at(kind, where)[1]
         part = {"type": spec} if isinstance(spec, str) else dict(spec)
+        if "param_type" in part:  # Llama Stack
+            part["type"] = part.pop("param_type")
+        kind = part.get("type")
+        may = isinstance(kind, str) and typed_at(kind, where)[1]
         flags = [part.pop("optional", False), "default" in part, part.get("nullable"), part.get("required") is False]
         if not may and not any(flag is True for flag in flags):
             required.append(name)
@@ -370,7 +383,7 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     elif isinstance(new.get("anyOf"), list):
         new["anyOf"] = [*new["anyOf"], {"type": "null"}]
     elif {"$ref", "oneOf", "allOf"} & set(new):
-        told = {key: new.pop(key) for key in ("title", "description", "default") if key in new}
+        told: dict[str, Any] = {key: new.pop(key) for key in ("title", "description", "default") if key in new}
         new = {**told, "anyOf": [new, {"type": "null"}]}
     return new
 
@@ -378,6 +391,6 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 def _check_declared(schema: Mapping[str, Any], at: str) -> None:
     """Refuse an object whose properties stand beside its keywords, where they declare nothing."""
     for key, part in schema.items():
-        strange = key not in KEYWORDS and not key.startswith("x-")
-        if strange and isinstance(part, Mapping) and isinstance(part.get("type"), str):
+        kind = part.get("type") if isinstance(part, Mapping) else part
+        if key not in KEYWORDS and not key.startswith("x-") and isinstance(kind, str) and kind.lower() in NAMES:
             raise ValueError(f'{at}: {shown(key)} is no keyword. Write "properties": {{{shown(key)}: {shown(part)}}}')

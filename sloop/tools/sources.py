@@ -109,7 +109,7 @@ def _allowed(name: str, place: str) -> str:
     """
     if _NAME.fullmatch(name):
         return name
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = "".join(mark for mark in unicodedata.normalize("NFKD", name) if not unicodedata.combining(mark))
     written = re.sub(r"[^a-zA-Z0-9_-]+", "_", plain).strip("_")
     if not _NAME.fullmatch(written):
         raise ValueError(f"{place}: the name {name!r} is not allowed: 1 to 64 letters, digits, _ and - make a name.")
@@ -128,11 +128,17 @@ def _rows(source: Path) -> Iterator[tuple[str, Any]]:
     place = ""
     try:
         if names.endswith(".jsonl"):
-            for number, line in lines_of(source, wanted):
-                place = f"line {number}"
-                yield from definitions(from_json(line), f"{source}, {place}")
+            rows = lines_of(source, wanted)
         else:
-            yield from definitions(from_json(read_text(source, wanted)), str(source))
+            text = read_text(source, wanted)
+            lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+            if not (len(lines) > 1 and all(line[0] == "{" and line.rstrip()[-1] == "}" for _, line in lines)):
+                yield from definitions(from_json(text), str(source))
+                return
+            rows = iter(lines)  # JSON lines under another name, as BFCL's
+        for number, line in rows:
+            place = f"line {number}"
+            yield from definitions(from_json(line), f"{source}, {place}")
     except ValueError as error:
         where = f", {place}," if place else ""
         raise UserError(f"{named(source)}{where} is not JSON: {error}. {wanted}") from error
