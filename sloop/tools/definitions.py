@@ -14,7 +14,7 @@ from sloop.records import Tool, UserError, from_json
 from sloop.tools.dialects import is_schema, parameters, shown
 
 FORM = '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
-WRAPPERS = ("tools", "functions", "functionDeclarations", "function_declarations", "api_list", "function", "result")
+WRAPPERS = ("tools", "functions", "functionDeclarations", "function_declarations", "api_list", "function")
 """Keys under which definitions stand together."""
 INNER = ("function", "toolSpec")
 """Keys under which one stands: OpenAI's and Bedrock's."""
@@ -67,12 +67,12 @@ def definitions(given: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _wrapped(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a mapping holds definitions: lists of them, or what an MCP server answers."""
-    return {
-        key: given[key]
-        for key in WRAPPERS
-        if isinstance(given.get(key), list | str) or (key == "result" and isinstance(given.get(key), Mapping))
-    }
+    """What of a mapping that is no definition holds some: lists of them, or what an MCP server answers."""
+    if any(key in given for key in (*PARAMETERS, *TOOLBENCH)):
+        return {}
+    if isinstance(result := given.get("result"), Mapping):
+        return {"result": result}
+    return {key: given[key] for key in WRAPPERS if isinstance(given.get(key), list | str)}
 
 
 def read_tool(given: Any, where: str) -> Tool:
@@ -174,10 +174,11 @@ def _is_lost(key: str, value: Any) -> bool:
 
 def _is_by_name(given: Mapping[str, Any]) -> bool:
     """Whether a mapping holds definitions by their names."""
-    return bool(given) and all(
-        isinstance(row, Mapping) and "name" not in row and (set(row) & {*PARAMETERS, *TOOLBENCH}) and not is_schema(row)
-        for row in given.values()
-    )
+    rows = list(given.values())
+    told = {*PARAMETERS, *TOOLBENCH}
+    if not all(isinstance(row, Mapping) and "name" not in row and told.union(DESCRIBED) & set(row) for row in rows):
+        return False
+    return any(told & set(row) and not is_schema(row) for row in rows)
 
 
 def _parsed(given: Any, where: str) -> Any:

@@ -145,7 +145,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _is_optional(node: ast.expr) -> bool:
-    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Optional"
+    return isinstance(node, ast.Subscript) and _name(node.value) == "optional"
 
 
 def _either(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -210,7 +210,8 @@ def _keyword(key: str, value: Any, given: Mapping[str, Any], at: str) -> dict[st
     if key == "examples" and not isinstance(value, list):
         return {key: [each.get("value", each) for each in value.values()] if isinstance(value, Mapping) else [value]}
     if key == "required" and isinstance(value, list):
-        return {key: list(dict.fromkeys(name for name in value if isinstance(name, str)))}
+        names = [name for k, name in enumerate(value) if name is not None and name not in value[:k]]
+        return {key: names}
     is_nothing = (key == "required" and value in (True, False, {}, "")) or (key == "enum" and value == [])
     return {} if is_nothing or (key == "additionalItems" and isinstance(given.get("items"), list)) else {key: value}
 
@@ -252,7 +253,7 @@ def _opened(schema: Any, root: dict[str, Any]) -> Any:
 def is_schema(given: Mapping[str, Any]) -> bool:
     """Whether a mapping is a schema itself, and no parameters by name, of which one may be called ``type``."""
     kind, declared = given.get("type"), given.get("properties")
-    if isinstance(declared, Mapping) and not isinstance(declared.get("type"), str):
+    if isinstance(declared, Mapping) and not (isinstance(declared.get("type"), str) and set(declared) <= KEYWORDS):
         return True
     if isinstance(kind, list) or (isinstance(kind, str) and (_is_object(kind) or set(given) <= KEYWORDS)):
         return True
