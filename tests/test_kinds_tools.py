@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from random import Random
 
 import pytest
 from kinds import Kind, made, tool_files, tools
+from running import sloop
 
 from sloop.calls.schema import call_errors
 from sloop.records import Dialogue, Order, UserError
 from sloop.simulation.template import TemplateTeacher
+from sloop.store import read_json
 from sloop.tools.definitions import read_tools
 from sloop.tools.sources import load_tools
 
@@ -80,3 +83,26 @@ def test_a_request_can_be_made_up_or_the_reason_is_told(kind: Kind) -> None:
             (call,) = written.messages[-1].tool_calls
             assert call.arguments
             assert call_errors(call, [tool]) == ()
+
+
+def test_a_run_makes_what_can_be_made_and_tells_of_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"name": f"find.{number}", "description": "Find a depot.", "inputSchema": kind.given}
+        for number, kind in enumerate(made.KINDS)
+    ]
+    Path("tools.json").write_text(json.dumps({"tools": [*rows, {"name": "bad", "params": {"x": "string"}}]}))
+    words = ("gen", "num_samples=60", "tools=own", "tools.path=tools.json", "tracking.enabled=false", "output_dir=run")
+    assert sloop(*words) == 2
+    assert '"params" seems to hold its parameters' in capsys.readouterr().err
+    assert sloop(*words, "tools.keep_going=true") == 0
+    said = capsys.readouterr().out
+    left_out = sum(bool(kind.comes) for kind in made.KINDS)
+    assert f"note: tools.json: 1 of {len(rows) + 1} definitions are left out (tools.keep_going=true)." in said
+    assert f"note: {left_out} of {len(rows)} tools are left out: no request for them can be written" in said
+    assert "'find.0' is find_0" in said
+    summary = read_json(Path("run/stage.json"))["summary"]
+    assert summary["samples"] == 60
+    assert summary["rejected"].get("no_value", 0) == 0
