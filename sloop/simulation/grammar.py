@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from sloop.calls.schema import call_errors
-from sloop.calls.surface import stands_in
+from sloop.calls.surface import leaves, stands_in
 from sloop.records import Tool, ToolCall
 from sloop.simulation.invent import Unsayable, branches, invent
 from sloop.simulation.phrases import tidy
@@ -206,7 +206,7 @@ class Grammar:
         """The value as text in which it can be seen; None if there is no such text."""
         if isinstance(value, bool):
             return "true" if value else "false"
-        if value is None or value in ("", [], {}):
+        if any(leaf is None or leaf in ("", [], {}) for leaf, _ in leaves(value, schema)):
             return None
         text = spell(value, schema, rng, self._share)
         return text if stands_in(value, schema, text) else None

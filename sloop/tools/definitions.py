@@ -126,7 +126,8 @@ def _declared(spec: Mapping[str, Any]) -> dict[str, Any]:
     used = {key: schema for key, schema in found.items() if len(schema) > 2 or schema["properties"]} or found
     first, *rest = used or ("",)
     for key in rest:
-        if set(used[key]["properties"]) != set(used[first]["properties"]):
+        declared, other = (used[each]["properties"] for each in (first, key))
+        if not isinstance(declared, Mapping) or not isinstance(other, Mapping) or set(declared) != set(other):
             raise ValueError(f'"{first}" and "{key}" hold other parameters each. Leave one of them')
     if first and (used[first]["properties"] or len(used[first]) > 2):
         return used[first]
@@ -149,7 +150,10 @@ def _toolbench(spec: Mapping[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     needed = []
     for key in TOOLBENCH:
-        for part in spec.get(key) or ():
+        rows = _parsed(spec.get(key), key) or []
+        if not isinstance(rows, list):
+            raise ValueError(f"{key} is {shown(rows)}; a list of parameters is wanted")
+        for part in rows:
             row = {name: value for name, value in part.items() if value != ""} if isinstance(part, Mapping) else part
             if key == TOOLBENCH[0] and isinstance(row, Mapping):
                 row = {("examples" if name == "default" else name): value for name, value in row.items()}

@@ -16,6 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from sloop.calls.schema import json_type, pointed
+from sloop.records import from_json
 
 NAMES: Mapping[str, Mapping[str, Any]] = {
     name: schema
@@ -58,7 +59,7 @@ KEYWORDS = frozenset(
     | {"then", "else", "dependencies", "additionalItems", "discriminator", "propertyOrdering", "optional", "strict"}
 )
 _LEFT_OUT = re.compile(
-    r"[\s,;]*[(\[]?\b(?P<may>optional|default\b.*)[)\]]?\s*$|^[(\[]?optional\b[)\]]?(?=[\s,;])", re.IGNORECASE
+    r"[\s,;]*[(\[]?\b(?:optional|default\b.*)[)\]]?\s*$|^[(\[]?optional\b[)\]]?(?=[\s,;])", re.IGNORECASE
 )
 _NEEDED = re.compile(r"[\s,;]*[(\[]?\brequired\b[)\]]?\s*$", re.IGNORECASE)
 _OF = re.compile(r"\b(?:list|array) of (\w+)", re.IGNORECASE)
@@ -74,8 +75,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def typed(text: str) -> tuple[dict[str, Any], bool]:
+def typed(text: str, at: str) -> tuple[dict[str, Any], bool]:
     """The schema of a type as it is written in words, and whether these say that it may be left out.
+
+    Args:
+        text: the type.
+        at: its place, for messages.
 
     Raises:
         ValueError: it is no known type.
@@ -94,26 +99,30 @@ def typed(text: str) -> tuple[dict[str, Any], bool]:
         node = ast.parse(source.replace("<", "[").replace(">", "]"), mode="eval").body
         schema = _annotated(node)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"the type {shown(text)} is not known; allowed: {', '.join(JSON_TYPES)}") from None
-    return schema, bool(left_out) or _is_optional(node)
+        raise ValueError(f"{at}: the type {shown(text)} is not known; allowed: {', '.join(JSON_TYPES)}") from None
+    is_optional = isinstance(node, ast.Subscript) and _name(node.value) == "optional"
+    return schema, bool(left_out) or is_optional
 
 
 def _annotated(node: ast.expr) -> dict[str, Any]:
     """The schema of a type as Python writes it; ValueError for what is none."""
-    if isinstance(node, ast.Constant):
-        return {"type": "null"} if node.value is None else typed(str(node.value))[0]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | None):
+        return {"type": "null"} if node.value is None else typed(node.value, "")[0]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _either([_annotated(node.left), _annotated(node.right)])
     if isinstance(node, ast.Subscript | ast.Call):
         inner: Sequence[ast.expr] = node.args if isinstance(node, ast.Call) else _elements(node.slice)
         return _generic(_name(node.func if isinstance(node, ast.Call) else node.value), inner)
     name = _name(node)
-    return dict(NAMES[name if name in NAMES else name.removesuffix("s")]) if name not in GENERIC else {}
+    return dict(NAMES[name]) if name in NAMES else {}
 
 
 def _generic(name: str, inner: Sequence[ast.expr]) -> dict[str, Any]:
     if name == "literal":
-        return {"enum": [ast.literal_eval(each) for each in inner]}
+        values = [ast.literal_eval(each) for each in inner]
+        if not all(isinstance(value, str | int | None) for value in values):
+            raise ValueError(name)
+        return {"enum": values}
     if name == "callable":
         return {"type": "string"}
     if name == "annotated":
@@ -137,15 +146,12 @@ def _elements(node: ast.expr) -> Sequence[ast.expr]:
 
 
 def _name(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        return node.attr.lower()
-    if not isinstance(node, ast.Name) or not (node.id.lower() in GENERIC or node.id.lower().removesuffix("s") in NAMES):
-        raise ValueError(ast.dump(node)[:80])
-    return node.id.lower()
-
-
-def _is_optional(node: ast.expr) -> bool:
-    return isinstance(node, ast.Subscript) and _name(node.value) == "optional"
+    """A name of `NAMES` or `GENERIC`, whatever module it is of, and also where it is one of many."""
+    text = (node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else "").lower()
+    for name in (text, text.removesuffix("s")):
+        if name in NAMES or name in GENERIC:
+            return name
+    raise ValueError(text)
 
 
 def _either(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -204,14 +210,14 @@ def _keyword(key: str, value: Any, given: Mapping[str, Any], at: str) -> dict[st
     if key in COUNTS and isinstance(value, str) and value.isdecimal():
         return {key: int(value)}
     if key == "dependencies" and isinstance(value, Mapping):
-        names = {name: part for name, part in value.items() if isinstance(part, list)}
-        schemas = {name: plain_schema(part, at) for name, part in value.items() if name not in names}
-        return {k: part for k, part in (("dependentRequired", names), ("dependentSchemas", schemas)) if part}
+        lists = {name: part for name, part in value.items() if isinstance(part, list)}
+        schemas = {name: plain_schema(part, at) for name, part in value.items() if name not in lists}
+        return {k: part for k, part in (("dependentRequired", lists), ("dependentSchemas", schemas)) if part}
     if key == "examples" and not isinstance(value, list):
-        return {key: [each.get("value", each) for each in value.values()] if isinstance(value, Mapping) else [value]}
+        named = list(value.values()) if isinstance(value, Mapping) else [value]
+        return {key: [each.get("value", each) if isinstance(each, Mapping) else each for each in named]}
     if key == "required" and isinstance(value, list):
-        names = [name for k, name in enumerate(value) if name is not None and name not in value[:k]]
-        return {key: names}
+        return {key: [name for k, name in enumerate(value) if name is not None and name not in value[:k]]}
     is_nothing = (key == "required" and value in (True, False, {}, "")) or (key == "enum" and value == [])
     return {} if is_nothing or (key == "additionalItems" and isinstance(given.get("items"), list)) else {key: value}
 
@@ -231,8 +237,9 @@ def parameters(given: Any, at: str) -> dict[str, Any]:
     schema = plain_schema(given if is_schema(given) else _by_name(given, at), at)
     schema.pop("$schema", None)
     schema = _opened(schema, schema)
-    for key in LISTS & set(schema):
-        schema[key] = [_opened(part, schema) for part in schema[key]]
+    for key, parts in schema.items():
+        if key in LISTS and isinstance(parts, list):
+            schema[key] = [_opened(part, schema) for part in parts]
     if isinstance(schema.get("type"), list) and "object" in schema["type"]:
         schema["type"] = "object"
     if schema.get("type", "object") != "object":
@@ -288,7 +295,7 @@ def _by_name(given: Mapping[str, Any], at: str) -> dict[str, Any]:
         if "param_type" in part:  # Llama Stack
             part["type"] = part.pop("param_type")
         kind = part.get("type")
-        may = isinstance(kind, str) and typed_at(kind, where)[1]
+        may = isinstance(kind, str) and typed(kind, where)[1]
         flags = [part.pop("optional", False), "default" in part, part.get("nullable"), part.get("required") is False]
         if not may and not any(flag is True for flag in flags):
             required.append(name)
@@ -301,24 +308,16 @@ def _defaulted(part: dict[str, Any]) -> dict[str, Any]:
     default, kind = part.get("default"), part.get("type")
     if not isinstance(default, str) or not isinstance(kind, str):
         return part
-    wanted = typed(kind)[0].get("type", "string")
+    wanted = typed(kind, "")[0].get("type", "string")
     if wanted == "string":
         return part
     try:
-        value = json.loads(default.lower() if wanted == "boolean" else default)
+        value = from_json(default.lower() if wanted == "boolean" else default)
     except ValueError:
         value = None
     if json_type(value) == wanted or (wanted == "number" and json_type(value) == "integer"):
         return {**part, "default": value}
     return {key: value for key, value in part.items() if key != "default" or default}
-
-
-def typed_at(kind: str, at: str) -> tuple[dict[str, Any], bool]:
-    """The same as `typed`, with the place in the error."""
-    try:
-        return typed(kind)
-    except ValueError as error:
-        raise ValueError(f"{at}: {error}") from None
 
 
 def _listed(given: Sequence[Any], at: str) -> dict[str, Any]:
@@ -344,7 +343,7 @@ def _of_type(kind: Any, given: Mapping[str, Any], at: str) -> dict[str, Any]:
     if isinstance(kind, str) and kind.lower() == "enum" and given.get("enum"):
         return {}
     if isinstance(kind, str):
-        return typed_at(kind, at)[0]
+        return typed(kind, at)[0]
     if isinstance(kind, list):
         return _either([_of_type(each, {}, at) for each in kind]) if kind else {}
     if kind is not None:
@@ -367,9 +366,7 @@ def _bound(new: dict[str, Any], exclusive: str, plain: str, at: str) -> None:
         return
     if new.pop(exclusive):
         if plain not in new:
-            raise ValueError(
-                f'{at}: "{exclusive}": true excludes no "{plain}". Write "{exclusive}": 0, or what is meant'
-            )
+            raise ValueError(f'{at}: "{exclusive}": true, and no "{plain}". Write the bound, such as "{exclusive}": 0')
         new[exclusive] = new.pop(plain)
 
 
