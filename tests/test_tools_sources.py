@@ -88,6 +88,8 @@ def test_an_unknown_split_is_a_user_error():
 
 
 @pytest.mark.skipif("SLOOP_TOOLS" not in os.environ, reason="SLOOP_TOOLS (the folder of the tool corpora) is not set")
-@pytest.mark.parametrize(("name", "count"), [("apizoo", 4216), ("bfcl_nonlive", 953), ("toolalpaca_eval", 94)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("apizoo", 4216), ("bfcl_nonlive", 953), ("toolalpaca_eval", 94), ("toolbench_example", 29)]
+)
 def test_the_corpora_load(name, count):
     assert len(load_tools(Path(os.environ["SLOOP_TOOLS"]) / f"{name}.json.gz")) == count

@@ -131,7 +131,7 @@ def _rows(source: Path) -> Iterator[tuple[str, Any]]:
             rows = lines_of(source, wanted)
         else:
             text = read_text(source, wanted)
-            lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+            lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
             if not (len(lines) > 1 and all(line[0] == "{" and line.rstrip()[-1] == "}" for _, line in lines)):
                 yield from definitions(from_json(text), str(source))
                 return
