@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from sloop.calls.schema.validation import Unusable, checked
 from sloop.records import Tool, UserError, from_json
 from sloop.store.files import lines_of, named, read_text
+from sloop.tools.definitions import FORM, definitions, read_tool
 
 EVERYDAY = Path(__file__).with_name("everyday.json")
 SPLITS = ("train", "dev", "test")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_FORM = '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
+_LONGEST_LIST = 5
+"""Most definitions that an error names; with ``keep_going`` all are named."""
 
 
 @runtime_checkable
@@ -26,25 +28,35 @@ class ToolSource(Protocol):
         ...
 
 
-def load_tools(path: str | Path, split: str | None = None) -> tuple[Tool, ...]:
-    """Tools from OpenAI definitions, checked.
+def load_tools(
+    path: str | Path,
+    split: str | None = None,
+    *,
+    keep_going: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[Tool, ...]:
+    """Tools from a file of definitions in any known form (`sloop.tools.definitions`), checked.
+
+    Names become such as servers take: letters, digits, _ and -.
 
     Args:
-        path: "everyday" for the packaged set, else a ``.json`` file (a list) or a ``.jsonl`` file (one definition a
-            line), either of them gzipped if its name ends in ``.gz``. A definition may be a bare function object.
+        path: "everyday" for the packaged set, else a ``.json`` file or a ``.jsonl`` file (a value a line), either of
+            them gzipped if its name ends in ``.gz``.
         split: keep the definitions whose extra key ``split`` says this; None: all of them.
+        keep_going: leave out what cannot be read.
+        tell: told in a sentence what was left out, and which names were changed.
 
     Returns:
         The tools in file order.
 
     Raises:
-        UserError: no such file, not JSON, not a tool definition, a bad or repeated name, parameters that are no
-            JSON Schema (Draft 2020-12) of type object, or nothing of that split.
+        UserError: no such file, not JSON, nothing of that split, or a definition that cannot be read: no tool, a bad or
+            repeated name, parameters that are no JSON Schema (draft 2020-12) of type object, or would be lost.
     """
     source = EVERYDAY if str(path) == "everyday" else Path(path)
-    rows = _rows(source)
+    rows = list(_rows(source))
     if split is not None:
-        rows = [(place, row) for place, row in rows if row.get("split") == split]
+        rows = [(place, row) for place, row in rows if isinstance(row, Mapping) and row.get("split") == split]
     if not rows:
         wanted = f" with split={split}" if split is not None else ""
         raise UserError(
@@ -52,15 +64,59 @@ def load_tools(path: str | Path, split: str | None = None) -> tuple[Tool, ...]:
             f"{', '.join(SPLITS)}. Leave tools.split empty (null) to take all tools of the file."
         )
     tools: dict[str, Tool] = {}
+    renamed: list[str] = []
+    refused: list[str] = []
     for place, row in rows:
-        tool = _tool(row, place)
-        if tool.name in tools:
-            raise UserError(f"{place}: a second tool is named {tool.name}. Names are unique: rename one of the two.")
+        try:
+            given = read_tool(row, place)
+            tool = given.model_copy(update={"name": _allowed(given.name, place)})
+            if tool.name in tools:
+                raise ValueError(
+                    f"{place}: a second tool is named {tool.name}. Names are unique: rename one of the two."
+                )
+        except ValueError as error:
+            refused.append(str(error))
+            continue
         tools[tool.name] = tool
+        renamed += [f"{given.name!r} is {tool.name}"] if tool.name != given.name else []
+    if refused and not (keep_going and tools):
+        raise UserError(_refusal(refused, len(rows), can_go_on=bool(tools)))
+    if refused:
+        tell(f"{source}: {len(refused)} of {len(rows)} definitions are left out (tools.keep_going=true).")
+    for reason in refused:
+        tell(f"left out: {reason}")
+    if renamed:
+        tell(f"{source}: servers take letters, digits, _ and - in a name, so {', '.join(renamed)}.")
     return tuple(tools.values())
 
 
-def _rows(source: Path) -> list[tuple[str, Mapping[str, Any]]]:
+def _refusal(refused: Sequence[str], total: int, *, can_go_on: bool) -> str:
+    """What to say of definitions that cannot be read."""
+    first, *others = refused[:_LONGEST_LIST]
+    more = f" {len(refused)} of {total} definitions cannot be read; the others:" if others else ""
+    listed = "".join(f"\n  {reason}" for reason in others)
+    rest = f"\n  and {len(refused) - _LONGEST_LIST} more." if len(refused) > _LONGEST_LIST else ""
+    end = "\n" if others else " "
+    hint = f"{end}Or leave out what cannot be read: tools.keep_going=true" if can_go_on else ""
+    return f"{first}{more}{listed}{rest}{hint}"
+
+
+def _allowed(name: str, place: str) -> str:
+    """The name, in letters, digits, _ and - alone.
+
+    Raises:
+        ValueError: none is left of it, or it is too long.
+    """
+    if _NAME.fullmatch(name):
+        return name
+    plain = "".join(mark for mark in unicodedata.normalize("NFKD", name) if not unicodedata.combining(mark))
+    written = re.sub(r"[^a-zA-Z0-9_-]+", "_", plain).strip("_")
+    if not _NAME.fullmatch(written):
+        raise ValueError(f"{place}: the name {name!r} is not allowed: 1 to 64 letters, digits, _ and - make a name.")
+    return written
+
+
+def _rows(source: Path) -> Iterator[tuple[str, Any]]:
     """Definitions with their place in the file, for messages."""
     names = source.name.removesuffix(".gz")
     if not names.endswith((".json", ".jsonl")):
@@ -68,47 +124,21 @@ def _rows(source: Path) -> list[tuple[str, Mapping[str, Any]]]:
             f"{source}: tools are read from .json or .jsonl files (or .json.gz, .jsonl.gz), or are the word everyday. "
             "Try tools.path=everyday, or tools.path=FILE.json."
         )
-    wanted = f"Write a list of {_FORM}, or try tools.path=everyday."
-    found: list[tuple[str, Any]]
+    wanted = f"Write a list of {FORM}, or try tools.path=everyday."
     place = ""
     try:
         if names.endswith(".jsonl"):
-            found = []
-            for number, line in lines_of(source, wanted):
-                place = f"line {number}"
-                found.append((place, from_json(line)))
+            rows = lines_of(source, wanted)
         else:
-            whole = from_json(read_text(source, wanted))
-            if not isinstance(whole, list):
-                raise UserError(f"{source} holds no list. {wanted}")
-            found = [(f"tool {n}", row) for n, row in enumerate(whole, 1)]
+            text = read_text(source, wanted)
+            lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+            if not (len(lines) > 1 and all(line[0] == "{" and line.rstrip()[-1] == "}" for _, line in lines)):
+                yield from definitions(from_json(text), str(source))
+                return
+            rows = iter(lines)  # JSON lines under another name, as BFCL's
+        for number, line in rows:
+            place = f"line {number}"
+            yield from definitions(from_json(line), f"{source}, {place}")
     except ValueError as error:
         where = f", {place}," if place else ""
         raise UserError(f"{named(source)}{where} is not JSON: {error}. {wanted}") from error
-    for place, row in found:
-        if not isinstance(row, Mapping):
-            raise UserError(f"{source}, {place}, is no object. Write {_FORM}.")
-    return [(f"{source}, {place}", row) for place, row in found]
-
-
-def _tool(row: Mapping[str, Any], place: str) -> Tool:
-    function = row.get("function", row)
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise UserError(f"{place} has no function name. Write {_FORM}.")
-    name = function["name"]
-    if not _NAME.fullmatch(name):
-        raise UserError(f"{place}: the name {name!r} is not allowed: 1 to 64 letters, digits, _ and - make a name.")
-    description, parameters = function.get("description") or "", function.get("parameters") or {}
-    if not isinstance(description, str):
-        raise UserError(f"{place}, {name}: the description is no text: {description!r}.")
-    if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
-        raise UserError(f'{place}, {name}: parameters must be a JSON Schema of "type": "object".')
-    schema = {"type": "object", "properties": {}, **parameters}
-    try:
-        checked(schema)
-    except Unusable as error:
-        raise UserError(f"{place}, {name}: parameters are no JSON Schema ({error}).") from error
-    missing = [key for key in schema.get("required", ()) if key not in schema["properties"]]
-    if missing:
-        raise UserError(f"{place}, {name}: required but not among the properties: {', '.join(missing)}.")
-    return Tool(name=name, description=description, parameters=schema)

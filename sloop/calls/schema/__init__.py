@@ -183,6 +183,9 @@ def _describe(error: ValidationError) -> list[str]:
     where = dotted(path)
     if keyword == "required":
         return [f"missing_required:{dotted((*path, name))}" for name in wanted if name not in value]
+    if keyword == "dependentRequired":
+        needed = [name for one, names in wanted.items() if one in value for name in names]
+        return [f"missing_required:{dotted((*path, name))}" for name in needed if name not in value]
     if keyword == "additionalProperties" and wanted is False and isinstance(schema, dict):
         patterns, declared = schema.get("patternProperties", {}), schema.get("properties", {})
         extra = [name for name in value if name not in declared and not any(found(p, name) for p in patterns)]
