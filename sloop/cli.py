@@ -307,7 +307,7 @@ def _run(cfg: DictConfig) -> None:
     from sloop.config import parse_config
     from sloop.run import check, execute, preview_samples, run_folder
     from sloop.show.console import Progress
-    from sloop.show.tables import print_findings, print_preview, print_run
+    from sloop.show.tables import print_findings, print_note, print_preview, print_run
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config = parse_config(plain)
@@ -315,7 +315,7 @@ def _run(cfg: DictConfig) -> None:
         print_findings(check(config))
         return
     if config.preview:
-        print_preview(preview_samples(config))
+        print_preview(preview_samples(config, print_note))
         return
     # What is imported by now stays: looking at it in every collection costs a sixth of a run's requests a second.
     gc.collect()
@@ -333,6 +333,7 @@ def _run(cfg: DictConfig) -> None:
             report=progress.report,
             project=tracked.project,
             checked=print_findings,
+            tell=print_note,
         )
     print_run(folder, tracked.seconds)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -79,6 +79,7 @@ class ToolFiles(Record):
 
     path: PathText
     split: Name | None = None
+    keep_going: bool = False
 
 
 class Config(Record):
@@ -176,8 +177,11 @@ class Builder:
     Stages get specifications (`spec`): what they need is built where their units run.
     """
 
-    def __init__(self, config: Config, meter: Meter | None = None) -> None:
-        """Take the configuration, and what counts the spending of its endpoints."""
+    def __init__(
+        self, config: Config, meter: Meter | None = None, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Take the configuration, what counts the spending of its endpoints, and who is told how files were read."""
+        self._tell = tell
         self.config = config
         self.meter = meter or Meter()
         self.endpoints: list[Checkable] = []
@@ -207,7 +211,7 @@ class Builder:
             return tuple(map(_sized, source.tools()))
         self._given("tools", "path")
         files = checked(ToolFiles, section, "tools")
-        return tuple(map(_sized, load_tools(files.path, files.split)))
+        return tuple(map(_sized, load_tools(files.path, files.split, keep_going=files.keep_going, tell=self._tell)))
 
     def spec(self, group: str) -> dict[str, Any]:
         """The specification of a component.

@@ -64,10 +64,12 @@ def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
     return Path(config.output_dir or Path(config.paths.outputs) / config.name / run_name(config, plain))
 
 
-def preview_samples(config: Config) -> list[Sample | Rejected]:
-    """The first ``config.preview`` samples that the gen stage would write; nothing is written. Raises as `execute`."""
-    with Builder(config, Meter(None, config.spending, config.prices)) as parts:
-        return asyncio.run(preview(_gen(parts, config.preview), parts.components))
+def preview_samples(config: Config, tell: Callable[[str], None] = lambda _: None) -> list[Sample | Rejected]:
+    """The first ``config.preview`` samples that the gen stage would write; nothing is written. For the rest see
+    `execute`.
+    """
+    with Builder(config, Meter(None, config.spending, config.prices), tell) as parts:
+        return asyncio.run(preview(_gen(parts, config.preview), parts.components, tell))
 
 
 def execute(
@@ -79,6 +81,7 @@ def execute(
     report: Report,
     project: Callable[[Path], None],
     checked: Callable[[Sequence[Finding]], None] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Run the configured stage or loop, or what is left of it; returns its folder.
 
@@ -90,6 +93,7 @@ def execute(
         report: told (what, done, in all).
         project: told the run's folder whenever there is something new to log.
         checked: told what the endpoints can, before anything is spent or written.
+        tell: told in sentences how files were read: what was left out of them.
 
     Raises:
         UserError: a mistake of the reader's.
@@ -97,7 +101,7 @@ def execute(
     """
     folder = run_folder(config, plain)
     meter = Meter(folder / USAGE_FILE, config.spending, config.prices)
-    with Builder(config, meter) as parts:
+    with Builder(config, meter, tell) as parts:
         if config.stage == "loop":
             _check_trainable(parts)
         owed = failures(folder) if config.retry_failed else {}

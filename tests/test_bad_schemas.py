@@ -107,16 +107,22 @@ def test_what_can_be_made_up_is(schema: dict[str, Any]) -> None:
     assert call_errors(ToolCall(name=tool.name, arguments={"x": value}), [tool]) == ()
 
 
-def test_a_run_counts_what_it_could_not_write(
+def test_a_run_leaves_out_a_tool_that_no_request_can_be_written_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("tools.json").write_text(json.dumps([_tool(HUGE["minLength of a billion"]).to_openai()]))
+    bad = _tool(HUGE["minLength of a billion"]).to_openai()
+    good = Tool(name="say_it", description="Say it.", parameters={"type": "object", "properties": {}}).to_openai()
+    Path("tools.json").write_text(json.dumps([bad, good]))
     words = ("num_samples=2", "tools=own", "tools.path=tools.json", "gen.kinds={single:1}", "tracking.enabled=false")
     assert sloop("gen", *words, "output_dir=run") == 0, capsys.readouterr().err
     summary = read_json(Path("run/stage.json"))["summary"]
-    assert (summary["samples"], summary["shortfall"]) == (0, 2)
-    assert summary["rejected"] == {"no_value": summary["orders"]}
+    assert summary["rejected"].keys() <= {"duplicate"}
+    assert summary["notes"][0] == "1 of 2 tools are left out: no request for them can be written"
+    assert "note: left out: measure_it (no_value: x: a text of more than 5000 characters)" in capsys.readouterr().out
+    Path("tools.json").write_text(json.dumps([bad]))
+    assert sloop("gen", *words, "output_dir=none") == 2
+    assert "no request for any of 1 tools, such as measure_it" in capsys.readouterr().err
 
 
 def test_a_tool_that_would_make_every_sample_huge_is_refused(

@@ -146,7 +146,7 @@ def test_parameters_are_named_in_plain_words():
     assert ask("due_date") == "What is the due date?"
 
 
-@pytest.mark.parametrize("schema", [{"type": "string", "pattern": "^§+$"}, {"type": "object"}])
+@pytest.mark.parametrize("schema", [{"type": "string", "pattern": "^(?!.)a"}, {"type": "object", "properties": {}}])
 def test_a_value_that_cannot_be_made_up_is_not_sayable(schema):
     with pytest.raises(Unsayable):
         GRAMMAR.draw(tool(x=schema), Random(0), 0.0)

@@ -52,15 +52,38 @@ class Tool(Record):
 
     @property
     def properties(self) -> dict[str, Any]:
-        """Schema of each parameter, in declaration order; none where ``parameters`` is no usable schema."""
+        """Schema of each parameter, in declaration order, also of those that a branch declares (``allOf``, ``anyOf``,
+        ``oneOf``, ``then``, ``else``); none where ``parameters`` is no usable schema.
+        """
         properties = self.parameters.get("properties")
-        return properties if isinstance(properties, dict) else {}
+        own: dict[str, Any] = properties if isinstance(properties, dict) else {}
+        if not BRANCHING & self.parameters.keys():
+            return own
+        found: dict[str, list[Any]] = {}
+        for schema in (own, *(part.properties for part in self._branches())):
+            for name, each in schema.items():
+                found.setdefault(name, [])
+                found[name] += [each] if each not in found[name] else []
+        return {name: each[0] if len(each) == 1 else {"anyOf": each} for name, each in found.items()}
 
     @property
     def required(self) -> tuple[str, ...]:
         """Names of the parameters that a call must give; none where ``parameters`` is no usable schema."""
         required = self.parameters.get("required")
-        return tuple(required) if isinstance(required, list | tuple) else ()
+        own = tuple(required) if isinstance(required, list | tuple) else ()
+        if "allOf" not in self.parameters:
+            return own
+        return tuple(dict.fromkeys([*own, *(name for part in self._branches("allOf") for name in part.required)]))
+
+    def _branches(self, *keywords: str) -> list[Tool]:
+        """The parts of the parameters, each as a tool's."""
+        given = [self.parameters.get(keyword) for keyword in keywords or sorted(BRANCHING)]
+        parts = [part for each in given for part in (each if isinstance(each, list | tuple) else [each])]
+        return [self.model_copy(update={"parameters": part}) for part in parts if isinstance(part, dict)]
+
+
+BRANCHING = frozenset({"allOf", "anyOf", "oneOf", "then", "else"})
+"""Keywords under which a schema may say more of the same object."""
 
 
 class ToolCall(Record):

@@ -202,7 +202,13 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
             out.say(_contamination_note(Overlap.model_validate(found)))
         asked = f"round_{run.last_round()}/evaluate/"
         _print_notes(
-            run, [note for place, stage in run.stages.items() if place.startswith(asked) for note in stage.notes]
+            run,
+            [
+                note
+                for place, stage in run.stages.items()
+                if place.startswith(asked) or stage.name == "gen"
+                for note in stage.notes
+            ],
         )
     elif record.metrics:
         scores = [score for score in record.metrics if not score.name.startswith("contamination/")]
@@ -213,8 +219,9 @@ def print_run(folder: Path, tracking_seconds: float) -> None:
     else:
         stage = read_stage(folder)
         out.print(files_table(stage, run.name))
-        out.print(f"summary: {stage.summary}")
-        _print_notes(run, [])
+        counted = {key: value for key, value in stage.summary.items() if key != "notes"}
+        out.print(f"summary: {counted}")
+        _print_notes(run, stage.notes)
     if failed := ", ".join(f"{number} {what}" for what, number in failures(folder).items() if number):
         out.print(f"could not be had: {failed}; the same command with retry_failed=true asks again for these alone")
     for shown in filter(None, (costs_table(run), latency_table(run))):
@@ -228,7 +235,12 @@ def _print_notes(run: Run, notes: Sequence[str]) -> None:
     """What a reader must know, and how files in another form were read."""
     sources = [Intake.model_validate(given.source) for given in run.record.inputs if given.source]
     for note in dict.fromkeys([*notes, *(source.note() for source in sources)]):
-        console().say(f"note: {note}")
+        print_note(note)
+
+
+def print_note(note: str) -> None:
+    """What a person must know, in a sentence."""
+    console().say(f"note: {note}")
 
 
 def print_sweep(study: Path) -> None:

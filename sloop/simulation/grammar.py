@@ -16,7 +16,7 @@ from typing import Any
 from sloop.calls.schema import call_errors
 from sloop.calls.surface import stands_in
 from sloop.records import Tool, ToolCall
-from sloop.simulation.invent import Unsayable, invent
+from sloop.simulation.invent import Unsayable, branches, invent
 from sloop.simulation.phrases import tidy
 from sloop.simulation.values import Part, Values, spell, words
 
@@ -145,21 +145,35 @@ class Grammar:
         Raises:
             Unsayable: ("no_value") the schema asks for something that cannot be made up.
         """
-        names = list(tool.required)
-        others = [name for name in tool.properties if name not in tool.required and not _deprecated(tool, name)]
-        rng.shuffle(others)
-        names += [name for name in others if rng.random() < optional][: max(0, MAX_ARGUMENTS - len(names))]
+        choices = branches(tool.parameters)
+        branch: Mapping[str, Any] = {}
+        names: list[str] = []
         errors: tuple[str, ...] = ()
-        for _ in range(_TRIES):
-            arguments = {name: self.value(tool, name, rng) for name in tool.properties if name in names}
+        for attempt in range(_TRIES):
+            if choices or not attempt:
+                branch = rng.choice(choices) if choices else {}
+                names = self._names(tool, branch, rng, optional)
+            own = branch.get("properties") or {}
+            arguments = {name: self.value(tool, name, rng, own.get(name)) for name in tool.properties if name in names}
             errors = call_errors(ToolCall(name=tool.name, arguments=arguments), [tool])
             if not errors:
                 return arguments
+            lacking = {error.removeprefix("missing_required:") for error in errors}
+            names += [name for name in tool.properties if name in lacking and name not in names]
         raise Unsayable("no_value", f"{tool.name}: {'; '.join(errors)}")
 
-    def value(self, tool: Tool, name: str, rng: Random) -> Any:
-        """A value for one parameter."""
-        schema = tool.properties[name]
+    def _names(self, tool: Tool, branch: Mapping[str, Any], rng: Random, optional: float) -> list[str]:
+        """Parameters to give: of a tool whose parameters have branches, those of one."""
+        names = list(dict.fromkeys([*tool.required, *(branch.get("required") or branch.get("properties") or ())]))
+        common = {**tool.parameters, "anyOf": (), "oneOf": ()} if branch else tool.parameters
+        known = {**tool.model_copy(update={"parameters": common}).properties, **(branch.get("properties") or {})}
+        others = [name for name in known if name not in names and not _deprecated(tool, name)]
+        rng.shuffle(others)
+        return names + [name for name in others if rng.random() < optional][: max(0, MAX_ARGUMENTS - len(names))]
+
+    def value(self, tool: Tool, name: str, rng: Random, schema: Any = None) -> Any:
+        """A value for one parameter; ``schema``: of the branch that was taken, if it has one."""
+        schema = tool.properties[name] if schema is None else schema
         return invent(name, schema if isinstance(schema, Mapping) else {}, rng, self._bank, tool.parameters)
 
     def say(self, tool: Tool, arguments: Mapping[str, Any], rng: Random) -> str:

@@ -1,7 +1,8 @@
 """Invents an argument value from a JSON Schema, a parameter's name and its description.
 
 Types, enums, bounds, formats, ``const`` and ``examples`` of the schema are obeyed; what a string looks like is read
-from the name and the description (an ID, a date, a city, ...). A ``pattern`` is met by trying values of common looks.
+from the name and the description (an ID, a date, a city, ...). A ``pattern`` is met by trying values of common looks,
+and then by what the pattern itself says. An object that declares nothing is a map of made-up names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from sloop.calls.schema import pointed
 from sloop.calls.schema.patterns import Undecided, found
+from sloop.simulation.matching import proposed
 from sloop.simulation.values import Values, made_up_word, words
 
 MAX_ITEMS = 3
@@ -68,7 +70,7 @@ def invent(
     left = iter(range(MAX_MADE)) if left is None else left
     if next(left, None) is None:
         raise Unsayable("no_value", f"{name}: it takes more than {MAX_MADE} values")
-    schema = _resolved(schema, root)
+    schema = _resolved(name, schema, root, rng)
     if depth > MAX_DEPTH:
         raise Unsayable("no_value", f"{name}: the schema nests deeper than {MAX_DEPTH}")
     if "const" in schema:
@@ -88,29 +90,76 @@ def invent(
     if kind == "array":
         return _array(name, schema, rng, bank, root, depth, left)
     if kind == "object":
-        parts: Mapping[str, Any] = schema.get("properties") or {}
-        keys = schema.get("required") or list(parts)[:2]
-        if not keys:
-            raise Unsayable("no_value", f"{name}: an object without properties")
-        return {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1, left) for key in keys}
-    return _string(name, schema, rng, bank)
+        return _object(name, schema, rng, bank, root, depth, left)
+    return None if kind == "null" else _string(name, schema, rng, bank)
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema with references followed and the first branch that is not null taken."""
-    for _ in range(MAX_DEPTH):
+def branches(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the value may be: the parts of ``anyOf`` or ``oneOf``, but null."""
+    parts = schema.get("anyOf") or schema.get("oneOf") or ()
+    return [part for part in parts if isinstance(part, Mapping) and part.get("type") != "null"]
+
+
+def _resolved(name: str, schema: Mapping[str, Any], root: Mapping[str, Any], rng: Random) -> Mapping[str, Any]:
+    """The schema with references followed, all of ``allOf`` put together, and one of its branches taken."""
+    for _ in range(_TRIES):
         if not isinstance(schema, Mapping):
             return {}
+        kept = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf", "oneOf", "allOf")}
         if "$ref" in schema:
             schema = {**pointed(dict(root), schema["$ref"]), **{k: v for k, v in schema.items() if k != "$ref"}}
-            continue
-        branches = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
-        if not branches:
+        elif schema.get("allOf"):
+            rest = {key: schema[key] for key in ("anyOf", "oneOf") if key in schema}
+            for part in schema["allOf"]:
+                kept = _joined(kept, _resolved(name, part, root, rng))
+            schema = {**kept, **rest}
+        elif schema.get("anyOf") or schema.get("oneOf"):
+            choices = branches(schema)
+            schema = _joined(kept, (rng.choice(choices) if len(choices) > 1 else choices[0]) if choices else {})
+        else:
+            return schema
+    raise Unsayable("no_value", f"{name}: its schema refers to itself without end")
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What satisfies both schemas, as far as their objects go."""
+    new = {**one, **other}
+    if "properties" in one and "properties" in other:
+        new["properties"] = {**one["properties"], **other["properties"]}
+    if "required" in one and "required" in other:
+        new["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+    return new
+
+
+def _object(
+    name: str,
+    schema: Mapping[str, Any],
+    rng: Random,
+    bank: Values,
+    root: Mapping[str, Any],
+    depth: int,
+    left: Iterator[int],
+) -> dict[str, Any]:
+    parts: Mapping[str, Any] = schema.get("properties") or {}
+    least = schema.get("minProperties", 1)
+    keys = list(schema.get("required") or list(parts)[:2])
+    keys += [key for key in parts if key not in keys][: max(0, least - len(keys))]
+    made = {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1, left) for key in keys}
+    patterns = list((schema.get("patternProperties") or {}).items())
+    others = schema.get("additionalProperties", "properties" not in schema)
+    if len(made) >= least:
+        return made
+    if not patterns and others is False:
+        raise Unsayable("no_value", f"{name}: an object without properties")
+    count = rng.randint(least, min(schema.get("maxProperties", MAX_ITEMS), max(MAX_ITEMS, least)))
+    for _ in range(_TRIES):
+        if len(made) >= count:
             break
-        branch = next((b for b in branches if isinstance(b, Mapping) and b.get("type") != "null"), {})
-        kept = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf", "allOf")}
-        schema = {**kept, **branch}
-    return schema
+        pattern, part = rng.choice(patterns) if patterns else (None, others)
+        named = {"pattern": pattern} if pattern else schema.get("propertyNames")
+        key = made_up_word(rng) if not named else str(invent("word", named, rng, bank, root, depth + 1, left))
+        made[key] = invent(key, part if isinstance(part, Mapping) else {}, rng, bank, root, depth + 1, left)
+    return made
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -136,11 +185,16 @@ def _array(
         raise Unsayable("no_value", f"{name}: more than {_TRIES} items")
     most = min(schema.get("maxItems", MAX_ITEMS), max(MAX_ITEMS, least))
     count = rng.randint(least, max(least, most))
+    first = [each if isinstance(each, Mapping) else {} for each in schema.get("prefixItems") or ()]
+    if first:
+        values = [invent(name, each, rng, bank, root, depth + 1, left) for each in first[: schema.get("maxItems")]]
+        count = max(least, len(values))
+    else:
+        values = []
     part = schema.get("items")
     item = part if isinstance(part, Mapping) else {}
     single = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
     described = {"description": schema.get("description", ""), **item}
-    values: list[Any] = []
     for attempt in range(_TRIES):
         if len(values) == count:
             break
@@ -217,7 +271,11 @@ def _string(name: str, schema: Mapping[str, Any], rng: Random, bank: Values) -> 
         value = value[:most].strip()
         if len(value) >= least and (not isinstance(pattern, str) or _matches(name, pattern, value)):
             return value
-    raise Unsayable("no_value", f"{name}: no value of a common look matches {pattern!r}")
+    for attempt in range(_TRIES if isinstance(pattern, str) else 0):
+        value = proposed(pattern, rng, (0, 3, max(8, least))[attempt % 3])
+        if least <= len(value) <= most and value.strip() and _matches(name, pattern, value):
+            return value
+    raise Unsayable("no_value", f"{name}: no value was found that {pattern!r} matches")
 
 
 def _matches(name: str, pattern: str, value: str) -> bool:

@@ -18,7 +18,7 @@ from sloop.simulation.grammar import Grammar
 from sloop.simulation.mistakes import MISTAKES
 from sloop.simulation.templates import load_templates
 from sloop.simulation.values import Values
-from sloop.teachers.base import Teacher
+from sloop.teachers.base import Choosy, Teacher
 
 _TRIES = 5
 
@@ -35,6 +35,7 @@ class NoisyTeacher:
         "sloop.calls.surface",
         "sloop.simulation.grammar",
         "sloop.simulation.invent",
+        "sloop.simulation.matching",
         "sloop.simulation.mistakes",
         "sloop.simulation.noisy",
         "sloop.simulation.phrases",
@@ -92,6 +93,10 @@ class NoisyTeacher:
     def in_flight(self) -> int:
         """Orders worth having on their way at a time: as many as the teacher wants."""
         return units_in_flight(1, self._teacher)
+
+    def unable(self, tool: Tool) -> str:
+        """Why the teacher can write no request for a tool."""
+        return self._teacher.unable(tool) if isinstance(self._teacher, Choosy) else ""
 
     def close(self) -> None:
         """Close the teacher's connections."""

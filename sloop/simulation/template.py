@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from sloop.calls.surface import surface_forms
-from sloop.records import Dialogue, Label, Message, Order, Rejected, Sample, Tool, ToolCall, canonical_json
+from sloop.records import Dialogue, Label, Message, Order, Rejected, Sample, Tool, ToolCall, UserError, canonical_json
 from sloop.records.ranges import PathText, Share
 from sloop.simulation.grammar import Grammar, ask
 from sloop.simulation.invent import Unsayable
@@ -34,6 +34,7 @@ class TemplateTeacher:
         "sloop.calls.surface",
         "sloop.simulation.grammar",
         "sloop.simulation.invent",
+        "sloop.simulation.matching",
         "sloop.simulation.phrases",
         "sloop.simulation.template",
         "sloop.simulation.templates",
@@ -87,6 +88,20 @@ class TemplateTeacher:
             return self._contrast(order, order.seed, rng)
         except Unsayable as refusal:
             return Rejected(key=order.key, reason=refusal.reason, detail=refusal.detail)
+
+    def unable(self, tool: Tool) -> str:
+        """Why no request for a tool can be written; empty where one can."""
+        why = ""
+        for seed in range(_TRIES):
+            try:
+                self._call(tool, Random(seed))
+            except Unsayable as refusal:
+                why = f"{refusal.reason}: {refusal.detail}"
+            except UserError as error:
+                return str(error)
+            else:
+                return ""
+        return why
 
     # --- new requests -----------------------------------------------------------------------------------------------
 

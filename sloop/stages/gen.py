@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from sloop.engine.build import Components
 from sloop.engine.executor import Worker
@@ -37,7 +37,7 @@ from sloop.stages.card import data_card
 from sloop.stages.samplers import Sampler
 from sloop.stages.slices import written_samples
 from sloop.store import read_rows, write_bytes
-from sloop.teachers.base import Teacher
+from sloop.teachers.base import Choosy, Teacher
 
 CHUNK = 2000
 """Units planned at a time: what is in memory does not grow with the dataset."""
@@ -92,6 +92,8 @@ class GenSummary(Record):
     """Units placed."""
     shortfall: int
     """Samples fewer than asked for."""
+    notes: tuple[str, ...] = Field((), exclude_if=lambda notes: not notes)
+    """Which tools were left out, and why."""
 
 
 def plan_orders(
@@ -230,7 +232,8 @@ class Gen:
         parts: list[object] = [desk.part(self.teacher, Teacher, "teacher")]
         if self.judge is not None:
             parts.append(desk.part(self.judge, Judge, "judge"))
-        orders = self.orders(desk.part(self.sampler, Sampler, "sampler"))
+        tools, notes = writable(self.tools, desk.part(self.teacher, Teacher, "teacher"))
+        orders = self.orders(tools, desk.part(self.sampler, Sampler, "sampler"))
         fold = _Fold(self)
         kinds = (Sample, Truth, Judgement)
 
@@ -241,16 +244,16 @@ class Gen:
             width = desk.executor.width(*parts)
             for _, records in desk.map(fold.plan(orders, desk), write_unit, self, kinds, width=width):
                 fold.door.take(records, append, side)
-        summary = fold.summary()
+        summary = fold.summary().model_copy(update={"notes": notes})
         written = chain.from_iterable(read_rows(desk.folder / name, Sample) for name in (TRAIN, DEV))
         write_bytes(desk.folder / CARD, data_card(written, summary.model_dump()).encode())
         desk.add(CARD)
         return summary
 
-    def orders(self, sampler: Sampler) -> Iterator[tuple[str, list[Order]]]:
+    def orders(self, tools: Sequence[Tool], sampler: Sampler) -> Iterator[tuple[str, list[Order]]]:
         """The units, without end."""
         rng = unit_rng(self.seed, "plan", self.round, "")
-        return plan_orders(self.tools, sampler, self.settings, rng, f"r{self.round}-")
+        return plan_orders(tools, sampler, self.settings, rng, f"r{self.round}-")
 
 
 class _Fold:
@@ -282,6 +285,26 @@ class _Fold:
         )
 
 
+def writable(tools: Sequence[Tool], teacher: Teacher) -> tuple[Sequence[Tool], tuple[str, ...]]:
+    """The tools that a teacher can write requests for, and a sentence on each other one.
+
+    Raises:
+        UserError: it can for none of them.
+    """
+    if not isinstance(teacher, Choosy):
+        return tools, ()
+    reasons = [(tool, teacher.unable(tool)) for tool in tools]
+    able = [tool for tool, reason in reasons if not reason]
+    told = [f"{tool.name} ({reason})" for tool, reason in reasons if reason]
+    if not able:
+        raise UserError(
+            f"this teacher can write no request for any of {len(tools)} tools, such as {told[0]}. Loosen the tool's "
+            "schema, or let a model write: teacher=llm"
+        )
+    few = f"{len(told)} of {len(tools)} tools are left out: no request for them can be written"
+    return able, (few, *(f"left out: {each}" for each in told)) if told else ()
+
+
 def most_orders(num_samples: int) -> int:
     """Units placed for so many samples before a shortfall is reported."""
     return MAX_TRIES * num_samples + 10
@@ -294,21 +317,26 @@ def _check(stage: Gen) -> None:
         raise UserError("gen.judge=true, and there is no judge. Name one, such as judge=llm, or leave gen.judge=false.")
 
 
-async def preview(stage: Gen, components: Components) -> list[Sample | Rejected]:
+async def preview(
+    stage: Gen, components: Components, tell: Callable[[str], None] = lambda _: None
+) -> list[Sample | Rejected]:
     """The first ``num_samples`` samples that a gen stage would write, in memory alone.
 
     Where the orders that it would place for so many do not give them, what was rejected follows the samples, up to that
-    number, to say why; an order that failed is rejected.
+    number, to say why; an order that failed is rejected. ``tell`` is told what tools are left out.
 
     Raises:
         UserError: a component cannot be built, or cannot be asked.
     """
     sampler = components.get(stage.sampler, Sampler, "sampler")
+    tools, notes = writable(stage.tools, components.get(stage.teacher, Teacher, "teacher"))
+    for note in notes:
+        tell(note)
     door = Door(Admission(rules=DOOR, forbidden=frozenset(), similarity=1.0), stage.num_samples)
     worker = Worker(components, Path())
     shown: list[Sample | Rejected] = []
     rejected: list[Sample | Rejected] = []
-    for key, unit in islice(stage.orders(sampler), most_orders(stage.num_samples)):
+    for key, unit in islice(stage.orders(tools, sampler), most_orders(stage.num_samples)):
         verdicts: dict[str, Verdict] = {}
         try:
             written = await write_unit(stage, worker, unit)

@@ -18,6 +18,15 @@ class Teacher(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosy(Protocol):
+    """A teacher that cannot write about every tool."""
+
+    def unable(self, tool: Tool) -> str:
+        """Why it can write no request for a tool; empty where it can."""
+        ...
+
+
 def continued(tools: tuple[Tool, ...], messages: Sequence[Message], label: Label) -> Dialogue:
     """A dialogue of which only the last decision is new."""
     earlier = frozenset(index for index, message in enumerate(messages) if message.role == "assistant")

@@ -109,7 +109,7 @@ def read_tool(given: Any, where: str) -> Tool:
     except UserError as error:
         raise ValueError(f"{where}: {error}") from error
     missing = [key for key in tool.required if key not in tool.properties]
-    if missing and not any(key in schema for key in ("allOf", "anyOf", "oneOf", "patternProperties")):
+    if missing and "patternProperties" not in schema:
         raise ValueError(f"{where}, {name}: required but not among the properties: {', '.join(map(str, missing))}.")
     return tool
 

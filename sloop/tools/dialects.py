@@ -62,6 +62,7 @@ _NEEDED = re.compile(r"[\s,;]*[(\[]?\brequired\b[)\]]?\s*$", re.IGNORECASE)
 _OF = re.compile(r"\b(?:list|array) of (\w+)", re.IGNORECASE)
 _BEHIND = re.compile(r"([\w.]+)\[\]")
 _LONGEST_TYPE = 300
+_MOST_REFERENCES = 8
 
 
 def shown(value: Any) -> str:
@@ -221,16 +222,24 @@ def parameters(given: Any, at: str) -> dict[str, Any]:
         return parameters(given["json"], f"{at}.json")
     schema = plain_schema(given if is_schema(given) else _by_name(given, at), at)
     schema.pop("$schema", None)
-    for _ in range(8):  # of generators that name every schema, the outermost as well
-        if not isinstance(schema.get("$ref"), str):
-            break
-        target = pointed(schema, schema["$ref"])
-        schema = {**target, **{key: part for key, part in schema.items() if key != "$ref"}}
+    schema = _opened(schema, schema)
+    for key in LISTS & set(schema):
+        schema[key] = [_opened(part, schema) for part in schema[key]]
     if isinstance(schema.get("type"), list) and "object" in schema["type"]:
         schema["type"] = "object"
     if schema.get("type", "object") != "object":
         raise ValueError(f'{at} has the type {shown(schema["type"])}; a JSON Schema of "type": "object" is wanted')
     return {"type": "object", "properties": {}, **schema}
+
+
+def _opened(schema: Any, root: dict[str, Any]) -> Any:
+    """The schema without a reference in its place, as generators write that name every schema."""
+    for _ in range(_MOST_REFERENCES):
+        if not isinstance(schema, dict) or not isinstance(schema.get("$ref"), str):
+            break
+        target = pointed(root, schema["$ref"])
+        schema = {**target, **{key: part for key, part in schema.items() if key != "$ref"}}
+    return schema
 
 
 def is_schema(given: Mapping[str, Any]) -> bool:

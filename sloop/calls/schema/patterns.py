@@ -1,8 +1,9 @@
-"""Regular expressions of strangers' schemas, matched in bounded time and space.
+r"""Regular expressions of strangers' schemas, matched in bounded time and space.
 
 They are Python's: `re` decides what is one, and what it means. JSON Schema asks for ECMA's, which agree on all but rare
-constructs. They are searched for, not anchored, as JSON Schema says. Where pattern and length of text leave few ways to
-try, `re` matches. Where there may be many, the ``regex`` package does, which can be stopped; to it a combining mark
+constructs; what ECMA alone writes (``\p{L}``, ``(?<name>...)``, ``\u{1F600}``) is read, too. They are searched for,
+not anchored, as JSON Schema says. Where pattern and length of text leave few ways to try, `re` matches. Where there may
+be many, or a property of Unicode is asked for, the ``regex`` package does, which can be stopped; to it a combining mark
 is part of a word, and the control characters 28 to 31 are no white space.
 """
 
@@ -31,7 +32,13 @@ SECONDS_TOGETHER = 1.0
 """For all searches of one check; see `together`."""
 
 _left: ContextVar[list[float] | None] = ContextVar("left", default=None)
-_NO_QUANTIFIER = re.compile(r"(\\.)|\{(?!\d*(?:,\d*)?\})", re.DOTALL)
+_NO_QUANTIFIER = re.compile(r"(\\[pP]\{[^{}]*\}|\\.)|\{(?!\d*(?:,\d*)?\})", re.DOTALL)
+_ECMA = re.compile(
+    r"\\(?P<property>[pP]\{[^{}]*\})|\\u\{(?P<code>0*(?:10|[0-9a-fA-F])?[0-9a-fA-F]{1,4})\}|\\k<(?P<back>\w+)>|\\."
+    r"|\(\?<(?P<group>\w+)>",
+    re.DOTALL,
+)
+"""What `re` writes otherwise, or lacks."""
 
 
 class Undecided(ValueError):
@@ -45,7 +52,7 @@ def found(pattern: str, text: str) -> bool:
         Undecided: it is no regular expression, is too large, or takes too long on this text.
     """
     matcher, parsed, plain = compiled(pattern)
-    if _ways(parsed, len(text)) * (len(text) + 1) <= MAX_WAYS:
+    if plain and _ways(parsed, len(text)) * (len(text) + 1) <= MAX_WAYS:
         return plain.search(text) is not None
     left = _left.get()
     allowed = SECONDS if left is None else min(SECONDS, left[0])
@@ -97,7 +104,8 @@ class Compiled(NamedTuple):
     stoppable: regex.Pattern[str]
     parsed: Any
     """As `re` reads it."""
-    plain: re.Pattern[str]
+    plain: re.Pattern[str] | None
+    """None: `re` lacks something of it."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -110,15 +118,47 @@ def compiled(pattern: str) -> Compiled:
     if len(pattern) > LONGEST:
         raise Undecided(f"the pattern {_shown(pattern)} has {len(pattern)} characters, more than {LONGEST}")
     try:
-        # The only reader of patterns there is: `re` keeps it under a private name, and has no public one.
-        parsed = re._parser.parse(pattern)  # type: ignore[attr-defined]
+        python, parsed, is_python = _read(pattern)
         if (size := _written_out(parsed)) > LARGEST:
             raise Undecided(f"the pattern {_shown(pattern)} repeats too much: written out it has {size} parts")
         # A brace that begins no quantifier is a brace to `re`, and may be a fuzzy match to `regex`.
-        plain = _NO_QUANTIFIER.sub(lambda brace: brace[1] or r"\{", pattern)
-        return Compiled(regex.compile(plain, regex.V0), parsed, re.compile(pattern))
-    except (re.error, regex.error, RecursionError, OverflowError) as error:
+        stoppable = regex.compile(_NO_QUANTIFIER.sub(lambda brace: brace[1] or r"\{", python), regex.V0)
+        return Compiled(stoppable, parsed, re.compile(python) if is_python else None)
+    except UNREADABLE as error:
         raise Undecided(f"the pattern {_shown(pattern)} is no regular expression: {error}") from None
+
+
+UNREADABLE = (re.error, regex.error, RecursionError, OverflowError)
+"""What is raised for a text that is no regular expression."""
+
+
+def check_pattern(pattern: object) -> bool:
+    """True; raises one of `UNREADABLE` for a text that is no regular expression, however large."""
+    if isinstance(pattern, str):
+        python, _, is_python = _read(pattern)
+        if not is_python:
+            regex.compile(python)
+    return True
+
+
+def _read(pattern: str) -> tuple[str, Any, bool]:
+    """A pattern as Python writes it, the same as `re` reads it, and whether it does: a property of Unicode is no
+    Python, and any part of a word in what was read.
+    """
+    # The only reader of patterns there is: `re` keeps it under a private name, and has no public one.
+    parse = re._parser.parse  # type: ignore[attr-defined]
+    try:
+        return pattern, parse(pattern), True
+    except re.error:
+        python = _ECMA.sub(_in_python, pattern)
+        plain = _ECMA.sub(lambda part: r"\w" if part["property"] else part[0], python)
+        return python, parse(plain), plain == python
+
+
+def _in_python(part: re.Match[str]) -> str:
+    if part["code"]:
+        return re.escape(chr(int(part["code"], 16)))
+    return f"(?P={part['back']})" if part["back"] else f"(?P<{part['group']}>" if part["group"] else part[0]
 
 
 def _repeat(part: Any) -> tuple[int, int, Any] | None:

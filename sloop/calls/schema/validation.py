@@ -11,18 +11,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from sloop.calls.schema.patterns import Undecided, found, together
+from sloop.calls.schema.patterns import UNREADABLE, Undecided, check_pattern, found, together
 
 MAX_STEPS = 200_000
 """Of one check: a few seconds of a processor, and far more than a schema takes whose parts do not double on and on."""
 REFERENCE_STEPS = 20
 """What following a reference counts for, which takes as long."""
+
+_FORMATS = FormatChecker(formats=())
+_FORMATS.checks("regex", raises=UNREADABLE)(check_pattern)
 
 _steps: ContextVar[list[int]] = ContextVar("steps")
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -39,7 +42,7 @@ def checked(schema: Mapping[str, Any]) -> None:
         Unusable: it is none, or nests too deep; says where.
     """
     try:
-        Draft202012Validator.check_schema(schema)
+        Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
     except SchemaError as error:
         where = "/".join(map(str, error.absolute_path))
         raise Unusable(f"at {where!r}: {error.message}") from error
