@@ -80,6 +80,8 @@ LEFT_OUT = {
 """Why something of a file makes no sample."""
 MEANT = frozenset({"undesired", "weight_0", "no_request", "repeated"})
 """Of these, what a sound file has as well: no share of it is too much."""
+DISLIKED = ("label", "kto_tag")
+"""Keys that are false where a line's answer is a bad one (TRL, LLaMA-Factory)."""
 NAMED = 5
 """Lines that are named of those left out for one reason."""
 
@@ -272,7 +274,7 @@ class _Reader:
         self._clean(turns, tools)
         dialogue = Dialogue.model_validate({"tools": tools, "messages": [turn.plain() for turn in turns]})
         asked = [place for place, turn in enumerate(turns) if turn.role == "assistant" and turn.place >= given.first]
-        if row.get("label") is False or row.get("kto_tag") is False:
+        if any(row.get(key) is False for key in DISLIKED) or ("completion" in row and row.get("label") == 0):
             self._leave("undesired", "its answer is marked as a bad one.")
             return
         if not asked:
@@ -294,7 +296,7 @@ class _Reader:
                 self._labels[known_as] = calls
                 yield sample
             else:
-                self._leave("repeated" if before == calls else "contradicted", "it repeats a line before it.")
+                self._leave("repeated" if before == calls else "contradicted", "it asks what was asked before it.")
 
     def _tools(self, given: Any, turns: list[Turn]) -> list[Tool]:
         """What a line offers; where it does not say, what its system message lists, which is dropped."""

@@ -44,6 +44,9 @@ class Form:
 
 
 def _chat(row: Row) -> Given:
+    if isinstance(asked := row.get("input"), Mapping):  # OpenAI's preferences
+        messages = _list(asked, "messages")
+        return Given([*messages, *_list(row, "preferred_output")], _offered(asked), len(messages))
     return Given(_list(row, "messages"), _offered(row))
 
 
@@ -302,7 +305,7 @@ FORMS: dict[str, Form] = {
     "openai": Form(
         _CHAT_KEYS,
         '{"messages": [...], "tools": [...]}',
-        lambda row: _speaks(row) or "functions" in row or "parallel_tool_calls" in row,
+        lambda row: _speaks(row) or not row.keys().isdisjoint({"functions", "parallel_tool_calls", "preferred_output"}),
         _chat,
     ),
 }

@@ -12,6 +12,7 @@ import json
 import re
 import warnings
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import Any
 
 from sloop.calls.formats import FORMATS, Parsed, parse
@@ -19,9 +20,11 @@ from sloop.records import ToolCall, from_json
 
 MAX_LITERAL = 500_000
 """Characters that are read as Python; its parser takes seconds over more."""
+MAX_FAILED = 5
+"""Brackets of a system message that may turn out to hold no tools."""
 _CONSTANTS = {"true": True, "false": False, "null": None}
-_QUOTED = re.compile(r"""(["']arguments["']\s*:\s*)'(\{.*\})'(\s*\}\s*)\Z""", re.S)
-"""Arguments as JSON within single quotes, which may hold an apostrophe (Glaive)."""
+_QUOTED = re.compile(r"""["']arguments["']\s*:\s*'(?=\{)""")
+"""What arguments in single quotes begin with: JSON that may hold an apostrophe (Glaive)."""
 TAGS = {
     "<functioncall>": "",
     "<TOOLCALL>": "</TOOLCALL>",
@@ -61,18 +64,23 @@ def literal(text: str) -> Any:
     except ValueError as error:
         if len(text) > MAX_LITERAL:
             raise
-        if quoted := _QUOTED.search(text):
-            try:
-                return literal(text[: quoted.start()] + quoted[1] + json.dumps(quoted[2]) + quoted[3])
-            except ValueError:
-                pass
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of escapes that Python does not know
-                tree = _Constants().visit(ast.parse(text.strip(), mode="eval"))
-            return from_json(json.dumps(ast.literal_eval(tree), allow_nan=False))
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            raise error from None
+        begin, end = _QUOTED.search(text), text.rfind("}'") + 1
+        quoted = [text[: begin.end() - 1] + json.dumps(text[begin.end() : end]) + text[end + 1 :]] if begin else []
+        for candidate in (*quoted, text):
+            for read in (from_json, _python):
+                with suppress(ValueError):
+                    return read(candidate)
+        raise error
+
+
+def _python(text: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that Python does not know
+            tree = _Constants().visit(ast.parse(text.strip(), mode="eval"))
+        return from_json(json.dumps(ast.literal_eval(tree), allow_nan=False))
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def one_call(given: Any) -> dict[str, Any]:
@@ -145,7 +153,7 @@ def _action(text: str, offered: Collection[str]) -> Parsed | None:
         return None
     words = re.sub(r"\A\s*Thought:", "", text[: found.start()]).strip()
     try:
-        value = found["arguments"].strip()
+        value = found["arguments"].partition("\nObservation:")[0].strip()
         return Parsed(calls=calls_in({"name": found["name"].strip(), "arguments": value}), content=words)
     except ValueError:
         return Parsed(content=words, error="format")
@@ -173,7 +181,7 @@ def _back(name: str, odd: list[str]) -> str:
 
 def results_in(text: str) -> list[str]:
     """The results in tags that a message consists of; the text itself where it is not of that kind."""
-    if _RESULT.sub("", text).strip():
+    if "</tool_response>" not in text or _RESULT.sub("", text).strip():
         return [text]
     return [found.strip() for found in _RESULT.findall(text)] or [text]
 
@@ -195,7 +203,7 @@ def _is_tool(value: Any) -> bool:
 
 def _values(text: str) -> Iterator[Any]:
     at = failed = 0
-    while failed < 100 and (start := _TOOLS.search(text, at)):
+    while failed < MAX_FAILED and (start := _TOOLS.search(text, at)):
         end = _balanced(text, start.start())
         try:
             yield literal(text[start.start() : end])

@@ -643,6 +643,28 @@ KINDS = [
         read("trl", "Where?", undesired=1),
     ),
     Kind(
+        "kto, disliked by a number",
+        "huggingface/trl KTO",
+        '{"prompt": "...", "completion": "...", "label": 0}',
+        "left out, counted",
+        [{"prompt": "Hi", "completion": "Go away.", "label": 0}, {"prompt": "Hi", "completion": "Hello.", "label": 1}],
+        read("trl", "Hello.", undesired=1),
+    ),
+    Kind(
+        "openai's preferences",
+        "openai/openai-cookbook preference fine-tuning",
+        '{"input": {"messages": [...], "tools": [...]}, "preferred_output": [...], "non_preferred_output": [...]}',
+        "openai: the preferred output is the label",
+        [
+            {
+                "input": {"messages": [ASK, says("Where?"), ASK], "tools": TOOLS, "parallel_tool_calls": True},
+                "preferred_output": [calls('{"town": "Bari"}')],
+                "non_preferred_output": [says("No.")],
+            }
+        ],
+        read("openai", [BARI]),
+    ),
+    Kind(
         "input and output",
         "argilla-io/distilabel",
         '{"input": [...], "output": [...]}',
