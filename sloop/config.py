@@ -13,7 +13,7 @@ from sloop.benchmarks.base import Benchmark
 from sloop.engine.build import Components
 from sloop.engine.executor import Local
 from sloop.engine.stage import Place, Report, run_stage
-from sloop.intake import open_dataset
+from sloop.intake import Form, Source, open_dataset
 from sloop.judges.base import Judge
 from sloop.loop import Variant
 from sloop.measures.overlap import OverlapSettings
@@ -90,6 +90,8 @@ class Config(Record):
     output_dir: PathText | None
     seed: Seed
     data: PathText | None
+    form: Form
+    max_left_out: Share
     unseen: PathText | None
     predictions: PathText | None
     num_samples: Samples | None
@@ -236,17 +238,22 @@ class Builder:
         return made
 
     def dataset(self, key: str) -> Dataset:
-        """The dataset that a top-level key names, in sloop's form or in OpenAI's."""
+        """The dataset that a top-level key names, in the form that ``form`` says."""
         cache = Path(self.config.paths.outputs) / ".cache" / "datasets"
-        return open_dataset(self.path(key), form="auto", chosen="all", cache=cache)
+        source, share = Source(self._named(key)), self.config.max_left_out
+        return open_dataset(source, form=self.config.form, chosen="all", cache=cache, max_left_out=share)
 
     def path(self, key: str) -> Path:
         """The file that a top-level key names."""
-        value = getattr(self.config, key)
-        if value is None:
-            raise UserError(f"{key} is missing: the stage {self.config.stage} needs it. Give it: {key}=FILE.jsonl")
+        value = self._named(key)
         check_file(Path(value), f"It is named by {key}={value}.")
         return Path(value)
+
+    def _named(self, key: str) -> str:
+        value: str | None = getattr(self.config, key)
+        if value is None:
+            raise UserError(f"{key} is missing: the stage {self.config.stage} needs it. Give it: {key}=FILE.jsonl")
+        return value
 
     def checkpoint(self, data: Dataset, place: Place) -> Checkpoint:
         """The checkpoint that ``student.path`` names, or checkpoint 0 made from scratch for ``data``."""

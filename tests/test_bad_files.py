@@ -41,7 +41,7 @@ def openai(path: Path) -> int:
 
 
 def benchmark(path: Path) -> int:
-    settings: dict[str, Any] = {"form": "auto", "decisions": "all", "sha256": None, "known_bad": []}
+    settings: dict[str, Any] = {"form": "auto", "decisions": "all", "sha256": None, "known_bad": [], "max_left_out": 0}
     cache = str(path.parent / "cache")
     return len(JsonlBenchmark(name="b", path=str(path), skip_known_bad=False, cache_path=cache, **settings).data)
 

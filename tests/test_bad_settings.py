@@ -60,7 +60,9 @@ LIKE: dict[str, Any] = {
 
 ZERO = {
     **dict.fromkeys(("*seed", "serve.port"), "the first of numbers"),
-    **dict.fromkeys(("*label_noise", "*train_split", "gen.*", "optimize.*", "teacher.*", "judge.*"), "none of it"),
+    **dict.fromkeys(
+        ("*label_noise", "*train_split", "*max_left_out", "gen.*", "optimize.*", "teacher.*", "judge.*"), "none of it"
+    ),
     **dict.fromkeys(("*temperature", "preview", "overlap.examples", "spending.*", "prices.*"), "none of it"),
     **dict.fromkeys(("trainer.warmup", "trainer.decay", "trainer.weight_decay"), "none of it"),
     **dict.fromkeys(("*retries", "*backoff", "serve.batch_wait"), "at once, and once"),

@@ -13,7 +13,7 @@ from running import questions
 from sloop.engine.stage import Made, Place, Report, run_stage
 from sloop.records import Checkpoint, UserError
 from sloop.stages.train import FOLDER, LOSS, Start, Train, TrainSummary, checkpoint_of
-from sloop.store import Dataset
+from sloop.store import Dataset, write_rows
 
 
 @pytest.fixture
@@ -76,6 +76,31 @@ def test_other_arguments_are_another_stage(
     trained(tmp_path / "train", first, data)
     with pytest.raises(UserError, match=f"differing: {next(iter(changed))}"):
         trained(tmp_path / "train", first, data, **changed)
+
+
+def test_no_trainer_sees_a_label_that_calls_what_is_not_on_offer(
+    tmp_path: Path, first: Checkpoint, data: Dataset
+) -> None:
+    called = [sample for sample in data if sample.label and sample.label.calls][:20]
+    bare = called[0].model_copy(update={"tools": ()})
+    write_rows(tmp_path / "mixed.jsonl", [bare, *called[1:]])
+    write_rows(tmp_path / "sound.jsonl", called[1:])
+    seen: list[Dataset] = []
+
+    class Watching(CountingTrainer):
+        def train(self, start: Checkpoint, data: Dataset, *rest: Any, **named: Any) -> Checkpoint:
+            seen.append(data)
+            return super().train(start, data, *rest, **named)
+
+    mixed = Dataset(tmp_path / "mixed.jsonl")
+    stage = trained(tmp_path / "train", first, mixed, trainer=Watching(gain=0.1))
+    assert seen[0].sha256 == Dataset(tmp_path / "sound.jsonl").sha256
+    assert stage.summary.not_offered == 1
+    rows = [json.loads(line) for line in (stage.folder / "sidecar" / LOSS).read_text().splitlines()]
+    assert rows[-1]["left_out"] == 1
+    write_rows(tmp_path / "bad.jsonl", [bare])
+    with pytest.raises(UserError, match=r"bad\.jsonl: every label calls a tool that its sample does not offer"):
+        trained(tmp_path / "other", first, Dataset(tmp_path / "bad.jsonl"))
 
 
 def test_nothing_to_do_is_refused(tmp_path: Path, first: Checkpoint) -> None:

@@ -102,14 +102,6 @@ def test_too_long_and_unlabelled_samples_are_left_out_and_counted() -> None:
     assert left_out == {"no label": 1, "too long": 1}
 
 
-def test_a_label_that_calls_a_tool_that_is_not_on_offer_is_left_out_and_counted() -> None:
-    called = next(sample for sample in pool() if sample.label and sample.label.calls)
-    others = tuple(tool for tool in called.tools if tool.name != called.label.calls[0].name)
-    rows, left_out = examples(TOKENIZER, [called, called.model_copy(update={"tools": others})], 1000)
-    assert len(rows) == 1
-    assert left_out == {"not offered": 1}
-
-
 def test_data_of_which_nothing_can_be_learnt_is_the_users_mistake(tmp_path: Path) -> None:
     start, data = begin(tmp_path)
     with pytest.raises(UserError, match="max_length"):

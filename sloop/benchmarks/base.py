@@ -76,6 +76,12 @@ def single_turns(data: Dataset, grader: Grader, ids: Iterable[str] | None = None
     return (SampleEpisode((sample,), grader) for sample in (data if ids is None else data.pick(ids)))
 
 
+def packaged(path: str) -> str:
+    """Where a set lies: one that comes with sloop by its name, any other where its path says."""
+    own = Path(str(files("sloop.benchmark_data"))) / path
+    return str(own) if os.path.isfile(own) else path  # noqa: PTH113 - any path will do
+
+
 class SampleBenchmark:
     """A dataset in our form, graded by the strict comparator and METHOD's metrics."""
 
@@ -91,8 +97,7 @@ class SampleBenchmark:
         """
         self.name = name
         self.path = path
-        packaged = Path(str(files("sloop.benchmark_data"))) / path
-        self._data = Dataset(packaged if os.path.isfile(packaged) else Path(path))  # noqa: PTH113 - any path will do
+        self._data = Dataset(Path(packaged(path)))
 
     @property
     def data(self) -> Dataset:

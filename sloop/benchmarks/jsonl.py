@@ -1,4 +1,4 @@
-"""Any dataset as a benchmark: a file in sloop's form or in OpenAI's fine-tuning form, pinned by its digest."""
+"""Any dataset as a benchmark, in whichever form and file, pinned by its digest."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from sloop.benchmarks.base import GRADING, SampleBenchmark
-from sloop.intake import Converted, Decisions, Form, open_dataset
+from sloop.benchmarks.base import GRADING, SampleBenchmark, packaged
+from sloop.intake import Converted, Decisions, Form, Source, open_dataset
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import rate
 from sloop.records import Grade, Score, UserError, digest
-from sloop.records.ranges import Name, PathText
+from sloop.records.ranges import Name, PathText, Share
 from sloop.store import Dataset, write_rows
 
 
 class JsonlBenchmark(SampleBenchmark):
-    """A file of samples or dialogues, graded by the strict comparator and METHOD's metrics."""
+    """Samples or dialogues, graded by the strict comparator and METHOD's metrics."""
 
-    MODULES = (*GRADING, "sloop.benchmarks.jsonl", "sloop.intake")
+    MODULES = (
+        *GRADING,
+        "sloop.benchmarks.jsonl",
+        "sloop.intake",
+        "sloop.tools.definitions",
+        "sloop.tools.dialects",
+    )
 
     NOT_RESULTS = frozenset({"cache_path", "sha256"})
     """Where copies lie, and what the data must be: what they are is known by their digest."""
@@ -35,6 +41,7 @@ class JsonlBenchmark(SampleBenchmark):
         sha256: str | None,
         known_bad: list[str],
         skip_known_bad: bool,
+        max_left_out: Share,
         cache_path: PathText,
     ) -> None:
         """Take the settings as they stand in ``conf/benchmark/jsonl.yaml``, which says what each value is.
@@ -42,13 +49,16 @@ class JsonlBenchmark(SampleBenchmark):
         Raises:
             UserError: no such file, or another one than the pinned one.
         """
-        super().__init__(name=name, path=path)
+        self.name = name
+        self.path = path
+        self._source = Source(packaged(path))
+        self.max_left_out = max_left_out
         self.form: Form = form
         self.decisions: Decisions = decisions
         self.known_bad = frozenset(known_bad)
         self.skip_known_bad = skip_known_bad
         self.cache_path = Path(cache_path)
-        found = self._data.sha256
+        found = self._source.sha256
         if sha256 not in (None, found):
             raise UserError(
                 f"benchmark.path={path}: its digest is {found}, and benchmark.sha256={sha256} is another: figures of "
@@ -68,7 +78,14 @@ class JsonlBenchmark(SampleBenchmark):
 
     @cached_property
     def _all(self) -> Dataset:
-        return open_dataset(self._data.path, form=self.form, chosen=self.decisions, cache=self.cache_path)
+        return open_dataset(
+            self._source,
+            form=self.form,
+            chosen=self.decisions,
+            cache=self.cache_path,
+            max_left_out=self.max_left_out,
+            section="benchmark.",
+        )
 
     @cached_property
     def _kept(self) -> Dataset:
@@ -110,7 +127,9 @@ class JsonlBenchmark(SampleBenchmark):
 
     def notes(self) -> list[str]:
         """Which data these are, how they were read, and what of them is known to be bad."""
-        told = [*super().notes(), self._all.intake.note()] if isinstance(self._all, Converted) else super().notes()
+        told = [f"{self.name}: {len(self.data)} samples of {self.path}, sha256 {self._source.sha256}"]
+        if isinstance(self._all, Converted):
+            told.append(self._all.intake.note())
         if self.known_bad:
             what = "left out" if self.skip_known_bad else "counted, and left out of call_accuracy_without_known_bad"
             told.append(f"{len(self.known_bad)} samples are known to be bad: {what}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
 
-from sloop.benchmarks.base import SampleBenchmark
+from sloop.benchmarks.base import packaged
 from sloop.intake import open_dataset
 from sloop.measures.overlap import Contaminated
 from sloop.records import Grade, Judgement, Label, Prediction, Ruling, Sample
@@ -35,8 +35,7 @@ def show(arguments: Sequence[str]) -> None:
 
 def _given(what: str, outputs: Path) -> Path:
     """The file of samples that the reader names, in any form that is read as data."""
-    packaged = SampleBenchmark(name="questions", path=what).data.path
-    return open_dataset(packaged, form="auto", chosen="all", cache=outputs / ".cache" / "datasets").path
+    return open_dataset(packaged(what), form="auto", chosen="all", cache=outputs / ".cache" / "datasets").path
 
 
 def _question(story: SampleStory) -> Iterator[str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sloop.engine.stage import Desk, Made
-from sloop.records import Checkpoint, Record, UserError
-from sloop.store import Dataset
+from sloop.records import Checkpoint, Record, Sample, UserError
+from sloop.store import Dataset, write_rows
 from sloop.students.base import Student
 from sloop.trainers.base import Trainer
 
 FOLDER = "checkpoint"
 LOSS = "loss.jsonl"
+OFFERED = "offered.jsonl"
 MODULES = ("sloop.records.samples", "sloop.records.base", "sloop.stages.train")
 
 
@@ -32,6 +33,8 @@ class TrainSummary(Record):
     steps: int
     loss: float | None
     """Mean over the last steps, in nats a token; None where the trainer tells none."""
+    not_offered: int = 0
+    """Samples that were kept from the trainer: nobody should learn to call what is not on offer."""
 
 
 def checkpoint_of(made: Made[StartSummary] | Made[TrainSummary]) -> Checkpoint:
@@ -92,9 +95,12 @@ class Train:
     def make(self, desk: Desk) -> TrainSummary:
         """Train."""
         trainer = desk.part(self.trainer, Trainer, "trainer")
+        data, kept_away = _offered(self.data, desk.sidecar / OFFERED)
         last: dict[str, float] = {}
 
         def progress(done: int, total: int, values: dict[str, float]) -> None:
+            if kept_away:
+                values = {**values, "left_out": values.get("left_out", 0.0) + kept_away}
             last.update(values)
             with open(desk.sidecar / LOSS, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": done, **values}) + "\n")
@@ -102,14 +108,35 @@ class Train:
 
         made = trainer.train(
             self.start,
-            self.data,
+            data,
             self.predictions,
             steps=self.steps,
             seed=self.seed,
             out=desk.folder / FOLDER,
             progress=progress,
         )
-        return TrainSummary(checkpoint=_kept(made, desk), steps=self.steps, loss=last.get("loss"))
+        loss = last.get("loss")
+        return TrainSummary(checkpoint=_kept(made, desk), steps=self.steps, loss=loss, not_offered=kept_away)
+
+
+def _offered(data: Dataset, path: Path) -> tuple[Dataset, int]:
+    """What a trainer may see, written to a file where that is less than all; and how much less.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    count = sum(map(_is_strange, data))
+    if not count:
+        return data, 0
+    if not write_rows(path, (sample for sample in data if not _is_strange(sample))):
+        raise UserError(f"{data.path}: every label calls a tool that its sample does not offer. Give others.")
+    return Dataset(path), count
+
+
+def _is_strange(sample: Sample) -> bool:
+    """Whether a label calls a tool that is not on offer."""
+    called = {call.name for call in sample.label.calls} if sample.label else set()
+    return not called <= {tool.name for tool in sample.tools}
 
 
 def _kept(checkpoint: Checkpoint, desk: Desk) -> Checkpoint:

@@ -34,7 +34,8 @@ class Trainer(Protocol):
 
         Args:
             start: where the weights start; the optimizer always starts afresh.
-            data: the round's dataset, unique by id; a sample with ``copies`` c stands in it c times.
+            data: the round's dataset, unique by id; a sample with ``copies`` c stands in it c times. No label in it
+                calls a tool that is not on offer.
             predictions: the student's answers to ``data`` (JSON lines), for preference pairs.
             steps: optimizer steps.
             seed: of the order of the data and of everything drawn at random.

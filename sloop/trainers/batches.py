@@ -38,18 +38,14 @@ def examples(
     """The examples of a dataset, each as often as its ``copies`` say.
 
     Returns:
-        The examples, and how many samples were left out for which reason: ``no label``, ``not offered`` (the label
-        calls a tool that is not on offer, which nobody should learn), or ``too long`` (more than ``max_length`` tokens;
-        cutting one would cut its tools or its answer).
+        The examples, and how many samples were left out for which reason: ``no label``, or ``too long`` (more than
+        ``max_length`` tokens; cutting one would cut its tools or its answer).
     """
     left_out: Counter[str] = Counter()
     prompts, answers, copies = [], [], []
     for sample in data:
         if sample.label is None:
             left_out["no label"] += 1
-            continue
-        if not {call.name for call in sample.label.calls} <= {tool.name for tool in sample.tools}:
-            left_out["not offered"] += 1
             continue
         prompts.append(render_prompt(tokenizer, sample))
         answers.append(render_answer(tokenizer, sample, prompts[-1]))

@@ -1,0 +1,235 @@
+"""What datasets write into text: calls, tools and results, as JSON or as Python prints it.
+
+Calls in the formats that models speak are read by `sloop.calls.formats`. Beyond these, datasets write
+``<functioncall>`` (Glaive), ``<TOOLCALL>`` (When2Call), ``Action:`` and ``Action Input:`` (ToolBench), Python's quotes
+(Hermes, Toucan) and names with spaces (ToolACE).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from typing import Any
+
+from sloop.calls.formats import FORMATS, Parsed, parse
+from sloop.records import ToolCall, from_json
+
+MAX_LITERAL = 500_000
+"""Characters that are read as Python; its parser takes seconds over more."""
+MAX_FAILED = 5
+"""Brackets of a system message that may turn out to hold no tools."""
+_CONSTANTS = {"true": True, "false": False, "null": None}
+_QUOTED = re.compile(r"""["']arguments["']\s*:\s*'(?=\{)""")
+"""What arguments in single quotes begin with: JSON that may hold an apostrophe (Glaive)."""
+TAGS = {
+    "<functioncall>": "",
+    "<TOOLCALL>": "</TOOLCALL>",
+    "<tool_call>": "</tool_call>",
+    "<function_call>": "</function_call>",
+}
+"""Before and after calls; empty: up to the end."""
+_TAG = re.compile("|".join(TAGS))
+_ACTION = re.compile(r"^Action:[ \t]*(?P<name>[^\n]+)\n\s*Action Input:(?P<arguments>.*)", re.S | re.M)
+_MARKED = re.compile(r"[<\[{`]|Action:")
+"""What every call in text holds; the rest is words, and read no further."""
+_TOOLS = re.compile(r"""\[\s*\{\s*["']|\{\s*["'](?:name|type|function)["']\s*:""")
+_RESULT = re.compile(r"<tool_response>(.*?)</tool_response>", re.S)
+
+
+def wrong(what: str, value: Any, allowed: str) -> ValueError:
+    """What to raise for a part of a row."""
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return ValueError(f"{what} is {shown if len(shown) < 80 else shown[:77] + '...'}; allowed: {allowed}.")
+
+
+class _Constants(ast.NodeTransformer):
+    """JSON's words in Python's place."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(_CONSTANTS[node.id]) if node.id in _CONSTANTS else node
+
+
+def literal(text: str) -> Any:
+    """The value that a text is, in JSON or as Python prints it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return from_json(text)
+    except ValueError as error:
+        if len(text) > MAX_LITERAL:
+            raise
+        begin, end = _QUOTED.search(text), text.rfind("}'") + 1
+        quoted = [text[: begin.end() - 1] + json.dumps(text[begin.end() : end]) + text[end + 1 :]] if begin else []
+        for candidate in (*quoted, text):
+            for read in (from_json, _python):
+                with suppress(ValueError):
+                    return read(candidate)
+        raise error
+
+
+def _python(text: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that Python does not know
+            tree = _Constants().visit(ast.parse(text.strip(), mode="eval"))
+        return from_json(json.dumps(ast.literal_eval(tree), allow_nan=False))
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def one_call(given: Any) -> dict[str, Any]:
+    """Name and arguments of a call in any spelling: OpenAI's nested one, flat, LangChain's ``args``, ``parameters``.
+
+    Raises:
+        ValueError: it names no function, or its arguments are no object; says which.
+    """
+    function = given.get("function", given) if isinstance(given, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(name, str) or not name.strip():
+        raise ValueError("name")
+    arguments = next((function[key] for key in ("arguments", "args", "parameters", "input") if key in function), None)
+    if isinstance(arguments, str) and arguments.strip():
+        arguments = literal(arguments)
+    if not isinstance(arguments, dict) and arguments not in (None, "", []):
+        raise ValueError("arguments")
+    return {"name": name, "arguments": arguments or {}}
+
+
+def calls_in(value: Any) -> tuple[ToolCall, ...]:
+    """The calls of a value: one, or a list of them.
+
+    Raises:
+        ValueError: it holds anything else.
+    """
+    return tuple(ToolCall.model_validate(one_call(given)) for given in (value if isinstance(value, list) else [value]))
+
+
+def said(text: str, offered: Collection[str]) -> Parsed:
+    """What the text of an assistant's message says: words, calls, or (``error``) a call that cannot be read.
+
+    Calls of tools on offer count in every notation; others only where the text plainly opens a call.
+    """
+    words = Parsed(content=text)
+    if not _MARKED.search(text):
+        return words
+    plain = parse("hermes", text)  # which says of every other format whether it is plainly one
+    own = [found for reader in (_tagged, _action, _named) if (found := reader(text, offered))]
+    calling = [reading for reading in (*(parse(name, text) for name in FORMATS), *own) if reading.calls]
+    for reading in calling:
+        if all(call.name in offered for call in reading.calls):
+            return reading
+    if own or plain.error or plain.calls:
+        return calling[0] if calling else Parsed(content=text, error="format")
+    return words
+
+
+def _tagged(text: str, offered: Collection[str]) -> Parsed | None:
+    """JSON or Python between tags."""
+    *_, answer = text.rpartition("</think>")
+    tags = list(_TAG.finditer(answer))
+    if not tags:
+        return None
+    words, calls = [answer[: tags[0].start()]], list[ToolCall]()
+    try:
+        for tag, following in zip(tags, [*(tag.start() for tag in tags[1:]), len(answer)], strict=True):
+            body, closed, rest = answer[tag.end() : following].partition(TAGS[tag[0]] or "\0")
+            calls += calls_in(literal(body.strip()))
+            words.append(rest if closed else "")
+    except ValueError:
+        return Parsed(content=words[0].strip(), error="format")
+    return Parsed(calls=tuple(calls), content="\n".join(word.strip() for word in words if word.strip()))
+
+
+def _action(text: str, offered: Collection[str]) -> Parsed | None:
+    """A thought, an action and its input."""
+    found = _ACTION.search(text)
+    if not found:
+        return None
+    words = re.sub(r"\A\s*Thought:", "", text[: found.start()]).strip()
+    try:
+        value = found["arguments"].partition("\nObservation:")[0].strip()
+        return Parsed(calls=calls_in({"name": found["name"].strip(), "arguments": value}), content=words)
+    except ValueError:
+        return Parsed(content=words, error="format")
+
+
+def _named(text: str, offered: Collection[str]) -> Parsed | None:
+    """A list of Python's calls of tools whose names are none of Python's."""
+    odd = sorted((name for name in offered if not name.isidentifier()), key=len, reverse=True)
+    if not odd or not text.lstrip().startswith("["):
+        return None
+    names = re.compile(rf"(?<=[\[,])\s*({'|'.join(map(re.escape, odd))})\s*\(")
+    spelled = names.sub(lambda found: f" sloop_tool_{odd.index(found[1])}(", text)
+    if spelled == text:
+        return None
+    found = parse("pythonic", spelled)
+    calls = tuple(call.model_copy(update={"name": _back(call.name, odd)}) for call in found.calls)
+    if any("sloop_tool_" in str(call.arguments) for call in calls):  # the name stood in a text
+        return Parsed(content=found.content, error="format")
+    return found.model_copy(update={"calls": calls})
+
+
+def _back(name: str, odd: list[str]) -> str:
+    return odd[int(name.removeprefix("sloop_tool_"))] if name.startswith("sloop_tool_") else name
+
+
+def results_in(text: str) -> list[str]:
+    """The results in tags that a message consists of; the text itself where it is not of that kind."""
+    if "</tool_response>" not in text or _RESULT.sub("", text).strip():
+        return [text]
+    return [found.strip() for found in _RESULT.findall(text)] or [text]
+
+
+def tools_in(text: str) -> list[Any]:
+    """The definitions that a system message lists: between ``<tools>`` tags, in a list, or one after another."""
+    found: list[Any] = []
+    for value in _values(text):
+        listed = value if isinstance(value, list) else [value]
+        if all(map(_is_tool, listed)):
+            found += listed
+    return found
+
+
+def _is_tool(value: Any) -> bool:
+    function = value.get("function", value) if isinstance(value, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("name"), str) and len(function) > 1
+
+
+def _values(text: str) -> Iterator[Any]:
+    at = failed = 0
+    while failed < MAX_FAILED and (start := _TOOLS.search(text, at)):
+        end = _balanced(text, start.start())
+        try:
+            yield literal(text[start.start() : end])
+            at = end
+        except ValueError:
+            failed += 1
+            at = start.start() + 1
+
+
+def _balanced(text: str, start: int) -> int:
+    """Where the bracket that opens at ``start`` is closed, brackets in strings apart."""
+    depth, quote, at = 0, "", start
+    while at < len(text):
+        letter = text[at]
+        if quote:
+            if letter == "\\":
+                at += 1
+            elif letter == quote:
+                quote = ""
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+            if not depth:
+                return at + 1
+        at += 1
+    return len(text)
