@@ -62,6 +62,7 @@ def endpoint_at(url: str, *, role: Role = "student", **changes: Any) -> ModelEnd
         "query": {},
         "key_header": "Authorization",
         "structured_output": "json_schema",
+        "in_text": {},
         "cache": "off",
         "cache_path": "none",
     }
