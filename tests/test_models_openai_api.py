@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from clients import GREEDY, ask_all, client, limits
@@ -13,7 +14,9 @@ from endpoint import Endpoint, serving
 from sloop.models.base import ModelError, Reply
 from sloop.models.environment import Key, checked_url
 from sloop.models.openai_api import DETAIL_LENGTH, OpenAIChat
-from sloop.models.wire import read_reply, request_body, retry_after
+from sloop.models.preflight import WEATHER
+from sloop.models.usage import Meter
+from sloop.models.wire import read_logprobs, read_reply, request_body, retry_after
 from sloop.records import Label, Message, ToolCall, UserError
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Łódź", "days": 2})
@@ -74,6 +77,49 @@ def test_calls_of_a_dialogue_get_the_ids_that_their_answers_name(endpoint: Endpo
     assert ids == [row["tool_call_id"] for row in rows if row["role"] == "tool"]
     assert len(set(ids)) == 3
     assert all(len(one) == 9 and one.isascii() and one.isalnum() for one in ids)  # Mistral's demand; others allow it
+
+
+def test_beside_calls_an_empty_text_is_null() -> None:
+    rows = request_body("small", [Message(role="assistant", tool_calls=(CALL,)), Message(role="user")], (), GREEDY)
+    assert [row["content"] for row in rows["messages"]] == [None, ""]
+
+
+def test_what_leaves_calls_in_the_text_is_sent_with_it_or_takes_a_part_away() -> None:
+    asked = GREEDY.model_copy(update={"in_text": {"tool_choice": None, "skip_special_tokens": False}})
+    body = request_body("small", [Message(role="user", content="hi")], [WEATHER], asked)
+    assert "tool_choice" not in body
+    assert body["skip_special_tokens"] is False
+
+
+def test_a_complaint_is_read_to_its_end_before_it_is_shortened(endpoint: Endpoint) -> None:
+    endpoint.refuses = lambda body: f"{'x ' * 400} logprobs are not supported" if body.get("logprobs") else None
+    assert kinds(ask_all(client(endpoint.url), ["a"])) == ["Reply"]
+
+
+def test_what_failed_tries_cost_is_counted(endpoint: Endpoint) -> None:
+    endpoint.finish = "abort"
+    meter = Meter()
+    one = client(endpoint.url)
+    one._account = meter.account("student", "small")
+    (error,) = ask_all(one, ["a"])
+    assert isinstance(error, ModelError)
+    assert error.kind == "no_answer"
+    (row,) = meter.spent
+    assert (row.tries, row.prompt_tokens) == (3, 21)  # asked again twice, whatever the limit of retries is
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": 0.0}]}, (-0.5, 0.0)),
+        ({"tokens": ["a"], "token_logprobs": [-0.1], "top_logprobs": None}, (-0.1,)),
+        (None, ()),
+        ({"content": [{"logprob": -0.5}, {"logprob": None}]}, None),
+        ({"content": [{"logprob": float("nan")}]}, None),
+    ],
+)
+def test_log_probabilities_are_read_whole_or_not_at_all(given: Any, read: tuple[float, ...] | None) -> None:
+    assert read_logprobs(given) == read
 
 
 @pytest.mark.parametrize("fault", PASSING)

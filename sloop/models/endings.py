@@ -71,8 +71,7 @@ def read_ending(finish: str, content: str, called: bool) -> tuple[Ending, str]:
     word = _plain(finish)
     ending = _ENDING.get(word, "failed")
     if ending == "failed":
-        known = ", ".join(WORDS["answer"].split())
-        return ending, f"finish_reason {finish!r} says of no answer that it is whole ({known})"
+        return ending, f"finish_reason {finish!r} is no word that an answer is known to end with"
     if ending != "answer":
         return ending, f"finish_reason {finish!r}"
     if not called and word in _CALLED and not opens_call(content):

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from sloop.models.base import FINAL, ChatModel, ErrorKind, ModelError, Reply, Sampling
 from sloop.models.environment import KEY_OF, Key, Role, checked_url, key_for
@@ -79,7 +79,7 @@ class Endpoint:
         query: dict[str, str],
         key_header: HeaderName,
         structured_output: StructuredOutput,
-        in_text: dict[str, str | bool | None],
+        in_text: dict[str, str | StrictBool | None],
         limits: Limits,
         cache: CacheMode,
         cache_path: PathText,

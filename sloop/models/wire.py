@@ -250,12 +250,17 @@ def read_reply(content: bytes, *, wants_json: bool = False) -> Reply:
             logprob=math.fsum(logprobs) if logprobs else None,
             num_logprobs=len(logprobs),
             usage=read_usage(completion.usage),
-        )
+        ),
+        reasoned=bool(message.reasoning),
     )
 
 
-def answered(reply: Reply) -> Reply:
+def answered(reply: Reply, *, reasoned: bool = False) -> Reply:
     """The reply, where it is an answer or one that was cut off.
+
+    Args:
+        reply: any.
+        reasoned: there was reasoning apart from its content.
 
     Raises:
         ModelError: it ended otherwise.
@@ -264,8 +269,9 @@ def answered(reply: Reply) -> Reply:
     if ending in ("answer", "cut"):
         return reply
     kinds: dict[str, ErrorKind] = {"filtered": "filtered", "unreadable": "unreadable", "failed": "no_answer"}
+    beside = "; there is reasoning beside it" if reasoned else ""
     tokens = f"; {reply.usage.completion_tokens} tokens counted" if reply.usage else ""
-    raise ModelError(kinds[ending], f"{why}{tokens}", written=reply.content, usage=reply.usage)
+    raise ModelError(kinds[ending], f"{why}{beside}{tokens}", written=reply.content, usage=reply.usage)
 
 
 def wrong_with(error: ValidationError, content: bytes) -> str:
