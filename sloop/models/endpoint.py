@@ -10,9 +10,9 @@ import re
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field
 
 from sloop.models.base import FINAL, ChatModel, ErrorKind, ModelError, Reply, Sampling
 from sloop.models.environment import KEY_OF, Key, Role, checked_url, key_for
@@ -22,7 +22,7 @@ from sloop.models.replay import CacheMode, Replay, check_cache
 from sloop.models.structured import StructuredOutput
 from sloop.models.throttle import Limits
 from sloop.models.usage import Meter
-from sloop.records import Message, Tool, UserError
+from sloop.records import Message, Record, Tool, UserError
 from sloop.records.ranges import PathText, refused
 
 T = TypeVar("T")
@@ -46,6 +46,13 @@ def _header(name: str) -> str:
 
 
 HeaderName = Annotated[str, AfterValidator(_header)]
+
+
+class InText(Record):
+    """What a server is asked for where calls are read in the text (``answer_format``); None: it is sent nothing."""
+
+    tool_choice: Literal["none"] | None = "none"
+    skip_special_tokens: bool | None = None
 
 
 class Endpoint:
@@ -79,7 +86,7 @@ class Endpoint:
         query: dict[str, str],
         key_header: HeaderName,
         structured_output: StructuredOutput,
-        in_text: dict[str, str | StrictBool | None],
+        in_text: InText,
         limits: Limits,
         cache: CacheMode,
         cache_path: PathText,

@@ -89,7 +89,7 @@ class ServedStudent:
             seed=self._seed(decode),
             logprobs=self.logprobs,
             tool_choice="auto" if self.answer_format is None else "none",
-            in_text={} if self.answer_format is None else self.endpoint.in_text,
+            in_text={} if self.answer_format is None else self.endpoint.in_text.model_dump(exclude_defaults=True),
         )
         # Without it a kept reply would be the answer in every trial where the endpoint is sent no seed.
         salt = f"seed {decode.seed} trial {decode.trial}" if decode.seed or decode.trial else ""
