@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 from clients import student
@@ -13,6 +16,7 @@ from kinds import Kind
 from kinds.replies import CALL_READ, FAILED, KINDS, WORDS
 
 from sloop.models.base import ModelError
+from sloop.models.wire import read_reply
 from sloop.records import Decode, Message, Prediction, Sample, Tool, ToolCall
 
 TOOLS = (
@@ -58,3 +62,27 @@ def test_a_reply_is_what_its_kind_says(endpoint: Endpoint, kind: Kind, tmp_path:
     asked = endpoint.times.total()
     assert answer(endpoint, kind, tmp_path / "kept.jsonl") == found
     assert endpoint.times.total() == asked
+
+
+ODD = (None, -1, 1e308, True, "x", [], {}, [None], {"a": 1}, [{"type": {}}], [{"type": "text", "text": 5}], 10**30)
+
+
+def spoilt(value: Any, rng: Random) -> Any:
+    """The value with something odd somewhere in it."""
+    if isinstance(value, dict) and value and rng.random() < 0.8:
+        key = rng.choice(list(value))
+        return {**value, key: spoilt(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        place = rng.randrange(len(value))
+        return [*value[:place], spoilt(value[place], rng), *value[place + 1 :]]
+    return rng.choice(ODD)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not isinstance(kind.given.body, bytes)], ids=str)
+def test_a_spoilt_reply_is_read_or_one_error(kind: Kind) -> None:
+    rng = Random(kind.name)
+    for _ in range(40):
+        body = json.dumps(spoilt(kind.given.body, rng)).encode()
+        with suppress(ModelError):
+            found = read_reply(body, wants_json=rng.random() < 0.5)
+            json.dumps(found.model_dump(mode="json"), allow_nan=False)

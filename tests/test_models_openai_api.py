@@ -79,6 +79,13 @@ def test_calls_of_a_dialogue_get_the_ids_that_their_answers_name(endpoint: Endpo
     assert all(len(one) == 9 and one.isascii() and one.isalnum() for one in ids)  # Mistral's demand; others allow it
 
 
+@pytest.mark.parametrize("name", ["call_7", "toolu_01", "", "call_123456789", "call_x"])
+def test_an_answer_to_no_call_of_the_dialogue_has_an_id_that_servers_take(name: str) -> None:
+    (row,) = request_body("small", [Message(role="tool", tool_call_id=name)], (), GREEDY)["messages"]
+    assert len(row["tool_call_id"]) == 9
+    assert row["tool_call_id"].isalnum()
+
+
 def test_beside_calls_an_empty_text_is_null() -> None:
     rows = request_body("small", [Message(role="assistant", tool_calls=(CALL,)), Message(role="user")], (), GREEDY)
     assert [row["content"] for row in rows["messages"]] == [None, ""]

@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, Validation
 
 from sloop.models.base import CallText, ErrorKind, ModelError, Reply, Sampling, Usage
 from sloop.models.endings import read_ending, telling
-from sloop.records import Message, Tool
+from sloop.records import Message, Tool, digest
 
 TOO_LONG = re.compile(r"context.?(length|window|size)|maximum context|too many tokens|prompt is too long", re.I)
 NO_MODEL = re.compile(r"model\W+\S+\W+(does not exist|(was |is )?not found)|(unknown|no such|invalid) model", re.I)
@@ -35,7 +35,6 @@ UNREADABLE = re.compile(
 MOST_CALLS = 1000
 """Of a reply, or of a piece of one."""
 LONGEST_SHOWN = 80
-_CALL_ID = "call{:05}"
 STATUS = {
     "context_length_exceeded": 400,
     "invalid_api_key": 401,
@@ -73,13 +72,19 @@ def _wire(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
     for message in messages:
         row = message.to_openai()
         for call in row.get("tool_calls", ()):
-            call["id"] = _CALL_ID.format(made)
+            call["id"] = _call_id(f"call_{made}")
             made += 1
         if message.tool_calls and not message.content:
             row["content"] = None
         if message.tool_call_id is not None:
-            row["tool_call_id"] = _CALL_ID.format(int(message.tool_call_id.removeprefix("call_")))
+            row["tool_call_id"] = _call_id(message.tool_call_id)
         yield row
+
+
+def _call_id(name: str) -> str:
+    """A call's own id; any name of no call of the dialogue, which a stranger's may hold, has one as well."""
+    number = name.removeprefix("call_")
+    return f"call{int(number):05}" if number.isdecimal() and len(number) <= 5 else digest(name)[:9]
 
 
 def failure(error: openai.APIStatusError) -> ModelError:
@@ -176,7 +181,7 @@ def arguments_text(arguments: Any) -> Any:
     return "" if text.strip() in ("", "null", "[]") else text
 
 
-REASONING = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content", "reasoning_text"})
+REASONING = ("thinking", "redacted_thinking", "reasoning", "reasoning_content", "reasoning_text")
 """Kinds of parts of a content that a model thinks in."""
 Text = Annotated[str | None, BeforeValidator(_text)]
 """A message's content."""
