@@ -12,6 +12,7 @@ from endpoint import Endpoint
 
 from sloop.models.base import ChatModel, Reply, Sampling
 from sloop.models.endpoint import Endpoint as ModelEndpoint
+from sloop.models.endpoint import InText
 from sloop.models.environment import NO_KEY, Key, Role
 from sloop.models.openai_api import OpenAIChat
 from sloop.models.throttle import Limits
@@ -62,6 +63,7 @@ def endpoint_at(url: str, *, role: Role = "student", **changes: Any) -> ModelEnd
         "query": {},
         "key_header": "Authorization",
         "structured_output": "json_schema",
+        "in_text": InText(),
         "cache": "off",
         "cache_path": "none",
     }

@@ -34,6 +34,8 @@ class Endpoint:
         """This text as every reply, without structured calls."""
         self.message: dict[str, Any] | None = None
         """This message as every reply, to the letter."""
+        self.raw: tuple[int, bytes] | None = None
+        """This status and body as every reply."""
         self.finish: str | None = None
         self.token_logprob: float | None = -0.5
         """Of every token; None: this server has no logprobs."""
@@ -78,6 +80,8 @@ class Endpoint:
             if self.max_in_flight and self._flying > self.max_in_flight:
                 return self.too_many()
             await asyncio.sleep(self.latency)
+            if self.raw:
+                return web.Response(status=self.raw[0], body=self.raw[1], content_type="application/json")
             fault = self.fault(body, times)
             if fault:
                 return await self.fail(fault, request)

@@ -51,6 +51,8 @@ LIKE: dict[str, Any] = {
     **dict.fromkeys(("*output_dir", "data", "unseen", "predictions", "*path", "*uri", "*prompts"), "text"),
     **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model"), "text"),
     **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute"), 1),
+    "*tool_choice": "text",
+    "*skip_special_tokens": True,
     "student.scratch": {},
     "*digests": {},
     "*known_bad": [],
@@ -99,6 +101,7 @@ NULL = {
     **dict.fromkeys(("*seed",), "endpoints are sent none"),
     **dict.fromkeys(("*answer_format", "*digests", "*known_bad", "*sha256"), "any, or what is recorded"),
     "tools.split": "all of them",
+    "*in_text.*": "is not sent",
     **dict.fromkeys(("teacher.prompts", "judge.prompts"), "those in sloop"),
 }
 

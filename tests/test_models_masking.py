@@ -81,8 +81,17 @@ def test_it_is_the_key_that_is_struck_out_and_nothing_else(text: str, said: str)
     assert masked(text, KEY) == said
 
 
-def test_a_short_key_is_struck_out_as_a_whole() -> None:
-    assert masked("EMPTY, not empty", "EMPTY") == f"{MASK}, not empty"
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        ("EMPTY", "EMPTY, not empty", f"{MASK}, not empty"),
+        ("x", "max_tokens: x is unexpected", f"max_tokens: {MASK} is unexpected"),
+        ("none", "nonetheless key=none", f"nonetheless key={MASK}"),
+        ("test", "the latest of my_test", f"the latest of my_{MASK}"),
+    ],
+)
+def test_a_short_key_is_struck_out_where_it_stands_alone(key: str, text: str, said: str) -> None:
+    assert masked(text, key) == said
 
 
 @pytest.mark.parametrize("way", WRITTEN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from clients import GREEDY, ask_all, client, limits
@@ -13,7 +14,9 @@ from endpoint import Endpoint, serving
 from sloop.models.base import ModelError, Reply
 from sloop.models.environment import Key, checked_url
 from sloop.models.openai_api import DETAIL_LENGTH, OpenAIChat
-from sloop.models.wire import read_reply, request_body, retry_after
+from sloop.models.preflight import WEATHER
+from sloop.models.usage import Meter
+from sloop.models.wire import read_logprobs, read_reply, request_body, retry_after
 from sloop.records import Label, Message, ToolCall, UserError
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Łódź", "days": 2})
@@ -70,7 +73,60 @@ def test_calls_of_a_dialogue_get_the_ids_that_their_answers_name(endpoint: Endpo
         Message(role="tool", content="snow", tool_call_id="call_2"),
     ]
     rows = request_body("small", dialogue, (), GREEDY)["messages"]
-    assert [call["id"] for row in rows for call in row.get("tool_calls", ())] == ["call_0", "call_1", "call_2"]
+    ids = [call["id"] for row in rows for call in row.get("tool_calls", ())]
+    assert ids == [row["tool_call_id"] for row in rows if row["role"] == "tool"]
+    assert len(set(ids)) == 3
+    assert all(len(one) == 9 and one.isascii() and one.isalnum() for one in ids)  # Mistral's demand; others allow it
+
+
+@pytest.mark.parametrize("name", ["call_7", "toolu_01", "", "call_123456789", "call_x"])
+def test_an_answer_to_no_call_of_the_dialogue_has_an_id_that_servers_take(name: str) -> None:
+    (row,) = request_body("small", [Message(role="tool", tool_call_id=name)], (), GREEDY)["messages"]
+    assert len(row["tool_call_id"]) == 9
+    assert row["tool_call_id"].isalnum()
+
+
+def test_beside_calls_an_empty_text_is_null() -> None:
+    rows = request_body("small", [Message(role="assistant", tool_calls=(CALL,)), Message(role="user")], (), GREEDY)
+    assert [row["content"] for row in rows["messages"]] == [None, ""]
+
+
+def test_what_leaves_calls_in_the_text_is_sent_with_it_or_takes_a_part_away() -> None:
+    asked = GREEDY.model_copy(update={"in_text": {"tool_choice": None, "skip_special_tokens": False}})
+    body = request_body("small", [Message(role="user", content="hi")], [WEATHER], asked)
+    assert "tool_choice" not in body
+    assert body["skip_special_tokens"] is False
+
+
+def test_a_complaint_is_read_to_its_end_before_it_is_shortened(endpoint: Endpoint) -> None:
+    endpoint.refuses = lambda body: f"{'x ' * 400} logprobs are not supported" if body.get("logprobs") else None
+    assert kinds(ask_all(client(endpoint.url), ["a"])) == ["Reply"]
+
+
+def test_what_failed_tries_cost_is_counted(endpoint: Endpoint) -> None:
+    endpoint.finish = "abort"
+    meter = Meter()
+    one = client(endpoint.url)
+    one._account = meter.account("student", "small")
+    (error,) = ask_all(one, ["a"])
+    assert isinstance(error, ModelError)
+    assert error.kind == "no_answer"
+    (row,) = meter.spent
+    assert (row.tries, row.prompt_tokens) == (3, 21)  # asked again twice, whatever the limit of retries is
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": 0.0}]}, (-0.5, 0.0)),
+        ({"tokens": ["a"], "token_logprobs": [-0.1], "top_logprobs": None}, (-0.1,)),
+        (None, ()),
+        ({"content": [{"logprob": -0.5}, {"logprob": None}]}, None),
+        ({"content": [{"logprob": float("nan")}]}, None),
+    ],
+)
+def test_log_probabilities_are_read_whole_or_not_at_all(given: Any, read: tuple[float, ...] | None) -> None:
+    assert read_logprobs(given) == read
 
 
 @pytest.mark.parametrize("fault", PASSING)
@@ -285,6 +341,5 @@ def test_calls_without_arguments_and_uncounted_usage_are_a_reply(endpoint: Endpo
     (reply,) = ask_all(client(endpoint.url), ["hi"])
     assert isinstance(reply, Reply)
     assert [(call.name, call.arguments) for call in reply.calls] == [("ping", "")]
-    read = read_reply(b'{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": null}}')
-    assert read.usage is not None
-    assert read.usage.prompt_tokens == 0
+    said = b'{"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": null}}'
+    assert read_reply(said).usage is None

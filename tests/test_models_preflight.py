@@ -46,6 +46,13 @@ def test_a_student_is_checked_by_one_request(endpoint: Endpoint) -> None:
     assert body["max_tokens"] <= 256
 
 
+@pytest.mark.parametrize("word", ["MALFORMED_FUNCTION_CALL", "content_filter", "abort"])
+def test_a_model_without_an_answer_to_the_one_question_ends_nothing(endpoint: Endpoint, word: str) -> None:
+    endpoint.finish = word
+    (one,) = found(endpoint.url, "teacher", retries=0)
+    assert (one.tools, one.structured_output) == ("no call made", "no")
+
+
 def test_a_teacher_and_a_judge_at_one_address_are_checked_together_by_two(endpoint: Endpoint) -> None:
     (one,) = found(endpoint.url, "judge", "teacher")
     assert one.roles == ("teacher", "judge")

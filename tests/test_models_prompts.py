@@ -72,6 +72,7 @@ def test_the_files_of_a_folder_of_prompts_belong_to_a_components_description(tmp
             "query": {},
             "key_header": "Authorization",
             "structured_output": "json_schema",
+            "in_text": {},
             "cache": "off",
             "cache_path": "none",
             "limits": {

@@ -85,13 +85,36 @@ def test_a_torn_last_line_is_counted_and_asked_for_again_alone(endpoint: Endpoin
     assert replayed(endpoint.url, path, ASKED, "read_only") == first
 
 
-def test_what_the_server_filtered_is_asked_again(endpoint: Endpoint, tmp_path: Path) -> None:
-    endpoint.fault = lambda body, times: "filter" if times == 0 else None
-    for finish in ("content_filter", "stop", "stop"):
-        (reply,) = ask_all(Replay(client(endpoint.url), mode="use", path=tmp_path / "replies.jsonl"), ["hi"])
-        assert isinstance(reply, Reply)
-        assert reply.finish == finish
+@pytest.mark.parametrize(("finish", "kind"), [("content_filter", "filtered"), ("error", "no_answer")])
+def test_what_ended_as_no_answer_does_is_asked_again(
+    endpoint: Endpoint, tmp_path: Path, finish: str, kind: str
+) -> None:
+    endpoint.finish = finish
+    (failed,) = replayed(endpoint.url, tmp_path / "r.jsonl", ["hi"])
+    assert isinstance(failed, ModelError)
+    assert failed.kind == kind
+    endpoint.finish = None
+    asked = len(endpoint.seen)
+    first, second = (replayed(endpoint.url, tmp_path / "r.jsonl", ["hi"]) for _ in range(2))
+    assert first == second
+    assert len(endpoint.seen) == asked + 1
+
+
+def test_a_failure_that_an_older_version_kept_is_not_taken_for_a_reply(endpoint: Endpoint, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    (whole,) = replayed(endpoint.url, path, ["hi"])
+    path.write_text(path.read_text().replace('"stop"', '"error"'))
+    assert replayed(endpoint.url, path, ["hi"]) == [whole]
     assert len(endpoint.seen) == 2
+
+
+def test_a_call_that_the_server_could_not_read_is_kept_as_one(endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.finish = "MALFORMED_FUNCTION_CALL"
+    for _ in range(2):
+        (error,) = replayed(endpoint.url, tmp_path / "r.jsonl", ["hi"])
+        assert isinstance(error, ModelError)
+        assert (error.kind, error.written) == ("unreadable", "echo hi")
+    assert len(endpoint.seen) == 1
 
 
 def test_two_that_share_the_file_and_ask_together_go_on_with_the_same_reply(endpoint: Endpoint, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sloop.benchmarks.base import SampleBenchmark
 from sloop.cli import conf_folder
 from sloop.engine.stage import Place, run_stage
 from sloop.measures.metrics import grade
+from sloop.models.endpoint import InText
 from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
 from sloop.stages.evaluate import SCORES, Evaluate
 from sloop.stages.probe import Probe
@@ -118,6 +119,20 @@ def test_calls_are_read_from_the_text_where_a_format_is_given(endpoint: Endpoint
     (found,) = answers(endpoint.url, [ASKED], answer_format="hermes")
     assert (found.calls, found.error, found.text) == ((CALL,), None, TEXT_CALL)
     assert endpoint.seen[0]["tool_choice"] == "none"
+    assert "skip_special_tokens" not in endpoint.seen[0]
+
+
+@pytest.mark.parametrize(("preset", "choice"), [("vllm", "none"), ("sglang", None)])
+def test_calls_in_the_text_are_asked_for_as_the_server_wants_it(
+    endpoint: Endpoint, preset: str, choice: str | None
+) -> None:
+    in_text = yaml.safe_load((conf_folder() / "endpoint" / f"{preset}.yaml").read_text())["in_text"]
+    answers(endpoint.url, [ASKED], answer_format="hermes", in_text=InText(**in_text))
+    answers(endpoint.url, [ASKED], in_text=InText(**in_text))
+    asked, plain = endpoint.seen
+    assert (asked.get("tool_choice"), asked["skip_special_tokens"]) == (choice, False)
+    assert "skip_special_tokens" not in plain
+    assert plain["tool_choice"] == "auto"
 
 
 @pytest.mark.parametrize("arguments", ['{"city": ', '["Oslo"]', '{"city": NaN}', '{"a": 1, "a": 2}'])

@@ -150,7 +150,6 @@ def test_two_orders_ask_for_different_requests(endpoint: Endpoint) -> None:
         ("Paris?", Label(calls=(ToolCall(name="get_weather", arguments={}),)), "invalid_call"),
         ("Paris?", Label(calls=(ToolCall(name="fly", arguments={}),)), "not_offered"),
         ("Paris?", Label(content='<tool_call>{"name": "get_'), "invalid_call"),
-        ("Paris?", Label(), "no_answer"),
         ("Paris?", Label(content="I cannot."), "other_kind"),
         ("Paris?", Label(calls=PARIS.calls + ROME.calls), "other_kind"),
     ],
@@ -177,6 +176,46 @@ def test_a_reply_that_was_cut_off_is_no_label(endpoint: Endpoint) -> None:
     refused = written(teacher(endpoint.url), ORDER)
     assert isinstance(refused, Rejected)
     assert refused.reason == "unfinished"
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        *(("model_length", "unfinished"), ("MAX_TOKENS", "unfinished"), ("content_filter", "unfinished")),
+        *(("SAFETY", "unfinished"), ("MALFORMED_FUNCTION_CALL", "invalid_call")),
+    ],
+)
+def test_a_label_has_an_ending_that_is_known_to_be_good(endpoint: Endpoint, word: str, reason: str) -> None:
+    _ends(endpoint, word, "None of m")
+    refused = written(teacher(endpoint.url), ORDER.model_copy(update={"kind": "irrelevant"}))
+    assert isinstance(refused, Rejected)
+    assert refused.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("error", "I can"),
+        ("abort", "I can"),
+        ("insufficient_system_resource", "I can"),
+        ("stop", ""),
+        ("tool_calls", "x"),
+    ],
+)
+def test_a_reply_that_failed_is_a_failure_and_no_label(endpoint: Endpoint, word: str, said: str) -> None:
+    _ends(endpoint, word, said)
+    with pytest.raises(ModelError, match="no_answer: "):
+        written(teacher(endpoint.url, retries=0), ORDER.model_copy(update={"kind": "irrelevant"}))
+
+
+def _ends(endpoint: Endpoint, word: str, said: str) -> None:
+    """The assistant's replies end so from now on; the user's do not."""
+
+    def answer(body: dict[str, Any]) -> Label:
+        endpoint.finish = word if "tools" in body else None
+        return says("weather in Paris", Label(content=said))(body)
+
+    endpoint.answer = answer
 
 
 @pytest.mark.parametrize("axis", ["tools", "contrast"])

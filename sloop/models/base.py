@@ -5,37 +5,58 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
+from sloop.models.endings import Ending, read_ending
 from sloop.records import Message, Record, Tool
 
 ErrorKind = Literal[
     "unreachable", "dropped", "timeout", "rate_limit", "server", "malformed",
-    "auth", "quota", "unknown_model", "no_such_path", "too_long", "refused",
+    "no_answer", "unreadable", "filtered", "auth", "quota", "unknown_model", "no_such_path", "too_long", "refused",
 ]  # fmt: skip
 """What went wrong, in this order: nobody listens; the connection broke; no whole reply in time; too many requests;
-the server failed; the reply cannot be read; the key was refused; the account is spent, or a longer wait was asked for
-than is allowed; no such model; no chat completions under this address; the prompt does not fit the model; this request
-was turned down."""
-PASSING: frozenset[ErrorKind] = frozenset({"unreachable", "dropped", "timeout", "rate_limit", "server", "malformed"})
+the server failed; the reply cannot be read; it ended as no answer does; the server could not read what the model wrote;
+the server withheld it (all three: `sloop.models.endings`); the key was refused; the account is spent, or a longer wait
+was asked for than is allowed; no such model; no chat completions under this address; the prompt does not fit the model;
+this request was turned down."""
+PASSING: frozenset[ErrorKind] = frozenset(
+    {"unreachable", "dropped", "timeout", "rate_limit", "server", "malformed", "no_answer"}
+)
 """Kinds that another try may get over."""
 FINAL: frozenset[ErrorKind] = frozenset({"auth", "quota", "unknown_model", "no_such_path"})
 """Kinds that every other request would meet, too."""
+DETAIL_LENGTH = 300
 
 
 class ModelError(Exception):
     """A request that got no usable reply, after all its tries."""
 
-    def __init__(self, kind: ErrorKind, detail: str, wait: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: ErrorKind,
+        said: str,
+        wait: float | None = None,
+        *,
+        written: str = "",
+        usage: Usage | None = None,
+    ) -> None:
         """Note what happened.
 
         Args:
             kind: see `ErrorKind`.
-            detail: in words, without any key.
+            said: in words, without any key.
             wait: seconds that the server asked to wait before another try.
+            written: what the model wrote, where the server could not read it.
+            usage: what the try cost.
         """
-        super().__init__(f"{kind}: {detail}")
+        self.detail = said[:DETAIL_LENGTH]
+        """For a message; what a server complains of may stand further on in ``said``."""
+        super().__init__(f"{kind}: {self.detail}")
         self.kind: ErrorKind = kind
-        self.detail = detail
+        self.said = said
         self.wait = wait
+        self.written = written
+        self.usage = usage
 
     @property
     def spent_nothing(self) -> bool:
@@ -56,6 +77,8 @@ class Sampling(Record):
     """Ask for the log-probabilities of the reply's tokens."""
     tool_choice: Literal["auto", "none"] = "auto"
     """``none``: tools are shown to the model, and its calls are left in the text."""
+    in_text: Mapping[str, str | bool | None] = Field(default_factory=dict)
+    """What else is sent for the calls to be left in the text; a value of None takes a part of the request away."""
 
 
 class Usage(Record):
@@ -83,7 +106,7 @@ class Reply(Record):
     content: str = ""
     calls: tuple[CallText, ...] = ()
     finish: str = "stop"
-    """The server's ``finish_reason``: stop, tool_calls, length, content_filter, or a word of its own."""
+    """The server's ``finish_reason``, or a word of its own."""
     logprob: float | None = None
     """Sum of the natural-log probabilities of the tokens that logprobs were given for; None where none were."""
     num_logprobs: int = 0
@@ -92,6 +115,11 @@ class Reply(Record):
     """The content as JSON that satisfies the schema, where one was asked for."""
     usage: Usage | None = None
     """Of all requests that it took; None where the server did not count."""
+
+    @property
+    def ending(self) -> Ending:
+        """How it ended: what a `ChatModel` gives is an answer, or was cut."""
+        return read_ending(self.finish, self.content, bool(self.calls))[0]
 
 
 class CallDelta(Record):
@@ -112,8 +140,8 @@ class Chunk(Record):
     calls: tuple[CallDelta, ...] = ()
     finish: str | None = None
     """With the last piece that has text or calls."""
-    logprobs: tuple[float, ...] = ()
-    """Natural-log probabilities of this piece's tokens, where they were given."""
+    logprobs: tuple[float, ...] | None = ()
+    """Natural-log probabilities of this piece's tokens, where they were given; None: one of them is not known."""
     usage: Usage | None = None
     """Of the whole reply, in the very last piece, where the server counts."""
 

@@ -10,11 +10,11 @@ import re
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from sloop.models.base import FINAL, ChatModel, ModelError, Reply, Sampling
+from sloop.models.base import FINAL, ChatModel, ErrorKind, ModelError, Reply, Sampling
 from sloop.models.environment import KEY_OF, Key, Role, checked_url, key_for
 from sloop.models.openai_api import OpenAIChat
 from sloop.models.preflight import Finding, look
@@ -22,13 +22,21 @@ from sloop.models.replay import CacheMode, Replay, check_cache
 from sloop.models.structured import StructuredOutput
 from sloop.models.throttle import Limits
 from sloop.models.usage import Meter
-from sloop.records import Message, Tool, UserError
+from sloop.records import Message, Record, Tool, UserError
 from sloop.records.ranges import PathText, refused
 
 T = TypeVar("T")
 
 WAITING_FACTOR = 4
 """Requests on their way for each that may be in flight, so that those who wait to try again keep nobody waiting."""
+
+
+_ADVICE: dict[ErrorKind, str] = {
+    "quota": "Run the same command again when the endpoint lets you",
+    "rate_limit": "Run the same command again when the endpoint lets you",
+    "timeout": "Give it more time with limits.timeout, or look at what the server says of it",
+    "malformed": "A server is needed that answers as OpenAI's chat completions do",
+}
 
 
 def _header(name: str) -> str:
@@ -40,6 +48,13 @@ def _header(name: str) -> str:
 HeaderName = Annotated[str, AfterValidator(_header)]
 
 
+class InText(Record):
+    """What a server is asked for where calls are read in the text (``answer_format``); None: it is sent nothing."""
+
+    tool_choice: Literal["none"] | None = "none"
+    skip_special_tokens: bool | None = None
+
+
 class Endpoint:
     """A model behind an OpenAI-compatible address. It may be asked from any event loop, and from none.
 
@@ -48,8 +63,10 @@ class Endpoint:
     """
 
     MODULES = (
+        "sloop.calls.formats",
         "sloop.calls.schema",
         "sloop.models.base",
+        "sloop.models.endings",
         "sloop.models.masking",
         "sloop.models.openai_api",
         "sloop.models.streaming",
@@ -69,6 +86,7 @@ class Endpoint:
         query: dict[str, str],
         key_header: HeaderName,
         structured_output: StructuredOutput,
+        in_text: InText,
         limits: Limits,
         cache: CacheMode,
         cache_path: PathText,
@@ -85,6 +103,7 @@ class Endpoint:
         self.query = query
         self.key_header = key_header
         self.structured_output: StructuredOutput = structured_output
+        self.in_text = in_text
         self.limits = limits
         self.cache: CacheMode = cache
         self.cache_path = cache_path
@@ -222,7 +241,7 @@ class Endpoint:
         elif error.kind == "no_such_path":
             told = f"{where}: no chat completions there ({error.detail}). Most addresses end in /v1"
         else:
-            told = f"{where}: {error.detail}. Run the same command again when the endpoint lets you"
+            told = f"{where}: {error.detail}. {_ADVICE.get(error.kind, 'Look at what the server says of it')}"
         return UserError(f"{told}. What was answered before is kept." if self._answered else f"{told}.")
 
 

@@ -2,7 +2,7 @@
 
 The rule: any `RUN` characters of the key that follow each other, in either case, with or without white space (or what
 stands for it in JSON) between them, as they are, percent-encoded, as escapes of JSON or HTML, in hexadecimal digits or
-in base64. A shorter key is found as a whole and as it is.
+in base64. A shorter key is found as a whole, as it is, and where it stands alone: local servers take ``x`` or ``test``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ONE = re.compile(
 def masked(text: str, key: str) -> str:
     """The text with `MASK` in place of every part of the key."""
     if len(key) < RUN:
-        return text.replace(key, MASK)
+        return re.sub(rf"(?<![^\W_]){re.escape(key)}(?![^\W_])", MASK, text)
     if not _may_hold(text, key):
         return text
     letters = list(_letters(text))

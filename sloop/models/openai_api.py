@@ -20,9 +20,9 @@ import httpx2
 import openai
 from pydantic import ValidationError
 
-from sloop.models.base import FINAL, PASSING, CallText, Chunk, ModelError, Reply, Sampling, Usage
+from sloop.models.base import DETAIL_LENGTH, FINAL, PASSING, CallText, Chunk, ModelError, Reply, Sampling, Usage
 from sloop.models.environment import Key, checked_url
-from sloop.models.streaming import Events, read_chunk
+from sloop.models.streaming import Events, fold, read_chunk
 from sloop.models.structured import (
     UNSUPPORTED,
     WEAKER,
@@ -34,7 +34,7 @@ from sloop.models.structured import (
 )
 from sloop.models.throttle import Limits, Throttle
 from sloop.models.usage import Account, Meter
-from sloop.models.wire import read_reply, request_body, retry_after, said, status_kind
+from sloop.models.wire import answered, failure, read_reply, request_body, told_failure, wrong_with
 from sloop.records import Message, Tool
 
 BEARER = "Authorization"
@@ -50,14 +50,14 @@ DISPENSABLE = {
     "stream_options": re.compile(r"stream_options"),
     "temperature": re.compile(r"temperature.*support|unsupported.*temperature"),
     "seed": re.compile(r"\bseed\b.*support|(unsupported|unknown|unrecognized|extra).*\bseed\b"),
+    "tool_choice": re.compile(r"tool_choice\b.*support|(unsupported|unknown|unrecognized|extra).*\btool_choice"),
 }
 """Parts of a request that are left out where a server's refusal names them so. Models that reason take no temperature:
 their answers are not the likeliest ones."""
 BYTES_A_TOKEN = 4
 """Of a prompt, roughly, for the pace in tokens: corrected by the server's own count."""
 REPAIRS = 2
-"""Further answers asked for where one missed its schema."""
-DETAIL_LENGTH = 300
+"""Further answers asked for where one missed its schema, or was none."""
 LONGEST_SAID = 10_000
 """Characters of a server's words that are looked at, for a message or a key in it."""
 MOST_BYTES = 8 << 20
@@ -156,7 +156,7 @@ class OpenAIChat:
     ) -> Reply:
         """One reply, tried again as often as `Limits` allows; see `sloop.models.base.ChatModel`."""
         if schema is None:
-            return await self._reply(request_body(self.model, messages, tools, sampling))
+            return await self._reply(request_body(self.model, messages, tools, sampling), wants_json=False)
         return await self._structured_reply(messages, tools, sampling, schema)
 
     async def stream(
@@ -168,7 +168,8 @@ class OpenAIChat:
         handed over. `Limits.timeout` is that of all pieces together, without the time that the caller takes for them.
 
         Raises:
-            ModelError: there is no reply, or it broke off (``dropped``): no finish reason, or no end of the stream.
+            ModelError: there is no reply, it broke off (``dropped``): no finish reason, or no end of the stream, or it
+                ended as no answer does.
             OutOfBudget: nothing more may be spent.
         """
         body = request_body(self.model, messages, tools, sampling)
@@ -197,7 +198,7 @@ class OpenAIChat:
     async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[Chunk]:
         """One try at a stream."""
         self.requests += 1
-        finished = False
+        pieces: list[Chunk] = []
         clock = asyncio.get_running_loop().time
         began, waited = clock(), 0.0
         with self._errors():
@@ -220,13 +221,18 @@ class OpenAIChat:
                             chunk = read_chunk(await anext(events))
                     except StopAsyncIteration:
                         break
+                    except ValidationError as error:
+                        wrong = wrong_with(error, b"")
+                        raise ModelError("malformed", f"not a chunk of a completion: {wrong}") from error
                     except (ValueError, RecursionError) as error:
-                        raise ModelError("malformed", self._words(f"not a chunk of a completion: {error}")) from error
+                        raise ModelError("malformed", f"not a chunk of a completion: {error}") from error
                     waited += clock() - began
-                    finished = finished or chunk.finish is not None
+                    pieces.append(chunk)
                     yield chunk
-        if not (finished and stream.done):
-            raise ModelError("dropped", "the stream broke off before its end")
+            reply = fold(pieces)
+            if not (reply.finish and stream.done):
+                raise ModelError("dropped", "the stream broke off before its end")
+            answered(reply)
 
     async def _structured_reply(
         self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, schema: Mapping[str, Any]
@@ -241,9 +247,13 @@ class OpenAIChat:
             if wanted := response_format(schema, how):
                 body["response_format"] = wanted
             try:
-                reply = await self._reply(body)
+                reply = await self._reply(body, wants_json=True)
             except ModelError as error:
-                if error.kind != "refused" or how not in WEAKER or not UNSUPPORTED.search(error.detail):
+                if error.kind == "unreadable":  # a server that checks its model's JSON itself
+                    answers, problem = answers + 1, error.detail
+                    dialogue = asked_again(dialogue, error.written, problem)
+                    continue
+                if error.kind != "refused" or how not in WEAKER or not UNSUPPORTED.search(error.said):
                     raise
                 if self._structured == how:  # another request may have found it out meanwhile
                     self._structured = WEAKER[how]
@@ -254,24 +264,24 @@ class OpenAIChat:
             try:
                 return reply.model_copy(update={"data": read_object(reply.content, schema), "usage": used})
             except ValueError as error:
-                problem = "cut off at max_tokens" if reply.finish == "length" else str(error)
+                problem = "cut off at max_tokens" if reply.ending == "cut" else str(error)
                 dialogue = asked_again(dialogue, reply.content, problem)
         raise ModelError("malformed", self._words(f"{answers} answers miss their schema; the last: {problem}"))
 
-    async def _reply(self, body: dict[str, Any]) -> Reply:
+    async def _reply(self, body: dict[str, Any], *, wants_json: bool) -> Reply:
         if self._met:
-            return await self._persist(body)
+            return await self._persist(body, wants_json)
         async with self._door:
             if not self._met:
-                return await self._first_contact(body)
-        return await self._persist(body)
+                return await self._first_contact(body, wants_json)
+        return await self._persist(body, wants_json)
 
     async def models(self) -> list[str]:
         """Names of the models that the endpoint lists; none where it does not say."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 page = await self._client.get("/models", cast_to=httpx2.Response, options=self._options)
-            return sorted(self._words(str(row["id"])) for row in page.json()["data"][:MOST_MODELS])
+            return sorted(self._words(str(row["id"]))[:DETAIL_LENGTH] for row in page.json()["data"][:MOST_MODELS])
         except (
             *(TimeoutError, openai.OpenAIError, aiohttp.ClientError, ModelError),
             *(ValueError, KeyError, TypeError, RecursionError),
@@ -282,17 +292,17 @@ class OpenAIChat:
         """Close connections."""
         await self._client.close()
 
-    async def _first_contact(self, body: dict[str, Any]) -> Reply:
+    async def _first_contact(self, body: dict[str, Any], wants_json: bool) -> Reply:
         if self._hopeless is None:
             try:
-                return await self._persist(body)
+                return await self._persist(body, wants_json)
             except ModelError as error:
                 if error.kind not in FINAL and error.kind != "unreachable":
                     raise
                 self._hopeless = error
-        raise ModelError(self._hopeless.kind, self._hopeless.detail)
+        raise ModelError(self._hopeless.kind, self._hopeless.said)
 
-    async def _persist(self, body: dict[str, Any]) -> Reply:
+    async def _persist(self, body: dict[str, Any], wants_json: bool) -> Reply:
         """Try until there is a reply, or no hope.
 
         Raises:
@@ -308,9 +318,10 @@ class OpenAIChat:
                     async with self._throttle.slot(estimate):
                         self._account.check()
                         counted.sent()
-                        reply = await self._once(content)
+                        reply = await self._once(content, wants_json)
                         counted.replied(reply.usage)
                 except ModelError as error:
+                    counted.spent(error.usage)
                     await self._before_next(error, counted.tries)
                 else:
                     break
@@ -321,8 +332,8 @@ class OpenAIChat:
 
     async def _before_next(self, error: ModelError, tries: int) -> None:
         """Wait as long as another try should, or raise the error where there is to be none."""
-        allowed = self.limits.retries + 1
-        if error.kind == "refused" and tries <= allowed + ADAPTATIONS and self._adapt(error.detail.lower()):
+        allowed = 1 + (min(self.limits.retries, REPAIRS) if error.kind == "no_answer" else self.limits.retries)
+        if error.kind == "refused" and tries <= allowed + ADAPTATIONS and self._adapt(error.said.lower()):
             return
         if error.wait is not None and error.wait > self.limits.max_wait:
             raise ModelError(
@@ -350,7 +361,7 @@ class OpenAIChat:
         backoff = min(LONGEST_BACKOFF, self.limits.backoff * 2.0 ** (tries - 1))
         return (backoff if error.wait is None else error.wait) * (1 + self._jitter.random() / 10)
 
-    async def _once(self, content: bytes) -> Reply:
+    async def _once(self, content: bytes, wants_json: bool) -> Reply:
         """One try.
 
         Raises:
@@ -362,12 +373,8 @@ class OpenAIChat:
                 response = await self._client.post(
                     "/chat/completions", content=content, cast_to=httpx2.Response, options=self._options
                 )
-        self._met = True
-        try:
-            return self._without_key(read_reply(response.content))
-        except (ValidationError, RecursionError) as error:
-            begins = response.content[:LONGEST_SAID].decode(errors="replace")
-            raise ModelError("malformed", self._words(f"not a chat completion: {begins}")) from error
+            self._met = True
+            return self._without_key(read_reply(response.content, wants_json=wants_json))
 
     def _without_key(self, reply: Reply) -> Reply:
         """The reply as it may be kept."""
@@ -393,18 +400,16 @@ class OpenAIChat:
             yield
         except TimeoutError as error:
             raise ModelError("timeout", f"no whole reply within {self.limits.timeout:g} s") from error
-        except openai.APIStatusError as error:
-            self._met = self._met or status_kind(error) not in FINAL
-            raise self._said(error) from None
+        except openai.APIStatusError as error:  # it holds the request with its key and goes no further
+            told = failure(error)
+            self._met = self._met or told.kind not in FINAL
+            raise self._masked(told) from None
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
-            raise self._broken(error) from error
+            raise self._masked(self._broken(error)) from error
         except openai.APIError as error:  # said within a stream, under the status 200
-            raise ModelError("server", self._words(error.message)) from None
-
-    def _said(self, error: openai.APIStatusError) -> ModelError:
-        """What an error status means; the SDK's own error holds the request with its key and goes no further."""
-        detail = self._words(f"HTTP {error.status_code}: {said(error)}")
-        return ModelError(status_kind(error), detail, retry_after(error.response.headers))
+            raise self._masked(told_failure(error.body or error.message)) from None
+        except ModelError as error:
+            raise self._masked(error) from None
 
     def _broken(self, error: Exception) -> ModelError:
         """What a connection without a reply means; the transport calls a refused connection a timeout."""
@@ -412,15 +417,20 @@ class OpenAIChat:
             if isinstance(cause, ModelError):
                 return cause
             if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                return ModelError("unreachable", self._words(str(cause)))
+                return ModelError("unreachable", str(cause))
             if isinstance(cause, aiohttp.ServerTimeoutError):
                 return ModelError("timeout", f"no answer within {self.limits.timeout:g} s")
         last = list(_causes(error))[-1]
-        return ModelError("dropped", self._words(f"{type(last).__name__}: {last}"))
+        return ModelError("dropped", f"{type(last).__name__}: {last}")
+
+    def _masked(self, error: ModelError) -> ModelError:
+        """The error without the key."""
+        written = self._key.hide_in(error.written) if len(self._key.reveal()) >= SECRET else error.written
+        return ModelError(error.kind, self._words(error.said), error.wait, written=written, usage=error.usage)
 
     def _words(self, text: str) -> str:
-        """Somebody else's words in a line, without the key: struck out first, for half a key is not found."""
-        return " ".join(self._key.hide_in(text[:LONGEST_SAID]).split())[:DETAIL_LENGTH]
+        """Somebody else's words in a line, without the key: struck out whole, for half a key is not found."""
+        return " ".join(self._key.hide_in(text[:LONGEST_SAID]).split())
 
 
 async def _limit(response: httpx2.Response) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from sloop.models.base import ChatModel, ModelError, Sampling
+from sloop.models.base import ChatModel, ErrorKind, ModelError, Reply, Sampling
 from sloop.models.environment import KEY_OF, Role
 from sloop.models.structured import StructuredOutput
 from sloop.models.usage import Meter
@@ -32,6 +32,8 @@ SCHEMA: Mapping[str, Any] = {
     "required": ["city"],
     "additionalProperties": False,
 }
+UNANSWERED: tuple[ErrorKind, ...] = ("no_answer", "unreadable", "filtered")
+"""What says nothing of the server: a model may have no answer to this one question."""
 LONGEST_ANSWER = 256
 """Tokens: enough for a model that thinks before it calls, at most a fraction of a cent."""
 
@@ -114,9 +116,12 @@ async def look(chat: Chat, roles: tuple[Role, ...]) -> Finding:
         reply = await chat.complete(USE_TOOL, tools=[WEATHER], sampling=sampling)
         tools = "yes" if reply.calls else "no call made"
     except ModelError as error:
-        if error.kind != "refused":
+        if error.kind in UNANSWERED:
+            tools, reply = "no call made", Reply()
+        elif error.kind == "refused":
+            reply = await chat.complete(USE_TOOL, sampling=sampling)
+        else:
             raise
-        reply = await chat.complete(USE_TOOL, sampling=sampling)
     return Finding(
         roles=roles,
         base_url=chat.identity["base_url"],
@@ -133,7 +138,7 @@ async def _structured_output(chat: Chat) -> StructuredOutput | Literal["no"]:
     try:
         await chat.complete(NAME_CITY, sampling=sampling, schema=SCHEMA)
     except ModelError as error:
-        if error.kind not in ("malformed", "refused"):
+        if error.kind not in ("malformed", "refused", *UNANSWERED):
             raise
         return "no"
     return chat.structured_output

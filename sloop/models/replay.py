@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sloop.models.base import ChatModel, Reply, Sampling
+from sloop.models.base import ChatModel, ModelError, Reply, Sampling
 from sloop.models.usage import Account
+from sloop.models.wire import answered
 from sloop.records import Message, Tool, UserError, digest
 from sloop.store import Cache, is_file
 
@@ -31,7 +32,8 @@ def check_cache(mode: CacheMode, path: Path) -> None:
 
 
 class Replay:
-    """A chat model whose replies are kept, by the digest of model, request and salt. Failures are not kept.
+    """A chat model whose replies are kept, by the digest of model, request and salt. Failures are neither kept nor, in
+    older files, taken for kept; what a server could not read of the model's is kept as that.
 
     Of equal requests that are on their way together one is sent. Use it from one event loop.
     """
@@ -85,11 +87,11 @@ class Replay:
         request = {
             "messages": [message.to_openai() for message in messages],
             "tools": [tool.to_openai() for tool in tools],
-            "sampling": sampling.model_dump(),
+            "sampling": sampling.model_dump(exclude=None if sampling.in_text else {"in_text"}),
             "schema": dict(schema) if schema is not None else None,
         }
         key = digest({"model": self.identity.get("model"), **request, "salt": salt})
-        while (kept := self._cache.get(key)) is None:
+        while (kept := self._kept(key)) is None:
             if self._mode == "read_only":
                 raise self._missing(key, messages, tools, salt)
             if key not in self._asking:
@@ -99,26 +101,34 @@ class Replay:
             self.hits += 1
             if self._account:
                 self._account.hit()
-            return self._read(key, kept)
+            return answered(kept)
         self.misses += 1
-        answered = self._asking[key] = asyncio.Event()
+        done = self._asking[key] = asyncio.Event()
         try:
-            reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
-            if reply.finish != "content_filter":  # the server's word and not the model's: it may say otherwise later
-                reply = self._read(key, self._cache.put(key, reply.model_dump(mode="json")))
+            try:
+                reply = await self._model.complete(messages, tools=tools, sampling=sampling, schema=schema, salt=salt)
+            except ModelError as error:
+                if error.kind != "unreadable":
+                    raise
+                reply = Reply(content=error.written, finish="malformed_tool_use", usage=error.usage)
+            self._cache.put(key, reply.model_dump(mode="json"))
+            return answered(self._kept(key) or reply)
         finally:
             del self._asking[key]
-            answered.set()
-        return reply
+            done.set()
 
-    def _read(self, key: str, kept: Any) -> Reply:
+    def _kept(self, key: str) -> Reply | None:
+        kept = self._cache.get(key)
+        if kept is None:
+            return None
         try:
-            return Reply.model_validate(kept)
+            reply = Reply.model_validate(kept)
         except ValueError as error:
             raise UserError(
                 f"{self._cache.path}: what is kept under the key {key[:16]}... is no reply of a model. Take that line "
                 "out, or name another file (paths.cache)."
             ) from error
+        return reply if reply.ending in ("answer", "cut", "unreadable") else None
 
     def _missing(self, key: str, messages: Sequence[Message], tools: Sequence[Tool], salt: str) -> UserError:
         last = next((m.content for m in reversed(messages) if m.role == "user"), "")

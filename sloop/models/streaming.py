@@ -9,9 +9,10 @@ from typing import Any
 import openai
 from pydantic import BaseModel, Field
 
-from sloop.models.base import CallDelta, CallText, Chunk, Reply, Usage
-from sloop.models.wire import MOST_CALLS, LogProbs, WireUsage, arguments_text, read_usage
-from sloop.records import Record
+from sloop.models.base import CallDelta, CallText, Chunk, Reply
+from sloop.models.endings import telling
+from sloop.models.wire import MOST_CALLS, Text, arguments_text, read_logprobs, read_usage, told_failure
+from sloop.records import from_json
 
 
 class Events(openai.AsyncStream[Any]):
@@ -28,30 +29,33 @@ class Events(openai.AsyncStream[Any]):
 
 class _Function(BaseModel):
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: str | dict[str, Any] | list[Any] | None = None
 
 
 class _Call(BaseModel):
     index: int | None = None
     id: str | None = None
-    function: _Function = _Function()
+    function: _Function | None = None
 
 
 class _Delta(BaseModel):
-    content: str | None = None
+    content: Text = None
     refusal: str | None = None
     tool_calls: list[_Call] | None = Field(None, max_length=MOST_CALLS)
+    function_call: _Function | None = None
 
 
 class _Choice(BaseModel):
-    delta: _Delta = _Delta()
+    delta: _Delta | None = None
     finish_reason: str | None = None
-    logprobs: LogProbs | None = None
+    native_finish_reason: str | None = None
+    logprobs: Any = None
+    error: Any = None
 
 
 class _Chunk(BaseModel):
-    choices: list[_Choice] = []
-    usage: WireUsage | None = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
 
 
 def read_chunk(data: object) -> Chunk:
@@ -59,67 +63,87 @@ def read_chunk(data: object) -> Chunk:
 
     Raises:
         ValidationError: it is not a chunk of a chat completion.
+        ModelError: it tells of a failure.
     """
     chunk = _Chunk.model_validate(data)
     choice = chunk.choices[0] if chunk.choices else _Choice()
-    tokens = (choice.logprobs and choice.logprobs.content) or []
+    if choice.error:
+        raise told_failure(choice.error)
+    delta = choice.delta or _Delta()
+    calls = delta.tool_calls or ([_Call(index=0, function=delta.function_call)] if delta.function_call else [])
     return Chunk(
-        content=choice.delta.content or choice.delta.refusal or "",
-        calls=tuple(_call(place, call) for place, call in enumerate(choice.delta.tool_calls or ())),
-        finish=choice.finish_reason,
-        logprobs=tuple(token.logprob for token in tokens),
+        content=delta.content or delta.refusal or "",
+        calls=tuple(_call(place, call) for place, call in enumerate(calls)),
+        finish=telling(choice.finish_reason, choice.native_finish_reason) or None,
+        logprobs=read_logprobs(choice.logprobs),
         usage=read_usage(chunk.usage),
     )
 
 
 def _call(place: int, call: _Call) -> CallDelta:
+    function = call.function or _Function()
+    arguments = function.arguments
     return CallDelta(
         index=place if call.index is None else call.index,
         id=call.id or "",
-        name=call.function.name or "",
-        arguments=arguments_text(call.function.arguments),
+        name=function.name or "",
+        # What stands for no arguments in a whole call may be a part of them here.
+        arguments=arguments if isinstance(arguments, str) else arguments_text(arguments),
     )
-
-
-class _Piece(Record):
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
 
 
 def fold(chunks: Iterable[Chunk]) -> Reply:
     """The reply that the chunks make, equal to the one that would have come in one piece."""
     content: list[str] = []
     logprobs: list[float] = []
-    calls: list[_Piece] = []
+    known = True
+    calls: list[CallDelta] = []
     place: dict[int, int] = {}
-    finish, usage = "stop", None
+    finish, usage = "", None
     for chunk in chunks:
         content.append(chunk.content)
-        logprobs += chunk.logprobs
+        known = known and chunk.logprobs is not None
+        logprobs += chunk.logprobs or ()
         finish = chunk.finish or finish
-        usage = _latest(usage, chunk.usage)
+        usage = chunk.usage or usage  # some servers count along in every chunk: the last count is that of the whole
         for delta in chunk.calls:
             at = place.get(delta.index)
-            if at is None or (delta.id and calls[at].id and delta.id != calls[at].id):
-                at = place[delta.index] = len(calls)
-                calls.append(_Piece())
-            before = calls[at]
-            calls[at] = _Piece(
-                id=before.id or delta.id,
-                name=before.name + delta.name,
-                arguments=before.arguments + delta.arguments,
-            )
+            if at is None or _begins(calls[at], delta):
+                place[delta.index] = len(calls)
+                calls.append(delta)
+            else:
+                calls[at] = _joined(calls[at], delta)
     return Reply(
         content="".join(content),
-        calls=tuple(CallText(name=call.name, arguments=call.arguments) for call in calls),
+        calls=tuple(CallText(name=call.name, arguments=arguments_text(call.arguments)) for call in calls),
         finish=finish,
-        logprob=math.fsum(logprobs) if logprobs else None,
-        num_logprobs=len(logprobs),
+        logprob=math.fsum(logprobs) if logprobs and known else None,
+        num_logprobs=len(logprobs) if known else 0,
         usage=usage,
     )
 
 
-def _latest(before: Usage | None, found: Usage | None) -> Usage | None:
-    """Some servers count along in every chunk: the last count is that of the whole."""
-    return found or before
+def _begins(before: CallDelta, delta: CallDelta) -> bool:
+    """Whether a delta begins another call under an index that has one already.
+
+    Some servers number no calls, others repeat the name, or make up another id, with every piece of one call.
+    """
+    if not delta.name or (delta.id and delta.id == before.id):
+        return False
+    if delta.name != before.name and delta.id and before.id:
+        return True
+    return bool(delta.arguments.strip() or delta.name != before.name) and _is_object(before.arguments)
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(from_json(arguments), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _joined(before: CallDelta, delta: CallDelta) -> CallDelta:
+    name = delta.name if delta.name.startswith(before.name) else before.name + delta.name
+    return before.model_copy(
+        update={"id": before.id or delta.id, "name": name, "arguments": before.arguments + delta.arguments}
+    )

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from sloop.calls.formats import after_thinking
 from sloop.calls.schema.validation import faults, validator
 from sloop.records import Message, from_json
 
@@ -26,8 +27,6 @@ WEAKER: dict[StructuredOutput, StructuredOutput] = dict(
 """What is tried where a server does not take the one before."""
 UNSUPPORTED = re.compile(r"response_?format|json_?schema|json_?object|structured|guided|grammar", re.I)
 PROBLEM_LENGTH = 300
-# Apart, as together they take the square of the length of a text that opens fences and closes none.
-_FENCE_OPENS, _FENCE_CLOSES = re.compile(r"```(?:json)?\s*+(?<=\n)"), re.compile(r"\n[^\S\n]*+```")
 
 
 def response_format(schema: Mapping[str, Any], how: StructuredOutput) -> dict[str, Any] | None:
@@ -53,20 +52,36 @@ def asked_again(messages: Sequence[Message], answer: str, problem: str) -> list[
 
 
 def read_object(text: str, schema: Mapping[str, Any]) -> Any:
-    """The JSON value of an answer, bare or in one code fence, checked against the schema (draft 2020-12).
+    """The JSON value of an answer, checked against the schema (draft 2020-12).
+
+    It stands alone, or as the only object among words, in a code fence or not, after the reasoning.
 
     Raises:
         ValueError: it is no JSON, or misses the schema; says where.
     """
-    opens = _FENCE_OPENS.search(text)
-    closes = opens and _FENCE_CLOSES.search(text, opens.end())
     try:
-        value = from_json(text[opens.end() : closes.start()] if opens and closes else text)
+        value = from_json(text)
     except ValueError as error:
-        raise ValueError(f"not JSON: {error}") from None
+        try:
+            value = _only_object(after_thinking(text, "json"))
+        except (ValueError, RecursionError):
+            raise ValueError(f"not JSON: {error}") from None
     if worst := best_match(faults(_validator(json.dumps(schema)), value)):
         raise ValueError(f"{worst.json_path}: {worst.message}")
     return value
+
+
+def _only_object(text: str) -> Any:
+    """The one JSON object of a text.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    start = text.index("{")
+    _, end = json.JSONDecoder().raw_decode(text, start)
+    if "{" in text[end:]:
+        raise ValueError("more than one object")
+    return from_json(text[start:end])
 
 
 @functools.lru_cache(maxsize=64)

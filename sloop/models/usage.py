@@ -219,9 +219,14 @@ class Request:
         if self.tries == 1:
             self.first = self.last
 
+    def spent(self, usage: Usage | None) -> None:
+        """Add what a try cost, of one that failed as well."""
+        if usage:
+            self.usage = self.usage + usage if self.usage else usage
+
     def replied(self, usage: Usage | None) -> None:
         """Note that the whole reply is there."""
-        self.usage = usage
+        self.spent(usage)
         self.answered = time.monotonic()
 
     def times(self) -> dict[str, float]:

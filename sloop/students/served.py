@@ -67,7 +67,8 @@ class ServedStudent:
         """Answers in input order, asked for all at once as far as `Limits` allows.
 
         ``logprob`` is None where the server gave none for the answer's tokens. A prompt that does not fit the model is
-        an answer cut off (``truncated``, no text), as in `sloop.students.local`.
+        an answer cut off (``truncated``, no text), as in `sloop.students.local`; a call that the server could not read
+        is a ``format`` error of the model.
 
         Raises:
             UserError: nobody listens, the key is refused, there is no such model, or a reply is missing from a cache
@@ -88,6 +89,7 @@ class ServedStudent:
             seed=self._seed(decode),
             logprobs=self.logprobs,
             tool_choice="auto" if self.answer_format is None else "none",
+            in_text={} if self.answer_format is None else self.endpoint.in_text.model_dump(exclude_defaults=True),
         )
         # Without it a kept reply would be the answer in every trial where the endpoint is sent no seed.
         salt = f"seed {decode.seed} trial {decode.trial}" if decode.seed or decode.trial else ""
@@ -96,6 +98,8 @@ class ServedStudent:
         except ModelError as error:
             if error.kind == "too_long":
                 return Prediction(sample_id=sample.id, error="truncated")
+            if error.kind == "unreadable":  # the model's own doing, and the server has judged it
+                return Prediction(sample_id=sample.id, text=error.written, error="format")
             raise
         return read_answer(sample.id, reply, self.answer_format)
 
@@ -130,15 +134,13 @@ def read_answer(sample_id: str, reply: Reply, answer_format: str | None) -> Pred
     text = render_tool_calls(reply.content, written)
     logprob = reply.logprob if _covers(reply) else None
     counted = reply.usage.completion_tokens if reply.usage else 0
-    if reply.finish == "content_filter":  # the server's word, not the model's
-        return Prediction(sample_id=sample_id, error="model")
     measured: dict[str, Any] = {
         "sample_id": sample_id,
         "text": text,
         "logprob": logprob,
         "num_tokens": reply.num_logprobs if logprob is not None else counted,
     }
-    if reply.finish == "length":
+    if reply.ending == "cut":
         return Prediction(**measured, error="truncated")
     if answer_format is None or reply.calls:
         parsed = parse_tool_calls(reply.content, written)

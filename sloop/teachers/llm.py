@@ -19,7 +19,7 @@ from typing import Any
 
 from sloop.calls.formats import parse_tool_calls, render_tool_calls
 from sloop.calls.schema import call_errors
-from sloop.models.base import Reply, Sampling
+from sloop.models.base import ModelError, Reply, Sampling
 from sloop.models.endpoint import Endpoint
 from sloop.models.prompts import Prompts, said
 from sloop.records import (
@@ -152,7 +152,7 @@ class LLMTeacher:
         """What the assistant does, checked for what needs no second opinion."""
         brief = {"role": "assistant", "messages": [message.to_openai() for message in messages]}
         reply = await self._ask(order, brief, tools=order.tools)
-        if reply.finish in ("length", "content_filter"):
+        if reply.ending != "answer":
             raise _Unusable("unfinished", f"the assistant's reply ended with {reply.finish}")
         parsed = parse_tool_calls(reply.content.strip(), [(call.name, call.arguments) for call in reply.calls])
         if parsed.error:
@@ -163,8 +163,6 @@ class LLMTeacher:
                 raise _Unusable("not_offered", call.name)
             if errors := call_errors(call, order.tools):
                 raise _Unusable("invalid_call", f"{call.name}: {errors[0]}")
-        if not parsed.calls and not parsed.content.strip():
-            raise _Unusable("no_answer", "neither calls nor words")
         fewest, most = CALLS.get(order.kind, (0, 0))
         if not fewest <= len(parsed.calls) <= most:
             raise _Unusable("other_kind", f"{order.kind} was asked for, and the answer has {len(parsed.calls)} calls")
@@ -184,9 +182,15 @@ class LLMTeacher:
             max_tokens=self._max_tokens,
             seed=None if self._seed is None else int(digest([self._seed, order.key, role])[:7], 16),
         )
-        return await self._endpoint.complete(
-            self._prompts.write(brief), tools=tools, sampling=sampling, schema=schema, salt=f"{order.key}/{role}"
-        )
+        prompt, salt = self._prompts.write(brief), f"{order.key}/{role}"
+        try:
+            return await self._endpoint.complete(prompt, tools=tools, sampling=sampling, schema=schema, salt=salt)
+        except ModelError as error:
+            if error.kind == "unreadable":
+                raise _Unusable("invalid_call", f"the server cannot read it: {error.written or error.detail}") from None
+            if error.kind == "filtered":
+                raise _Unusable("unfinished", f"the server withheld it: {error.detail}") from None
+            raise
 
 
 def _names(request: str, name: str) -> bool:
