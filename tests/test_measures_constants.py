@@ -80,7 +80,10 @@ def test_what_is_asked_is_known_by_its_prompts_and_its_tools() -> None:
     first = samples([(["a", "b"], [("a", {})]), (["b"], [])])
     told = Message(role="system", content="Be kind.")
     prompted = [sample.model_copy(update={"messages": (told, *sample.messages)}) for sample in first]
-    more = [sample.model_copy(update={"tools": (*sample.tools, Tool(name="z", description="", parameters={}))}) for sample in first]
+    more = [
+        sample.model_copy(update={"tools": (*sample.tools, Tool(name="z", description="", parameters={}))})
+        for sample in first
+    ]
     before = known(first)
     assert known(first) == before
     for changed, differs in ((prompted, {"prompt"}), (more, {"tools"})):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from sloop.engine.folder import STAGE_FILE
+from sloop.measures.overlap import HOWS, Overlap
 from sloop.models.usage import (
     COUNTS,
     USAGE_FILE,
@@ -203,8 +204,7 @@ class Run:
         found |= {key: _short(value) for key, value in stage.identity.items()}
         found |= {f"version of {name}": str(version) for name, version in self.record.versions.items()}
         held = next((round.contamination for round in self.rounds if round.round == number), self.record.contamination)
-        counts = [one["counts"][""] for one in held if one.get("benchmark") == benchmark]
-        told = [f"{sum(c.values()) - c['samples']} of {c['samples']} samples stand in training" for c in counts]
+        told = [_contamination(one) for one in held if one.get("benchmark") == benchmark]
         return {**found, "contamination": told[0] if told else "not measured"}
 
     def spent(self) -> list[Cost]:
@@ -331,6 +331,15 @@ def _leaves(parts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{above}{key}.")
         elif not f"{above}{key}".startswith("student.path"):
             yield f"{above}{key}", value
+
+
+def _contamination(found: Mapping[str, Any]) -> str:
+    """How many samples stand in training, as a run records it."""
+    try:
+        counts = Overlap.model_validate(found).counts[""]
+        return f"{sum(counts[how] for how in HOWS)} of {counts['samples']} samples stand in training"
+    except (ValidationError, KeyError):
+        return "not readable"
 
 
 def _short(value: Any) -> str:
