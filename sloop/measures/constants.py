@@ -3,7 +3,10 @@
 | answer | what it is |
 | --- | --- |
 | always_refuse | no call, whatever is asked |
-| most_frequent_tool | of the tools on offer the one that the labels call most often, with its most frequent arguments |
+| most_frequent_tool | of the tools on offer the one that labels call most often, with its most frequent arguments |
+
+Frequent is what two questions or more want. Where each has a tool of its own, as in the simple categories of BFCL,
+the label itself would be the answer (and get 91% of them); there it is the first tool on offer, without arguments.
 
 They stand beside every score of a benchmark, on the same samples and by the benchmark's own grader, under
 ``baseline/<answer>/<metric>``. A metric that one of them wins says little of a student: a set of which a third wants
@@ -40,9 +43,9 @@ class Questions:
     """The questions of a benchmark, and the answers that do not read them."""
 
     called: Counter[str] = field(default_factory=Counter)
-    """How often labels call each tool."""
+    """How many labels call each tool."""
     arguments: dict[str, Counter[str]] = field(default_factory=dict)
-    """By tool, how often labels give it which."""
+    """By tool, how many labels give it which."""
     prompts: list[str] = field(default_factory=list)
     """Digest of the messages of each."""
     tools: set[str] = field(default_factory=set)
@@ -52,22 +55,28 @@ class Questions:
         """No call; what the sample holds is counted."""
         self.prompts.append(digest([message.to_openai() for message in sample.messages]))
         self.tools.update(digest(tool.to_openai()) for tool in sample.tools)
-        for call in sample.label.calls if sample.label else ():
-            self.called[call.name] += 1
-            self.arguments.setdefault(call.name, Counter())[canonical_json(call.arguments)] += 1
+        wanted = sample.label.calls if sample.label else ()
+        self.called.update(list(dict.fromkeys(call.name for call in wanted)))
+        for name, arguments in {(call.name, canonical_json(call.arguments)): None for call in wanted}:
+            self.arguments.setdefault(name, Counter())[arguments] += 1
         return Prediction(sample_id=sample.id)
 
     def most_frequent_tool(self, sample: Sample) -> Prediction:
-        """The tool on offer that is called most often, once all questions are counted."""
+        """The tool on offer that labels call most often, once all are counted; else the first on offer."""
         names = [tool.name for tool in sample.tools] or list(self.called)
-        name = max(names, key=lambda name: self.called[name])
-        ((arguments, _),) = self.arguments.get(name, Counter(["{}"])).most_common(1)
-        calls = (ToolCall(name=name, arguments=json.loads(arguments)),)
+        name = max(names, key=lambda name: _frequent(self.called[name]))
+        arguments, number = max(self.arguments.get(name, {"": 0}).items(), key=lambda pair: pair[1])
+        calls = (ToolCall(name=name, arguments=json.loads(arguments) if _frequent(number) else {}),)
         return Prediction(sample_id=sample.id, calls=calls, text=render_hermes(Label(calls=calls)))
 
     def identity(self) -> dict[str, str]:
         """What was asked, by digests."""
         return {"prompt": digest(self.prompts)[:16], "tools": digest(sorted(self.tools))[:16]}
+
+
+def _frequent(number: int) -> int:
+    """A number of questions; one alone says nothing of others."""
+    return number if number > 1 else 0
 
 
 def constant_grades(episodes: Callable[[], Iterable[Episode]]) -> tuple[Questions, dict[str, list[Grade]]]:
