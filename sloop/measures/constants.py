@@ -5,8 +5,9 @@
 | always_refuse | no call, whatever is asked |
 | most_frequent_tool | of the tools on offer the one that labels call most often, with its most frequent arguments |
 
-Frequent is what two questions or more want. Where each has a tool of its own, as in the simple categories of BFCL,
-the label itself would be the answer (and get 91% of them); there it is the first tool on offer, without arguments.
+Frequent is what one question in a hundred wants, and two at least. Where each has a tool of its own, as in the simple
+categories of BFCL, the label itself would be the answer (and get 91% of them, or 24% where two are enough); there it is
+the first tool on offer, without arguments.
 
 They stand beside every score of a benchmark, on the same samples and by the benchmark's own grader, under
 ``baseline/<answer>/<metric>``. A metric that one of them wins says little of a student: a set of which a third wants
@@ -64,19 +65,18 @@ class Questions:
     def most_frequent_tool(self, sample: Sample) -> Prediction:
         """The tool on offer that labels call most often, once all are counted; else the first on offer."""
         names = [tool.name for tool in sample.tools] or list(self.called)
-        name = max(names, key=lambda name: _frequent(self.called[name]))
+        name = max(names, key=lambda name: self._frequent(self.called[name]))
         arguments, number = max(self.arguments.get(name, {"": 0}).items(), key=lambda pair: pair[1])
-        calls = (ToolCall(name=name, arguments=json.loads(arguments) if _frequent(number) else {}),)
+        calls = (ToolCall(name=name, arguments=json.loads(arguments) if self._frequent(number) else {}),)
         return Prediction(sample_id=sample.id, calls=calls, text=render_hermes(Label(calls=calls)))
+
+    def _frequent(self, number: int) -> int:
+        """A number of questions; of too few it says nothing of others."""
+        return number if number >= max(2, len(self.prompts) / 100) else 0
 
     def identity(self) -> dict[str, str]:
         """What was asked, by digests."""
         return {"prompt": digest(self.prompts)[:16], "tools": digest(sorted(self.tools))[:16]}
-
-
-def _frequent(number: int) -> int:
-    """A number of questions; one alone says nothing of others."""
-    return number if number > 1 else 0
 
 
 def constant_grades(episodes: Callable[[], Iterable[Episode]]) -> tuple[Questions, dict[str, list[Grade]]]:
