@@ -167,6 +167,7 @@ PARTS: dict[str, type[Any]] = {
 """What each group of the configuration names a component of."""
 
 
+PART = "sloop.benchmarks.part.Part"
 LARGEST_TOOL = 200_000
 """Characters of a tool's parameters as JSON; a prompt that shows more fits no model."""
 
@@ -221,7 +222,18 @@ class Builder:
         """
         self._given(group, "_target_")
         found: dict[str, Any] = getattr(self.config, group)
-        return found
+        return self._part_of(found) if group == "benchmark" else found
+
+    def _part_of(self, benchmark: dict[str, Any]) -> dict[str, Any]:
+        """A benchmark, or the part of it that ``limit`` and ``limit_seed`` choose."""
+        whole = {key: value for key, value in benchmark.items() if key not in ("limit", "limit_seed")}
+        limit, seed = benchmark.get("limit"), benchmark.get("limit_seed", 0)
+        checked(Seed, seed, "benchmark.limit_seed")
+        if limit is None:
+            return whole
+        checked(Samples, limit, "benchmark.limit")
+        cache = str(Path(self.config.paths.outputs) / ".cache" / "parts")
+        return {"_target_": PART, "benchmark": whole, "limit": limit, "limit_seed": seed, "cache_path": cache}
 
     def part(self, group: str) -> Any:
         """A component (one of `PARTS`), built when first asked for."""

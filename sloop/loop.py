@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sloop.benchmarks.base import Benchmark
+from sloop.benchmarks.part import whole_data
 from sloop.engine.build import specification
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
@@ -144,7 +145,7 @@ class _Loop:
     @cached_property
     def forbidden(self) -> frozenset[str]:
         """Requests of the benchmarks: no sample may repeat one."""
-        return frozenset().union(*(forbidden_requests(benchmark.data) for benchmark in self.parts.benchmarks))
+        return frozenset().union(*(forbidden_requests(whole_data(benchmark)) for benchmark in self.parts.benchmarks))
 
     @cached_property
     def held(self) -> dict[str, Contamination]:

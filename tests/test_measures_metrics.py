@@ -288,7 +288,8 @@ def test_pass_hat_is_told_for_every_k_and_slice_and_leaves_out_what_was_not_answ
         graded(hard, error="model"),
     ]
     found = {(score.name, score.slice): score for score in pass_hat_scores(grades, 3)}
-    assert {name for name, _ in found} == {"pass_hat_1", "pass_hat_2", "pass_hat_3"}
+    assert {name for name, _ in found} == {"flip_rate", "pass_hat_1", "pass_hat_2", "pass_hat_3"}
+    assert (found["flip_rate", ""].value, found["flip_rate", "a"].value, found["flip_rate", "b"].value) == (0.5, 0, 1)
     assert [found["pass_hat_1", part].value for part in ("", "a", "b")] == [0.75, 1.0, 0.5]
     assert [found["pass_hat_2", part].value for part in ("", "a", "b")] == [0.5, 1.0, 0.0]
     assert [(found["pass_hat_3", part].value, found["pass_hat_3", part].n) for part in ("", "b")] == [

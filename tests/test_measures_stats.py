@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.measures.stats import compare_paired, compare_runs, holm, mean_score, pass_hat, rate, wilson
+from sloop.measures.stats import (
+    compare_paired,
+    compare_runs,
+    flip_rate,
+    harmonic,
+    holm,
+    mean_score,
+    pass_hat,
+    rate,
+    wilson,
+)
 from sloop.records import UserError
 
 OUTCOMES = st.dictionaries(st.text("abcdef", min_size=1, max_size=2), st.booleans(), min_size=1, max_size=20)
@@ -310,3 +320,117 @@ def test_the_interval_of_pass_hat_covers_the_truth() -> None:
         assert found.high is not None
         held += found.low <= truth <= found.high
     assert held >= 182
+
+
+# --- a harmonic mean of two accuracies ---
+
+
+def kinds(right: int, calls: int, refused: int, others: int) -> list[tuple[str, bool, bool]]:
+    rows = [(f"a{k}", True, k < right) for k in range(calls)]
+    return rows + [(f"b{k}", False, k < refused) for k in range(others)]
+
+
+def test_the_harmonic_mean_is_that_of_the_accuracies_on_both_kinds() -> None:
+    found = harmonic("x", kinds(60, 100, 10, 50))
+    assert (found.value, found.n) == (pytest.approx(2 * 0.6 * 0.2 / 0.8), 150)
+    assert harmonic("x", kinds(0, 100, 50, 50)).value == 0.0, "who always refuses"
+    assert harmonic("x", kinds(100, 100, 0, 50)).value == 0.0, "who always calls"
+    assert harmonic("x", kinds(7, 10, 0, 0)).value is None, "there is one kind alone"
+
+
+def test_the_share_of_either_kind_moves_no_harmonic_mean() -> None:
+    few, many = harmonic("x", kinds(5, 10, 4, 8)), harmonic("x", kinds(5, 10, 40, 80))
+    assert few.value == pytest.approx(many.value)
+
+
+def test_a_mean_of_nothing_right_has_an_interval_above_it() -> None:
+    found = harmonic("x", kinds(0, 40, 0, 20))
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high is not None
+    assert 0.02 < found.high < 0.2
+
+
+@pytest.mark.parametrize(("a", "b", "shared"), [(0.5, 0.5, 0.0), (0.3, 0.02, 0.0), (0.4, 0.4, 0.9), (0.95, 0.9, 0.5)])
+def test_the_interval_of_a_harmonic_mean_covers_the_truth(a: float, b: float, shared: float) -> None:
+    rng, held = random.Random(0), 0
+    for _ in range(150):
+        rows = []
+        for k in range(80):
+            luck = rng.random()
+            rows.append((f"c{k}", True, luck < a))
+            rows.append((f"c{k}", False, (luck if rng.random() < shared else rng.random()) < b))
+        found = harmonic("x", rows)
+        held += (found.low or 0) <= 2 * a * b / (a + b) <= (found.high or 0)
+    assert held / 150 > 0.91
+
+
+def answered(rng: random.Random, call: float, refuse: float, n: int = 150) -> dict[str, bool | None]:
+    return {f"s{k}": rng.random() < (refuse if k % 3 == 0 else call) for k in range(n)}
+
+
+KINDS = {f"s{k}": k % 3 != 0 for k in range(150)}
+
+
+def test_harmonic_means_are_compared_in_pairs() -> None:
+    rng = random.Random(1)
+    a, b = answered(rng, 0.6, 0.6), answered(rng, 0.3, 0.2)
+    forward, back = compare_paired(a, b, None, KINDS), compare_paired(b, a, None, KINDS)
+    sides = [harmonic("x", [(k, KINDS[k], bool(right)) for k, right in side.items()]).value for side in (a, b)]
+    assert [forward.a, forward.b] == sides
+    assert forward.delta == pytest.approx(-back.delta)
+    assert forward.low == pytest.approx(-back.high)
+    assert forward.p_value is not None
+    assert forward.low > 0
+    assert forward.p_value < 0.05
+    same = compare_paired(a, a, None, KINDS)
+    assert (same.delta, same.p_value) == (0.0, 1.0)
+    assert same.low < 0 < same.high
+    over = compare_runs([(a, b, None), (answered(rng, 0.6, 0.6), answered(rng, 0.3, 0.2), None)], KINDS)
+    assert over.low > 0
+    with pytest.raises(UserError, match="samples of both kinds"):
+        compare_paired(a, b, None, dict.fromkeys(KINDS, True))
+
+
+def test_the_interval_of_a_difference_of_harmonic_means_covers_the_truth() -> None:
+    rng, held, shown = random.Random(3), 0, 0
+    truth = 2 * 0.5 * 0.6 / 1.1 - 2 * 0.4 * 0.5 / 0.9
+    for _ in range(120):
+        found = compare_paired(answered(rng, 0.5, 0.6), answered(rng, 0.4, 0.5), None, KINDS)
+        held += found.low <= truth <= found.high
+        none = compare_paired(answered(rng, 0.5, 0.6), answered(rng, 0.5, 0.6), None, KINDS)
+        shown += none.p_value is not None and none.p_value < 0.05
+    assert held / 120 > 0.91
+    assert shown / 120 < 0.1
+
+
+# --- what n can show, and answers that flip ---
+
+
+def test_a_difference_that_is_called_detectable_is_shown_in_four_of_five_cases() -> None:
+    rng, shown, told = random.Random(4), 0, []
+    for _ in range(300):
+        b = {f"s{k}": rng.random() < 0.5 for k in range(300)}
+        a = {key: rng.random() < (0.7 if right else 0.5) for key, right in b.items()}
+        found = compare_paired(a, b)
+        shown += found.low > 0
+        told.append(found.detectable or 0.0)
+    assert sum(told) / 300 == pytest.approx(0.1, abs=0.005), "as large as the difference is"
+    assert 0.72 < shown / 300 < 0.88
+
+
+def test_more_samples_show_smaller_differences_and_nothing_known_shows_none() -> None:
+    rng = random.Random(5)
+    few, many = (compare_paired(seed(rng, 0.1, n)[0], seed(rng, 0.1, n)[1]) for n in (50, 800))
+    assert few.detectable is not None
+    assert many.detectable is not None
+    assert many.detectable == pytest.approx(few.detectable / 4, rel=0.25)
+    assert compare_runs([(outcomes(True), outcomes(False), None)]).detectable is None
+
+
+def test_the_flip_rate_is_the_share_of_pairs_of_answers_that_differ() -> None:
+    trials = {"a": [True, True, False, True], "b": [False] * 4, "c": [True] * 4, "d": [True, False, False, True]}
+    pairs = [[x != y for x, y in combinations(t, 2)] for t in trials.values()]
+    found = flip_rate("flip_rate", ((name, sum(t), len(t)) for name, t in trials.items()))
+    assert found.value == pytest.approx(sum(sum(p) / len(p) for p in pairs) / 4)
+    assert found.n == 4
+    assert flip_rate("flip_rate", [("a", 1, 1), ("b", 0, 0)]).value is None

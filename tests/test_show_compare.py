@@ -8,6 +8,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import ALONE, acme, cells, fresh_database, graded, rounds, run_plain, sloop
@@ -351,3 +352,112 @@ def test_an_outcome_is_what_the_metric_counts(outputs: Path) -> None:
         asked = [right for grade in grades if (right := outcome(metric, grade)) is not None]
         score = next(row for row in rounds(folder)[1]["metrics"] if row["name"] == f"eval/dev/{metric}")
         assert (sum(asked), len(asked)) == (round(score["value"] * score["n"]), score["n"])
+
+
+# --- what stands beside a difference ---
+
+
+def test_a_comparison_says_what_the_sides_differ_in_and_what_constant_answers_get(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    assert sloop("compare", *folders, "--benchmark", "dev", "--format", "csv") == 0
+    told = capsys.readouterr().err
+    (differ,) = (line for line in told.splitlines() if line.startswith("differ in: "))
+    assert "model (" in differ
+    assert "decode" not in differ
+    assert "data" not in differ
+    refused = read_json(outputs / "acme" / "full0" / "round_2" / "round.json")["metrics"]
+    value = next(row["value"] for row in refused if row["name"] == "eval/dev/baseline/always_refuse/call_accuracy")
+    assert f"on the same samples: always refuse {value * 100:.1f}, most frequent tool " in told
+
+
+def test_a_run_differs_from_itself_in_nothing(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(outputs / "acme" / "full0")
+    assert sloop("compare", folder, folder, "--benchmark", "dev", "--format", "csv") == 0
+    assert "differ in" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "said"),
+    [
+        ("parts", {"decode": {"temperature": 0.7}}, "decode.temperature (not recorded, 0.7)"),
+        ("parts", {"code": "f" * 64}, "grading code (not recorded, ffffffff)"),
+        ("parts", {"student": {"answer_format": "hermes"}}, "student.answer_format (not recorded, hermes)"),
+        ("identity", {"parser": "llama3"}, "parser (not recorded, llama3)"),
+        ("identity", {"template": "0123456789abcdef"}, "template (not recorded, 01234567)"),
+        ("identity", {"prompt": "a" * 16, "tools": "b" * 16}, "prompt (not recorded, aaaaaaaa); tools (not recorded"),
+        ("versions", {"transformers": "5.3.0"}, "version of transformers (not recorded, 5.3.0)"),
+        (
+            "contamination",
+            {"samples": 40, "sample": 3, "request": 0, "near": 1},
+            "not measured, 4 of 40 samples stand in",
+        ),
+    ],
+)
+def test_whatever_a_score_depends_on_is_told_where_it_differs(
+    place: str, changes: dict[str, Any], said: str, outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (drawn(tmp_path / name, 1, 0.5) for name in "ab")
+    stage, record = read_json(b / "stage.json"), read_json(b / "run.json")
+    if place == "parts":
+        stage["parts"] |= changes
+    elif place == "identity":
+        stage["summary"]["identity"] = changes
+    elif place == "versions":
+        record["versions"] = changes
+    else:
+        known = rounds(outputs / "acme" / "full0")[0]["contamination"][0]
+        record["contamination"] = [{**known, "benchmark": "bench", "counts": {"": changes}}]
+    write_json(b / "stage.json", stage)
+    write_json(b / "run.json", record)
+    assert sloop("compare", str(a), str(b), "--format", "csv") == 0
+    assert said in capsys.readouterr().err
+
+
+def test_harmonic_means_are_compared_and_slices_of_one_kind_left_out(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [outputs / "acme" / name for name in ("full0", "static0")]
+    words = ("--benchmark", "dev", "--metric", "harmonic_accuracy", "--slices", "--format", "csv")
+    assert sloop("compare", *map(str, folders), *words) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    for side, folder in zip("AB", folders, strict=True):
+        score = next(row for row in rounds(folder)[1]["metrics"] if row["name"] == "eval/dev/harmonic_accuracy")
+        assert row[side] == f"{score['value'] * 100:.1f}"
+    over = ("--study", "acme", "--benchmark", "dev", "--outputs", str(outputs), "--metric", "harmonic_accuracy")
+    assert sloop("compare", "full", "static", *over, "--format", "csv") == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["what"] == "acme, 2 seeds"
+
+
+def test_the_smallest_difference_that_n_shows_stands_beside_the_interval(
+    outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(outputs / "acme" / name) for name in ("full0", "static0")]
+    assert sloop("compare", *folders, "--benchmark", "dev") == 0
+    out = capsys.readouterr().out
+    row = cells(out, "samples")
+    low, high = map(float, row[5].split(" to "))
+    assert float(row[6]) == pytest.approx((high - low) / 2 / 1.96 * 2.8016, abs=0.15)
+    assert "shown from: the smallest true difference that these samples show in 80 of 100 cases" in out
+
+
+def test_trials_say_how_often_answers_flip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in (("a", 0.25), ("b", 0.5)):
+        folder = drawn(tmp_path / name, 3, 0.5)
+        score = {"name": "eval/bench/flip_rate", "value": value, "n": 40, "low": None, "high": None, "slice": ""}
+        write_json(folder / "run.json", read_json(folder / "run.json") | {"metrics": [score]})
+    assert sloop("compare", str(tmp_path / "a"), str(tmp_path / "b"), "--format", "csv") == 0
+    assert "one is right and one wrong, per cent: A 25.0, B 50.0" in capsys.readouterr().err
+
+
+def test_the_samples_that_one_side_alone_has_right_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(drawn(tmp_path / name, 1, right)) for name, right in (("a", 0.8), ("b", 0.4))]
+    assert sloop("compare", *runs, "--format", "csv", "--samples", "2") == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("right in")]
+    a, b = ({g.sample_id: g.correct for g in read_rows(Path(run) / "grades.jsonl", Grade)} for run in runs)
+    alone = [key for key in a if a[key] and not b[key]]
+    assert told == [*(f"right in A alone: {key}" for key in alone[:2]), f"right in A alone: {len(alone) - 2} more"]

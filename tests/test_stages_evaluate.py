@@ -260,3 +260,43 @@ def test_a_retry_that_is_cut_short_leaves_the_result_as_it_was_and_is_gone_on_wi
     asked = student.asked
     again = drawn(tmp_path / "eval", benchmark, student, retry_failed=True)
     assert (student.asked - asked, again.summary.failed["answers"]) == (8, 0)
+
+
+# --- what stands beside the scores, and what they depend on ---
+
+
+class ReadingStudent(DrawingStudent):
+    """Says how it is asked and read."""
+
+    def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
+        return {"parser": "hermes", "template": checkpoint.digest[:4]}
+
+
+def test_constant_answers_stand_beside_the_scores_and_a_headline_that_they_do_not_win(
+    tmp_path: Path, benchmark: SampleBenchmark
+) -> None:
+    found = scores(evaluated(tmp_path / "eval", benchmark))
+    refusals = sum(not (sample.label or Label()).calls for sample in benchmark.data) / len(benchmark.data)
+    assert found["baseline/always_refuse/call_accuracy"].value == pytest.approx(refusals)
+    for answer in ("always_refuse", "most_frequent_tool"):
+        assert found[f"baseline/{answer}/harmonic_accuracy"].value == 0.0
+    headline = found["harmonic_accuracy"]
+    assert headline.value is not None
+    assert headline.low is not None
+    assert 0 < headline.low < headline.value
+
+
+def test_an_evaluation_records_what_no_setting_names(tmp_path: Path, few: SampleBenchmark) -> None:
+    known = drawn(tmp_path / "a" / "eval", few, ReadingStudent(name="drawing", skill=0.7)).summary.identity
+    assert set(known) == {"prompt", "tools", "parser", "template"}
+    assert known["parser"] == "hermes"
+    silent = drawn(tmp_path / "b" / "eval", few).summary.identity
+    assert silent == {name: known[name] for name in ("prompt", "tools")}
+
+
+def test_trials_say_how_often_answers_flip(tmp_path: Path, few: SampleBenchmark) -> None:
+    stage = drawn(tmp_path / "eval", few)
+    right = [bool(grade.correct) for grade in grades_of(stage.folder)]
+    pairs = [(right[k], right[k + 1], right[k + 2]) for k in range(0, len(right), 3)]
+    share = sum(((a != b) + (a != c) + (b != c)) / 3 for a, b, c in pairs) / len(pairs)
+    assert scores(stage)["flip_rate"].value == pytest.approx(share)

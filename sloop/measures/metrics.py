@@ -11,6 +11,7 @@
 | false_refusal_rate | samples whose label calls | (lower is better) no call is attempted |
 | model_errors | all samples | (lower is better) the student gave no answer; such samples are in no other metric |
 | pass_hat_k | samples with k trials or more | k answers to it, drawn from its trials, are all right |
+| flip_rate | samples with 2 trials or more | (lower is better) of two answers to it one is right and one wrong |
 
 Where a sample was asked several times, every answer counts in the metrics above ``pass_hat_k``, and those of one sample
 are in one cluster.
@@ -28,7 +29,7 @@ from collections.abc import Callable, Iterable
 from sloop.calls.formats import opens_call
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
-from sloop.measures.stats import mean_score, pass_hat, rate
+from sloop.measures.stats import flip_rate, mean_score, pass_hat, rate
 from sloop.records import Grade, Prediction, Sample, Score, UserError
 
 
@@ -92,7 +93,7 @@ def pass_hat_scores(grades: Iterable[Grade], trials: int) -> list[Score]:
 
     The chance that k answers to a sample are all right (tau-bench, arXiv:2406.12045), overall and for each slice; see
     `stats.pass_hat`. An answer that could not be had is no trial, and a sample with fewer than k trials is left out
-    of n.
+    of n. Beside them ``flip_rate``: how often two answers to a sample differ in being right.
     """
     by_slice: dict[str, dict[str, tuple[str, int, int]]] = {"": {}}
     for g in grades:
@@ -102,9 +103,12 @@ def pass_hat_scores(grades: Iterable[Grade], trials: int) -> list[Score]:
             answered = int(g.error != "model")
             samples[g.sample_id] = g.cluster, right + bool(g.correct), answers + answered
     return [
-        pass_hat(f"pass_hat_{k}", samples.values(), k, part)
+        score
         for part, samples in sorted(by_slice.items())
-        for k in range(1, trials + 1)
+        for score in (
+            *(pass_hat(f"pass_hat_{k}", samples.values(), k, part) for k in range(1, trials + 1)),
+            flip_rate("flip_rate", samples.values(), part),
+        )
     ]
 
 

@@ -146,6 +146,9 @@ def _summary(summary: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("notes should be a list of sentences")
     if not isinstance(failed, Mapping) or not all(isinstance(number, int) for number in failed.values()):
         raise ValueError("failed should be whole numbers by what they count")
+    identity = summary.get("identity", {})
+    if not isinstance(identity, Mapping) or not all(isinstance(value, str) for value in identity.values()):
+        raise ValueError("identity should be texts by name")
     return summary
 
 
@@ -193,6 +196,11 @@ class StageRecord(BegunRecord):
     def notes(self) -> list[str]:
         """What a reader of an evaluation's scores must know."""
         return list(self.summary.get("notes", []))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What an evaluation's scores depend on that no setting names; nothing in records of before it was kept."""
+        return dict(self.summary.get("identity", {}))
 
     @property
     def failed(self) -> dict[str, int]:

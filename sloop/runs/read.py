@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from sloop.engine.folder import STAGE_FILE
+from sloop.measures.overlap import HOWS, Overlap
 from sloop.models.usage import (
     COUNTS,
     USAGE_FILE,
@@ -186,6 +188,25 @@ class Run:
         for round in self.rounds:
             yield from ((round.round, score) for score in round.metrics)
 
+    def scores_at(self, number: int) -> tuple[Score, ...]:
+        """Every metric of one round; 0: of a stage used alone."""
+        return next((round.metrics for round in self.rounds if round.round == number), self.record.metrics)
+
+    def depends_on(self, benchmark: str, number: int) -> dict[str, str]:
+        """What a score depends on, by names that a person knows; arguments and errors as of `grades`.
+
+        Every part of the evaluation's key, what it recorded of prompts, tools, parser and template, the versions of
+        packages, and what of the benchmark stood in training.
+        """
+        stage = read_stage(self._evaluation(benchmark, number))
+        parts = {key: part for key, part in stage.parts.items() if key != "stage"}
+        found = {PART_NAMES.get(key, key): _short(value) for key, value in _leaves(parts)}
+        found |= {key: _short(value) for key, value in stage.identity.items()}
+        found |= {f"version of {name}": str(version) for name, version in self.record.versions.items()}
+        held = next((round.contamination for round in self.rounds if round.round == number), self.record.contamination)
+        told = [_contamination(one) for one in held if one.get("benchmark") == benchmark]
+        return {**found, "contamination": told[0] if told else "not measured"}
+
     def spent(self) -> list[Cost]:
         """What was asked of endpoints, by role, round and model."""
         prices = self._prices()
@@ -297,6 +318,34 @@ class Run:
             where = f" in round {round}" if self.record.is_loop else ""
             raise UserError(f"run {self.name} has no grades of {benchmark}{where}; it has: {have}.")
         return path.parent
+
+
+PART_NAMES = {"code": "grading code", "checkpoint": "model"}
+"""What the parts of an evaluation's key are called."""
+
+
+def _leaves(parts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of an evaluation by key; a student's folder is its model, which stands there anyway."""
+    for key, value in parts.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        elif not f"{above}{key}".startswith("student.path"):
+            yield f"{above}{key}", value
+
+
+def _contamination(found: Mapping[str, Any]) -> str:
+    """How many samples stand in training, as a run records it."""
+    try:
+        counts = Overlap.model_validate(found).counts[""]
+        return f"{sum(counts[how] for how in HOWS)} of {counts['samples']} samples stand in training"
+    except (ValidationError, KeyError):
+        return "not readable"
+
+
+def _short(value: Any) -> str:
+    """A value in a sentence; of a digest, its beginning."""
+    text = str(value)
+    return text[:8] if re.fullmatch(r"[0-9a-f]{16,}", text) else text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _overall(scores: Iterable[Score]) -> tuple[Score, ...]:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from sloop.measures.constants import HEADLINE, constant_of, said
 from sloop.measures.metrics import METRICS
-from sloop.measures.stats import Comparison, Outcomes, compare_paired, compare_runs, holm
+from sloop.measures.stats import Comparison, Kinds, Outcomes, compare_paired, compare_runs, holm
 from sloop.records import Grade, UserError
-from sloop.records.ranges import Positive
+from sloop.records.ranges import Count, Positive
 from sloop.runs.read import Run, check_same_data, find_round, find_runs, search, split_round
 from sloop.runs.track import attach, tracking_uri
 from sloop.show import pages
@@ -24,8 +25,8 @@ from sloop.show.console import console, visible
 from sloop.show.figures import forest
 
 OFFICIAL = "official_accuracy"
-COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), OFFICIAL)
-"""Metrics that say right or wrong of one sample."""
+COMPARED = (*(name for name in METRICS if name != "argument_accuracy"), HEADLINE, OFFICIAL)
+"""Metrics that say right or wrong of one sample, and the harmonic mean of two such."""
 FORMS = ("text", "markdown", "latex", "csv")
 
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
@@ -61,6 +62,9 @@ def compare(arguments: Sequence[str]) -> None:
     )
     made.add_argument("--metric", choices=COMPARED, default="call_accuracy", help="(default: call_accuracy)")
     made.add_argument("--slices", action="store_true", help="a line for each slice, too")
+    made.add_argument(
+        "--samples", type=of(Count, "samples"), default=0, help="name so many samples that one side alone has right"
+    )
     made.add_argument("--format", choices=FORMS, default="text", help="(default: text)")
     made.add_argument("--figure", type=Path, help="write the figure to this .html, .svg or .png file; log it to MLflow")
     tracked_at(made)
@@ -69,6 +73,7 @@ def compare(arguments: Sequence[str]) -> None:
         made.error("--student chooses among the loops of a study: give --study as well")
     rows: list[tuple[str, tuple[int, int], Comparison]] = []
     left_out: list[str] = []
+    beside: list[str] = []
     compared: dict[Path, Run] = {}
     benchmark = ""
     for other in options.others:
@@ -77,20 +82,26 @@ def compare(arguments: Sequence[str]) -> None:
             check_same_data((asked for pair in pairs for asked in zip(pair, numbers, strict=True)), benchmark)
             prefix = f"{options.a} - {other}: " if len(options.others) > 1 else ""
             for part in _parts(pairs, benchmark, numbers[0]) if options.slices else [""]:
-                outcomes = [_outcomes(a, b, benchmark, numbers, options.metric, part) for a, b in pairs]
+                graded = [_graded(a, b, benchmark, numbers, part) for a, b in pairs]
+                outcomes = [_outcomes(*sides, options.metric) for sides in graded]
                 whose = f"{pairs[0][0].student}, " if options.study else ""
                 line = f"{prefix}{whose}{part}" if part else f"{prefix}{what}"
-                paired, alone = zip(*(_measured(first, second) for first, second, _ in outcomes), strict=True)
+                kinds = _kinds(graded) if options.metric == HEADLINE else None
+                paired, alone = zip(*(_measured(first, second, kinds) for first, second, _ in outcomes), strict=True)
                 if sum(alone) and not (part and all(paired)):
                     left_out.append(f"{line}: {sum(alone)} samples are left out, as only A or only B has a result")
                 if part and not all(paired):
                     continue  # the metric asks nothing of this slice, or nothing on both sides
-                found = compare_paired(*outcomes[0]) if options.study is None else compare_runs(outcomes)
+                one = options.study is None
+                found = compare_paired(*outcomes[0], kinds) if one else compare_runs(outcomes, kinds)
                 rows.append((line, numbers, found))
+                if not part:
+                    beside += [f"{prefix}{whose}{told}" for told in _beside(pairs, numbers, benchmark, options.metric)]
+                    beside += [f"{prefix}{whose}{told}" for told in _named(graded[0], options.metric, options.samples)]
     sides, what = f"A = {options.a}, B = {', '.join(options.others)}", f"{options.metric} on {benchmark}"
     lines = adjusted(rows)
     _print(lines, f"{sides}, {what}", options.format)
-    _tell(left_out)
+    _tell([*left_out, *beside])
     if options.figure:
         told = [f"figure: {_draw(lines, sides, what, options.figure)}"]
         uri, mlruns = tracked_there(options)
@@ -187,39 +198,87 @@ def _parts(pairs: Sequence[tuple[Run, Run]], benchmark: str, number: int) -> lis
     return ["", *sorted({grade.slice for grade in grades} - {""})]
 
 
-def _outcomes(
-    a: Run, b: Run, benchmark: str, numbers: tuple[int, int], metric: str, part: str
-) -> tuple[Outcomes, Outcomes, dict[str, str]]:
-    """Right or wrong by sample id, or by sample and trial, in both runs, and each one's cluster.
+def _graded(
+    a: Run, b: Run, benchmark: str, numbers: tuple[int, int], part: str
+) -> tuple[dict[str, Grade], dict[str, Grade]]:
+    """The grades of both runs by sample id, or by sample and trial.
 
     Raises:
         UserError: one run asked oftener than the other.
     """
-    graded = [
+    first, second = (
         {key: grade for key, grade in run.grades(benchmark, number).items() if part in ("", grade.slice)}
         for run, number in zip((a, b), numbers, strict=True)
-    ]
-    trials = [1 + max((grade.trial for grade in found.values()), default=0) for found in graded]
+    )
+    trials = [1 + max((grade.trial for grade in found.values()), default=0) for found in (first, second)]
     if trials[0] != trials[1]:
         raise UserError(
             f"run {a.name} has {trials[0]} trials of every sample and run {b.name} has {trials[1]}: these cannot be "
             f"paired. Evaluate one of them again, with trials={max(trials)} and in a folder of its own."
         )
-    first, second = ({key: outcome(metric, grade) for key, grade in found.items()} for found in graded)
-    return first, second, {key: grade.cluster for key, grade in graded[0].items()}
+    return first, second
 
 
-def _measured(a: Outcomes, b: Outcomes) -> tuple[bool, int]:
-    """Whether there are samples measured on both sides, and the number of those that are on one alone."""
-    sides = [(a.get(key) is not None, b.get(key) is not None) for key in a.keys() | b.keys()]
-    return (True, True) in sides, sum(first != second for first, second in sides)
+def _outcomes(a: Mapping[str, Grade], b: Mapping[str, Grade], metric: str) -> tuple[Outcomes, Outcomes, dict[str, str]]:
+    """Right or wrong in both runs, and each sample's cluster."""
+    first, second = ({key: outcome(metric, grade) for key, grade in side.items()} for side in (a, b))
+    return first, second, {key: grade.cluster for key, grade in a.items()}
+
+
+def _kinds(graded: Iterable[tuple[Mapping[str, Grade], Mapping[str, Grade]]]) -> Kinds:
+    """Whether the label of each sample calls."""
+    return {key: grade.calls_expected for side, _ in graded for key, grade in side.items()}
+
+
+def _measured(a: Outcomes, b: Outcomes, kinds: Kinds | None) -> tuple[bool, int]:
+    """Whether there are samples measured on both sides, of both kinds where there are some, and the number of those
+    that are on one side alone.
+    """
+    sides = {key: (a.get(key) is not None, b.get(key) is not None) for key in a.keys() | b.keys()}
+    paired = {kinds is None or kinds[key] for key, measured in sides.items() if all(measured)}
+    return len(paired) == (1 if kinds is None else 2), sum(first != second for first, second in sides.values())
+
+
+def _beside(pairs: Sequence[tuple[Run, Run]], numbers: tuple[int, int], benchmark: str, metric: str) -> Iterator[str]:
+    """What a reader of a difference must know: in what else the sides differ, what answers that read no question get
+    on the same samples, and how often answers to the same question differ.
+    """
+    sides = [[run.depends_on(benchmark, number) for run, number in zip(pair, numbers, strict=True)] for pair in pairs]
+    apart = sorted({name for a, b in sides for name in a.keys() | b.keys() if a.get(name) != b.get(name)})
+    if apart:
+        first, second = ([side.get(name, "not recorded") for name in apart] for side in sides[0])
+        values = (n if x == y else f"{n} ({x}, {y})" for n, x, y in zip(apart, first, second, strict=True))
+        yield f"differ in: {'; '.join(values)}"
+    scores = [
+        {score.name: score.value or 0.0 for score in run.scores_at(number) if not score.slice}
+        for run, number in zip(pairs[0], numbers, strict=True)
+    ]
+    wanted = f"eval/{benchmark}/{metric}"
+    beside = [(told, value) for name, value in scores[0].items() if (told := constant_of(name)) and told[1] == wanted]
+    if beside:
+        shares = ", ".join(f"{said(answer)} {value * 100:.1f}" for (answer, _), value in beside)
+        yield f"answers that read no question, on the same samples: {shares}"
+    flips = [found.get(f"eval/{benchmark}/flip_rate") for found in scores]
+    if flipped := [f"{side} {value * 100:.1f}" for side, value in zip("AB", flips, strict=True) if value is not None]:
+        yield f"of two answers to a sample one is right and one wrong, per cent: {', '.join(flipped)}"
+
+
+def _named(graded: tuple[dict[str, Grade], dict[str, Grade]], metric: str, number: int) -> Iterator[str]:
+    """The first samples that one side alone has right, and why the other has not."""
+    a, b = graded
+    for side, right, wrong in (("A", a, b), ("B", b, a)):
+        alone = [key for key in right if outcome(metric, right[key]) and outcome(metric, wrong[key]) is False]
+        for key in alone[:number]:
+            yield f"right in {side} alone: {key} {wrong[key].reason or ''}".rstrip()
+        if 0 < number < len(alone):
+            yield f"right in {side} alone: {len(alone) - number} more"
 
 
 def outcome(metric: str, grade: Grade) -> bool | None:
     """What one sample adds to a metric; None where the metric does not ask it."""
     if metric == OFFICIAL:
         return grade.official
-    right, of = METRICS[metric](grade)
+    right, of = METRICS["call_accuracy" if metric == HEADLINE else metric](grade)
     return bool(right) if of else None
 
 
@@ -231,15 +290,16 @@ def adjusted(rows: Sequence[tuple[str, tuple[int, int], Comparison]]) -> list[Ro
 
 
 def _print(rows: Sequence[Row], title: str, form: str) -> None:
-    head = ["what", "round", "A", "B", "A - B", "95% interval", "p", "n"]
+    head = ["what", "round", "A", "B", "A - B", "95% interval", "shown from", "p", "n"]
     if len(rows) > 1:
-        head.insert(7, "p (Holm)")
+        head.insert(8, "p (Holm)")
     lines = [_cells(row, len(rows) > 1) for row in rows]
     if form != "text":
         writers = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
         console().print(writers[form](head, lines), soft_wrap=True, end="")
         return
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left", caption_justify="left")
+    shown.caption = "shown from: the smallest true difference that these samples show in 80 of 100 cases"
     for name in head:
         shown.add_column(name, justify="left" if name == "what" else "right")
     for line in lines:
@@ -252,6 +312,7 @@ def _cells(row: Row, many: bool) -> list[str]:
     rounds = ", ".join(str(number or "-") for number in dict.fromkeys(row.rounds))
     cells = [row.what, rounds, f"{found.a * 100:.1f}", f"{found.b * 100:.1f}"]
     cells += [f"{found.delta * 100:+.1f}", f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"]
+    cells.append("-" if found.detectable is None else f"{found.detectable * 100:.1f}")
     chances = (found.p_value, row.p_adjusted) if many else (found.p_value,)
     return [*cells, *("-" if p is None else f"{p:.2g}" for p in chances), str(found.n)]
 

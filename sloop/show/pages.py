@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sloop.measures.constants import constant_of
 from sloop.records import Score, UserError
 from sloop.runs.read import Run
 from sloop.show.figures import DARK, LIGHT, by_round, dots, error_kinds, heat_map, said
@@ -102,7 +103,8 @@ def _shares(scores: Iterable[Score], benchmark: str) -> Iterable[Score]:
     a mean; last the noise of the labels trained on.
     """
     for score in sorted(scores, key=lambda score: score.name == NOISE):
-        named = score.name.startswith(f"eval/{benchmark}/") or (score.name == NOISE and not score.slice)
+        named = score.name.startswith(f"eval/{benchmark}/") and not constant_of(score.name)
+        named = named or (score.name == NOISE and not score.slice)
         if named and score.low is not None and score.value is not None and 0 <= score.value <= 1:
             yield score
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sloop.engine.folder import read_stage
 from sloop.intake import Intake
+from sloop.measures.constants import HEADLINE, constant_of, said
 from sloop.measures.metrics import telling
 from sloop.measures.overlap import CONTAMINATION, HOWS, Overlap
 from sloop.models.preflight import Finding
@@ -19,6 +20,7 @@ from sloop.show.console import console
 
 MAIN_METRICS = (
     ("call_accuracy", "call acc."),
+    (HEADLINE, "harmonic"),
     ("tool_accuracy", "tool"),
     ("argument_accuracy", "args"),
     ("format_correctness", "format"),
@@ -33,7 +35,8 @@ SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
     """Rounds x metrics; every rate in per cent with its 95% interval: whole for the main one, else half its width.
 
-    Beside the format stands in brackets what a lenient reading gets more.
+    Beside the format stands in brackets what a lenient reading gets more. Below stand the answers that read no question,
+    on the same samples.
     """
     table = Table(title="no runs", title_justify="left")
     for name in ("run", "round"):
@@ -42,17 +45,19 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
         table.add_column(title, justify="right")
     table.add_column("label noise", justify="right")
     table.add_column("trained on", no_wrap=True)
+    constants: dict[tuple[str, ...], None] = {}
     for run in runs:
         for round in run.rounds:
             scores = {metric_name(score): score for score in round.metrics}
             name = benchmark or next((key.split("/")[1] for key in scores if key.startswith("eval/")), "")
-            cells = [
-                _per_cent(scores.get(f"eval/{name}/{metric}"), whole=number == 0)
-                for number, (metric, _) in enumerate(MAIN_METRICS)
-            ]
+            cells = _main_cells(scores, f"eval/{name}/")
             strict, lenient = (scores.get(f"eval/{name}/format_{how}") for how in ("correctness", "recovered"))
             if strict and lenient and (more := (lenient.value or 0) - (strict.value or 0)):
                 cells[FORMAT] += f" (+{more * 100:.1f})"
+            answers = dict.fromkeys(told[0] for key in scores if (told := constant_of(key)))
+            constants |= {
+                (said(answer), "-", *_main_cells(scores, f"eval/{name}/baseline/{answer}/")): None for answer in answers
+            }
             noise = _per_cent(scores.get("data/label_noise"))
             asked = scores.get(f"eval/{name}/{MAIN_METRICS[0][0]}")
             table.title = f"{run.record.study}: rounds x metrics, {name}, n = {asked.n if asked else 0}"
@@ -60,18 +65,30 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
             parts = " ".join(f"{s} {score.value * 100:.0f}" for s, score in shares if score and score.value)
             table.add_row(run.name, str(round.round), *cells, noise, parts)
         table.add_section()
+    for row in constants:
+        table.add_row(*row)
     return table
 
 
+def _main_cells(scores: Mapping[str, Score], prefix: str) -> list[str]:
+    return [_per_cent(scores.get(f"{prefix}{name}"), whole=not number) for number, (name, _) in enumerate(MAIN_METRICS)]
+
+
 def scores_table(scores: Sequence[Score], title: str) -> Table:
-    """One row a metric that tells something: value, interval, n; slices below."""
+    """One row a metric that tells something: value, interval, n, and what the answers that read no question get; slices
+    below.
+    """
     table = Table(title=title, title_justify="left")
     for name in ("metric", "slice"):
         table.add_column(name)
     for name in ("value", "95% interval", "n"):
         table.add_column(name, justify="right")
+    constants = {(*told, score.slice): score for score in scores if (told := constant_of(score.name))}
+    answers = list(dict.fromkeys(answer for answer, _, _ in constants))
+    for answer in answers:
+        table.add_column(said(answer), justify="right")
     for score in telling(scores):
-        if score.value is None and score.slice:
+        if constant_of(score.name) or (score.value is None and score.slice):
             continue
         interval = (
             f"{score.low * 100:.1f} to {score.high * 100:.1f}"
@@ -79,7 +96,9 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
             else ""
         )
         value = "not measured" if score.value is None else f"{score.value * 100:.1f}"
-        table.add_row(score.name, score.slice, value, interval, str(score.n))
+        beside = [constants.get((answer, score.name, score.slice)) for answer in answers]
+        told = ["" if other is None or other.value is None else f"{other.value * 100:.1f}" for other in beside]
+        table.add_row(score.name, score.slice, value, interval, str(score.n), *told)
     return table
 
 

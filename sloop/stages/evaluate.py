@@ -9,20 +9,23 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, ClassVar, NamedTuple
 
+from pydantic import Field
+
 from sloop.benchmarks.base import Benchmark
 from sloop.engine.build import Components
 from sloop.engine.executor import Worker
-from sloop.engine.identity import unit_rng
+from sloop.engine.identity import known_as, unit_rng
 from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
+from sloop.measures.constants import constant_grades, headline_scores, named
 from sloop.measures.metrics import pass_hat_scores
 from sloop.measures.stats import mean_score
-from sloop.records import Decode, Grade, Judgement, Record, Sample, Score, Step, UserError, trial_id
+from sloop.records import Decode, Grade, Judgement, Record, Sample, Score, Step, UserError, digest, trial_id
 from sloop.rollout import Episode
 from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students import answering
 from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches, recorded
-from sloop.students.base import RemoteStudent, Student
+from sloop.students.base import Identified, RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
 
@@ -36,6 +39,9 @@ class EvaluateSummary(Record):
     failed: dict[str, int]
     """Answers and verdicts that could not be had."""
     notes: tuple[str, ...]
+    identity: dict[str, str] = Field(default_factory=dict)
+    """What the scores depend on that no setting names: prompts and tools as they were asked, and how the student was
+    asked and read (`sloop.students.base.Identified`). Compared by `sloop compare`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +55,8 @@ class Evaluate(Asking):
     name: ClassVar[str] = "evaluate"
     MODULES: ClassVar[tuple[str, ...]] = (
         *answering.MODULES, "sloop.calls.formats", "sloop.calls.match.normalise", "sloop.calls.match.strict",
-        "sloop.calls.schema", "sloop.measures.metrics", "sloop.measures.stats", "sloop.records.judging",
-        "sloop.stages.evaluate",
+        "sloop.calls.schema", "sloop.measures.constants", "sloop.measures.metrics", "sloop.measures.stats",
+        "sloop.records.judging", "sloop.stages.evaluate",
     )  # fmt: skip
     summary_type: ClassVar[type[EvaluateSummary]] = EvaluateSummary
 
@@ -83,20 +89,24 @@ class Evaluate(Asking):
         benchmark = desk.part(self.benchmark, Benchmark, "benchmark")
         failed = answer_all(desk, self, self.batches(desk, self.trials), "evaluate")
         desk.write(GRADES, _grades(desk.folder, benchmark, self.trials))
-        summary = benchmark.score(grades_of(desk.folder))
+        summary = _scores(benchmark, list(grades_of(desk.folder)))
         if self.trials > 1:
             summary += pass_hat_scores(grades_of(desk.folder), self.trials)
         unjudged = 0
         if self.judge is not None:
             score, unjudged = _judge_answers(self, desk)
             summary.append(score)
-        desk.write(SCORES, summary)
+        asked, constants = _constants(digest([known_as(self.benchmark), self.data.sha256]), benchmark)
+        desk.write(SCORES, [*summary, *constants])
+        student = desk.part(self.student, Student, "student")
+        read = student.identity(self.checkpoint) if isinstance(student, Identified) else {}
         return EvaluateSummary(
             benchmark=benchmark.name,
             samples=len(self.data),
             trials=self.trials,
             failed={"answers": failed, "verdicts": unjudged},
             notes=tuple(benchmark.notes()),
+            identity={**asked, **read},
         )
 
     @property
@@ -128,6 +138,23 @@ class Evaluate(Asking):
 def grades_of(folder: Path) -> Iterator[Grade]:
     """The grades that an evaluation wrote, in the benchmark's order, those of one question's trials together."""
     return read_rows(folder / GRADES, Grade)
+
+
+def _scores(benchmark: Benchmark, grades: list[Grade]) -> list[Score]:
+    return [*headline_scores(grades), *benchmark.score(grades)]
+
+
+_CONSTANTS: dict[str, tuple[dict[str, str], list[Score]]] = {}
+"""By benchmark: it is played once in a process, as the constant answers are the same in every round of a loop."""
+
+
+def _constants(key: str, benchmark: Benchmark) -> tuple[dict[str, str], list[Score]]:
+    """What a benchmark asks, by digests, and the scores of the answers that read none of it."""
+    if key not in _CONSTANTS:
+        asked, graded = constant_grades(benchmark.episodes)
+        scores = [named(answer, score) for answer, grades in graded.items() for score in _scores(benchmark, grades)]
+        _CONSTANTS[key] = asked.identity(), scores
+    return _CONSTANTS[key]
 
 
 class _Played(NamedTuple):

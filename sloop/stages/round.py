@@ -10,6 +10,7 @@ from typing import Any
 
 from sloop.engine.stage import Made
 from sloop.measures.audit import audit_dataset, audit_rulings
+from sloop.measures.constants import constant_of
 from sloop.measures.metrics import probe_scores
 from sloop.measures.overlap import Contamination, write_evidence
 from sloop.records import ROUND_FILE, DataRecord, RoundRecord, Score, StageFiles
@@ -39,7 +40,8 @@ def round_metrics(
     metrics.append(Score(name="train/loss", value=stages["train"].summary.loss, n=1))
     for name, contamination in held.items():
         folder = stages[f"evaluate/{name}"].folder
-        scores = [*read_rows(folder / SCORES, Score), *contamination.split(grades_of(folder))]
+        found = [*read_rows(folder / SCORES, Score), *contamination.split(grades_of(folder))]
+        scores = [score for score in found if not (score.slice and constant_of(score.name))]
         metrics += [score.model_copy(update={"name": f"eval/{name}/{score.name}"}) for score in scores]
         metrics += contamination.overlap().scores()
     if "optimize" in stages:

@@ -51,3 +51,12 @@ class RemoteStudent(Student, Protocol):
             Exception: there is none, and another time there may be.
         """
         ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A student that can say how it is asked and read where no setting says it."""
+
+    def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
+        """Such as ``parser``, the format in which calls are read, and ``template``, the digest of its chat template."""
+        ...

@@ -256,6 +256,12 @@ class LocalStudent:
             for index, sample in enumerate(samples)
         ]
 
+    def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
+        """The format in which answers are read, and the chat template's digest."""
+        folder = Path(checkpoint.path)
+        template = getattr(load_tokenizer(folder), "chat_template", None)
+        return {"parser": str(self.answer_format or recorded_format(folder)), "template": digest(template)[:16]}
+
     @property
     def format(self) -> str:
         """Name of the format in which the loaded weights write calls."""

@@ -58,6 +58,10 @@ class ServedStudent:
                 f"{self.endpoint.base_url}. Choose another output_dir, or the student that made it."
             )
 
+    def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
+        """The format in which answers are read; the template is the server's."""
+        return {"parser": self.answer_format or "tool_calls", "template": "the server's"}
+
     @property
     def in_flight(self) -> int:
         """Samples worth asking for at a time."""
