@@ -182,7 +182,9 @@ class BfclBenchmark:
         official, read_error = (ours, error) if self.reading is None else self._officially(category, entry, prediction)
         if plain.error == "model":
             return plain.model_copy(update={"official": official})
-        strict = ours and plain.parsed
+        strict = (
+            ours and plain.parsed and (official or category in AST)
+        )  # who calls by either reading has not abstained
         pairs = (_right_calls(entry, calls or []), plain.argument_pairs[1]) if category in AST else (0, 0)
         return plain.model_copy(
             update={

@@ -156,8 +156,8 @@ def _digest_of(path: Path) -> str:
 
 def _files_of(folder: Any, endings: frozenset[str] | None = None) -> Any:
     root = Path(str(folder))
-    if not root.is_dir():  # the id of something on a hub
-        return folder
+    if not root.is_dir():  # a file, or the id of something on a hub
+        return _by_content(folder)
     return {
         str(path.relative_to(root)): _digest_of(path)
         for path in sorted(root.rglob("*"))

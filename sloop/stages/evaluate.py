@@ -23,6 +23,7 @@ from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students import answering
 from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches, recorded
 from sloop.students.base import RemoteStudent, Student
+from sloop.students.recorded import RecordedStudent
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
 
@@ -96,7 +97,7 @@ class Evaluate(Asking):
             samples=len(self.data),
             trials=self.trials,
             failed={"answers": failed, "verdicts": unjudged},
-            notes=tuple(benchmark.notes()),
+            notes=(*benchmark.notes(), *_of_the_student(desk.part(self.student, Student, "student"), self.data)),
         )
 
     @property
@@ -128,6 +129,11 @@ class Evaluate(Asking):
 def grades_of(folder: Path) -> Iterator[Grade]:
     """The grades that an evaluation wrote, in the benchmark's order, those of one question's trials together."""
     return read_rows(folder / GRADES, Grade)
+
+
+def _of_the_student(student: Student, data: Dataset) -> list[str]:
+    """What a reader of the scores must know of who answered."""
+    return student.notes(data) if isinstance(student, RecordedStudent) else []
 
 
 class _Played(NamedTuple):
