@@ -181,7 +181,7 @@ class BfclBenchmark:
         ours, error = _verdict(category, entry, calls, underscore_to_dot=True)
         official, read_error = (ours, error) if self.reading is None else self._officially(category, entry, prediction)
         if plain.error == "model":
-            return plain.model_copy(update={"official": official})
+            return plain.model_copy(update={"official": official, "reason": read_error})
         strict = (
             ours and plain.parsed and (official or category in AST)
         )  # who calls by either reading has not abstained

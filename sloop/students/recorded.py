@@ -162,7 +162,7 @@ class RecordedStudent:
             read = parse(self.answer_format or _format_of(result), result)
             return Prediction(**kept, text=result, calls=read.calls, content=read.content, error=read.error)
         if not isinstance(result, list) or not all(isinstance(call, dict) and len(call) == 1 for call in result):
-            return Prediction(**kept, error="format")
+            return Prediction(**kept, text=json.dumps(result, ensure_ascii=False), error="format")
         calls = [(name, _text(given)) for call in result for name, given in call.items()]
         read = parse_tool_calls("", calls)
         return Prediction(**kept, calls=read.calls, error=read.error)
