@@ -126,7 +126,8 @@ def bfcl(mode: str, work: Path, limit: int) -> int:
             if mode == "fc"
             else {function["name"].replace(".", "_"): function["name"] for function in entry["function"]}
         )
-        calls = [(call.name, call.arguments) for call in sample.label.calls] or [(sample.tools[0].name, {"x": 1})]
+        some = sample.tools[0].name if sample.tools else "f"
+        calls = [(call.name, call.arguments) for call in sample.label.calls] or [(some, {"x": 1})]
         right[entry["id"]] = [(own.get(name, name), arguments) for name, arguments in calls]
         category[entry["id"]] = sample.slice
     given = answers(mode, right, Random(mode))

@@ -240,7 +240,7 @@ class AceBenchmark:
         """The official verdict on one answer, beside the strict comparison with whichever answer is met."""
         entry = self._read.entries[sample.id]
         plain = _strict_grade(sample, entry, as_shown(prediction) if isinstance(prediction.raw, str) else prediction)
-        if plain.error == "model":
+        if plain.error == "model" and prediction.raw is None:
             return plain
         found = _verdict(sample.slice, entry, prediction)
         return plain.model_copy(update={"official": found.valid, "reason": found.error_type or plain.reason})

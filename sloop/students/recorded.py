@@ -147,10 +147,10 @@ class RecordedStudent:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"][2:]))
             raise UserError(
-                f"{self.path}: the answer to {row['id']} is no message: {where}: {problem['msg']}."
+                f"{self.path}: the answer to {row['id']} is no message of a chat completion: {where}: {problem['msg']}."
             ) from error
         called = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-        raw = [{function.get("name"): function.get("arguments")} for function in called]  # not yet made a text
+        raw = [{str(function.get("name")): function.get("arguments")} for function in called]  # not yet made a text
         return answer.model_copy(update={"raw": raw or None})
 
     def _of_result(self, sample_id: str, result: Any) -> Prediction:
