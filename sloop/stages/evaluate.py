@@ -22,8 +22,7 @@ from sloop.rollout import Episode
 from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students import answering
 from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches, recorded
-from sloop.students.base import RemoteStudent, Student
-from sloop.students.recorded import RecordedStudent
+from sloop.students.base import NotedStudent, RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
 
@@ -82,6 +81,7 @@ class Evaluate(Asking):
     def make(self, desk: Desk) -> EvaluateSummary:
         """Answer, grade, score."""
         benchmark = desk.part(self.benchmark, Benchmark, "benchmark")
+        student = desk.part(self.student, Student, "student")
         failed = answer_all(desk, self, self.batches(desk, self.trials), "evaluate")
         desk.write(GRADES, _grades(desk.folder, benchmark, self.trials))
         summary = benchmark.score(grades_of(desk.folder))
@@ -97,7 +97,7 @@ class Evaluate(Asking):
             samples=len(self.data),
             trials=self.trials,
             failed={"answers": failed, "verdicts": unjudged},
-            notes=(*benchmark.notes(), *_of_the_student(desk.part(self.student, Student, "student"), self.data)),
+            notes=(*benchmark.notes(), *(student.notes(self.data) if isinstance(student, NotedStudent) else ())),
         )
 
     @property
@@ -129,11 +129,6 @@ class Evaluate(Asking):
 def grades_of(folder: Path) -> Iterator[Grade]:
     """The grades that an evaluation wrote, in the benchmark's order, those of one question's trials together."""
     return read_rows(folder / GRADES, Grade)
-
-
-def _of_the_student(student: Student, data: Dataset) -> list[str]:
-    """What a reader of the scores must know of who answered."""
-    return student.notes(data) if isinstance(student, RecordedStudent) else []
 
 
 class _Played(NamedTuple):

@@ -51,3 +51,12 @@ class RemoteStudent(Student, Protocol):
             Exception: there is none, and another time there may be.
         """
         ...
+
+
+@runtime_checkable
+class NotedStudent(Student, Protocol):
+    """A student of which a reader of its scores must know something."""
+
+    def notes(self, data: Dataset) -> list[str]:
+        """What that is for these questions, a sentence each."""
+        ...
