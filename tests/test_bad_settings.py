@@ -49,7 +49,7 @@ NOISES = ("wrong_tool", "dropped_argument", "altered_value", "missing_call", "sp
 
 LIKE: dict[str, Any] = {
     **dict.fromkeys(("*output_dir", "data", "unseen", "predictions", "*path", "*uri", "*prompts"), "text"),
-    **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model"), "text"),
+    **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model", "benchmark.reading"), "text"),
     **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute"), 1),
     "student.scratch": {},
     "*digests": {},
