@@ -56,6 +56,7 @@ commands
 examples
   sloop gen num_samples=200 output_dir=outputs/data
   sloop gen preview=10 tools.path=my_tools.json
+  sloop eval answers=FILE benchmark=bfcl            score answers that others made
   sloop loop -m experiment=demo variant=full,static seed=0,1,2
   sloop loop --cfg job          print the configuration
 """
@@ -179,6 +180,7 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
 
     load_env()
     # argparse takes overrides in one piece: they come first, then the options and their values.
+    rest = [said for word in rest for said in _in_full(stage, word)]
     overrides = [word for word in rest if _is_override(word)]
     sys.argv = ["sloop", f"stage={stage}", *overrides, *(word for word in rest if not _is_override(word))]
     try:
@@ -191,6 +193,12 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
 
 def _is_override(word: str) -> bool:
     return word.startswith("~") or ("=" in word and not word.startswith("-"))
+
+
+def _in_full(stage: str, word: str) -> list[str]:
+    """``answers=FILE`` of an evaluation as the student that gives these answers."""
+    key, _, value = word.partition("=")
+    return ["student=recorded", f"student.path={value}"] if (stage, key) == ("eval", "answers") else [word]
 
 
 def _serve(rest: Sequence[str]) -> None:

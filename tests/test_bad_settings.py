@@ -49,10 +49,10 @@ NOISES = ("wrong_tool", "dropped_argument", "altered_value", "missing_call", "sp
 
 LIKE: dict[str, Any] = {
     **dict.fromkeys(("*output_dir", "data", "unseen", "predictions", "*path", "*uri", "*prompts"), "text"),
-    **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model"), "text"),
     **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute", "benchmark.limit"), 1),
     "*tool_choice": "text",
     "*skip_special_tokens": True,
+    **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model", "benchmark.reading"), "text"),
     "student.scratch": {},
     "*digests": {},
     "*known_bad": [],

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sloop.calls.bracketed import read_bracketed
 from sloop.calls.formats import FORMATS, opens_call, parse, parse_tool_calls
+from sloop.calls.readings import read_bracketed
 from sloop.calls.surface import stands_in
 from sloop.judges.rules.reading import read
 from sloop.models.prompts import last_brief

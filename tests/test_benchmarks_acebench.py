@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from grading import Answer, official_means, scores_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.benchmarks.acebench import CATEGORIES, AceBenchmark, dialogue, shown
+from sloop.benchmarks.acebench import CATEGORIES, AceBenchmark, _verdict, dialogue, shown
 from sloop.calls.schema import validator
 from sloop.cli import conf_folder
 from sloop.engine.build import build
@@ -86,7 +87,7 @@ def folder(tmp_path: Path) -> Path:
 
 def bench(folder: Path, **changes: Any) -> AceBenchmark:
     spec = yaml.safe_load((conf_folder() / "benchmark" / "acebench.yaml").read_text())
-    own = {"path": str(folder), "categories": list(ROWS), "cache_path": str(folder.parent / "cache")}
+    own = {"path": str(folder), "categories": list(ROWS), "digests": None, "cache_path": str(folder.parent / "cache")}
     found = build({**spec, **own, **changes}, "benchmark")
     assert isinstance(found, AceBenchmark)
     return found
@@ -258,7 +259,7 @@ def test_trials_of_a_dialogue_are_dialogues_of_their_own(folder: Path) -> None:
     trials: list[Answer] = [gold, silent, half]
     found = scores_of(benchmark, *trials)
     for key, mean in official_means(benchmark, trials).items():
-        assert found[key].value == pytest.approx(mean), key
+        assert found[key].value == pytest.approx(mean, abs=0.001), key  # means are rounded as officially
 
 
 def test_a_step_without_an_answer_leaves_its_dialogue_unmeasured_unless_another_is_wrong(folder: Path) -> None:
@@ -330,10 +331,12 @@ def test_every_category_weighs_the_same_in_a_mean(folder: Path) -> None:
 def test_what_is_missing_bad_and_unpinned_is_said(folder: Path) -> None:
     notes = " ".join(bench(folder).notes())
     assert f"official_multi_turn lacks {CATEGORIES[3]};" in notes
-    assert "special_* and agent_* are not run" in notes
-    assert f"no answer is right by the official rules: {BAD}; scores are given with and without" in notes
+    assert "agent_* rows are not run" in notes
+    assert f"1 rows whose own answer is wrong by the official rules ({BAD}): scores are given with and without" in notes
     assert "these data are not pinned" in notes
-    assert f"listed as bad: {BAD}; left out" in " ".join(bench(folder, known_bad=[BAD], skip_known_bad=True).notes())
+    assert f"1 rows listed as bad ({BAD}): left out" in " ".join(
+        bench(folder, known_bad=[BAD], skip_known_bad=True).notes()
+    )
 
 
 def test_data_pinned_by_the_digests_that_a_run_tells_may_not_change(folder: Path) -> None:
@@ -349,7 +352,7 @@ def test_data_pinned_by_the_digests_that_a_run_tells_may_not_change(folder: Path
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"categories": ["special_incomplete"]}, r"no category 'special_incomplete'; allowed: normal_single_turn_"),
+        ({"categories": ["agent_multi_step"]}, r"no category 'agent_multi_step'; allowed: normal_single_turn_"),
         ({"categories": []}, r"benchmark\.categories=\[\]"),
         ({"categories": ["normal_atom_bool"]}, r"no data_normal_atom_bool\.json"),
         ({"path": "nowhere"}, r"benchmark\.path=nowhere: no such folder.*github\.com/chenchen0103/ACEBench"),
@@ -366,3 +369,87 @@ def test_a_file_that_is_no_json_is_named(folder: Path) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=rf"data_{SINGLE}\.json, line 1: not a JSON object with .*: {missing}"):
             len(bench(folder).data)
+
+
+# --- rows that want words -----------------------------------------------------------------------------------------
+
+WANTED: dict[str, tuple[Any, str]] = {
+    "special_incomplete": ({"get_weather": ["city"]}, "Missing necessary parameters (city) for the api (get_weather)"),
+    "special_error_param": ({"minutes": ["soon"]}, "There is incorrect value (soon) for the parameters (minutes)."),
+    "special_irrelevant": ("Cannot be done.", "Due to the limitations of the function, this cannot be done."),
+}
+
+
+@pytest.fixture
+def special(folder: Path) -> AceBenchmark:
+    for category, (truth, _) in WANTED.items():
+        asked = {"id": f"{category}_0", "question": "user: A timer, soon.\n", "function": [WEATHER, TIMER]}
+        (folder / f"data_{category}.json").write_text(json.dumps(asked))
+        answer = folder / "possible_answer" / f"data_{category}.json"
+        answer.write_text(json.dumps({"id": f"{category}_0", "ground_truth": truth}))
+    return bench(folder, categories=list(WANTED))
+
+
+def test_words_are_looked_for_in_a_special_row_and_no_call_is_wanted(special: AceBenchmark) -> None:
+    for category, (_, words) in WANTED.items():
+        sample = the(special, f"{category}_0")
+        for text, official, reason in (
+            (f"Sorry. {words}", True, None),
+            (
+                words.replace("(city)", "(town)").replace("(soon)", "(later)"),
+                category.endswith("irrelevant"),
+                "correction",
+            ),
+            (words.upper(), False, "detection"),
+            ("No.", False, "detection"),
+        ):
+            found = special.grade(sample, Prediction(sample_id=sample.id, content=text, text=text))
+            assert (found.official, found.correct) == (official, True), text
+            assert official or found.reason == f"error_{reason}"
+
+
+def test_the_answer_of_a_special_row_is_a_sentence_that_meets_it(special: AceBenchmark) -> None:
+    def words(sample: Sample) -> Prediction:
+        assert sample.label is not None
+        return Prediction(sample_id=sample.id, content=sample.label.content, text=sample.label.content)
+
+    assert special.known_bad == []
+    assert scores_of(special, words)["official_special", ""].value == 1.0
+    assert "the limitations of the function" in the(special, "special_irrelevant_0").messages[0].content
+
+
+# --- what is read -------------------------------------------------------------------------------------------------
+
+
+def test_calls_in_another_form_lose_white_space_in_a_step_as_bracketed_ones_do() -> None:
+    entry = {"function": [function("f", x="object")], "ground_truth": {"f": {"x": {"a": ["b c"]}}}}
+    calls = (ToolCall(name="f", arguments={"x": {"a": ["b c"]}}),)
+    for handed_over in (None, [{"f": '{"x": {"a": ["b c"]}}'}]):
+        answer = Prediction(sample_id="", calls=calls, raw=handed_over)
+        assert _verdict(SINGLE, entry, answer).valid
+        assert not _verdict(ADJUST, entry, answer).valid
+
+
+def test_a_recorded_text_is_read_as_it_stands_and_a_students_own_without_its_reasoning(folder: Path) -> None:
+    benchmark = bench(folder)
+    sample = the(benchmark, f"{SINGLE}_0")
+    text = f"<think>[1]</think>{bracketed(sample).text}"
+    assert benchmark.grade(sample, Prediction(sample_id=sample.id, text=text, error="format")).official
+    assert not benchmark.grade(sample, Prediction(sample_id=sample.id, raw=text, error="format")).official
+
+
+@pytest.mark.skipif(
+    "SLOOP_ACEBENCH" not in os.environ,
+    reason="reads ACEBench's English data, which are not shipped: set SLOOP_ACEBENCH to data_all/data_en of a clone",
+)
+def test_the_official_data_are_the_pinned_ones_and_their_own_answers_score_as_officially(tmp_path: Path) -> None:
+    spec = yaml.safe_load((conf_folder() / "benchmark" / "acebench.yaml").read_text())
+    benchmark = build({**spec, "path": os.environ["SLOOP_ACEBENCH"], "cache_path": str(tmp_path)}, "benchmark")
+    for write in (gold, lambda sample: bracketed(sample) if gold(sample).calls else gold(sample)):
+        verdicts: dict[str, list[bool]] = {"normal": [], "special": []}
+        for sample in benchmark.data:
+            assert sample.label is not None
+            answer = write(sample).model_copy(update={} if sample.label.calls else {"text": sample.label.content})
+            verdicts[sample.slice.partition("_")[0]].append(bool(benchmark.grade(sample, answer).official))
+        assert (sum(verdicts["normal"]), len(verdicts["normal"])) == (794, 823)
+        assert (sum(verdicts["special"]), len(verdicts["special"])) == (150, 150)

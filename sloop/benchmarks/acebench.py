@@ -1,8 +1,9 @@
-"""ACEBench's ``normal_*`` rows, single turns and steps of dialogues: official verdicts and means, and ours beside them.
+"""ACEBench's ``normal_*`` and ``special_*`` rows: official verdicts and means, and ours beside them.
 
 The data are not shipped: they are read from a clone of the official repository (chenchen0103/ACEBench), in English
-(``data_all/data_en``) or Chinese. ``special_*`` rows, which ask for certain sentences, and ``agent_*`` rows, which need
-a simulated user, are not run.
+(``data_all/data_en``) or Chinese. ``normal_*`` rows are single turns and steps of dialogues; ``special_*`` rows want
+certain words in place of a call, which officially are looked for and nothing else. ``agent_*`` rows, which need a
+simulated user, are not run.
 
 Official prompts put tools and dialogue into one text and ask for ``[f(x='a')]``. Here tools are offered as a student's
 own format offers them, the dialogue stands in messages, and a system message says in substance what the official one
@@ -26,6 +27,7 @@ from sloop.benchmarks.official import (
     Aggregates,
     Entry,
     OfficialData,
+    as_shown,
     check_categories,
     check_version,
     lacking,
@@ -33,11 +35,12 @@ from sloop.benchmarks.official import (
     official_scores,
     read_entries,
     read_sample,
+    underscored,
     without,
 )
-from sloop.calls.bracketed import read_bracketed
-from sloop.calls.formats import MARKS, after_thinking
-from sloop.calls.match.acebench import SUFFIX, acebench
+from sloop.calls.match.acebench import SUFFIX, acebench, acebench_words
+from sloop.calls.match.official import OfficialMatch
+from sloop.calls.readings import after_reasoning, read_bracketed, write_bracketed
 from sloop.calls.schema import validator
 from sloop.measures.metrics import grade, scores
 from sloop.measures.stats import wilson
@@ -70,17 +73,24 @@ ATOM = (
     "normal_atom_object_deep",
     "normal_atom_object_short",
 )
-CATEGORIES = (*SINGLE_TURN, *MULTI_TURN, "normal_similar_api", PREFERENCE, *ATOM)
+NORMAL = (*SINGLE_TURN, *MULTI_TURN, "normal_similar_api", PREFERENCE, *ATOM)
+SPECIAL = ("special_incomplete", "special_error_param", "special_irrelevant")
+CATEGORIES = (*NORMAL, *SPECIAL)
 AGGREGATES: Aggregates = {
-    "official_normal": (CATEGORIES, False),
+    "official_normal": (NORMAL, False),
+    "official_special": (SPECIAL, False),
     "official_atom": (ATOM, False),
     "official_single_turn": (SINGLE_TURN, False),
     "official_multi_turn": (MULTI_TURN, False),
 }
 """The official table's means, in which every category weighs the same; that of a dialogue's steps is its end accuracy.
 """
+SHOWN = 3
+"""Of the rows known to be bad; all of them are counted."""
+DIGITS = 3
+"""To which the official table rounds the accuracies that a mean is of, and the mean."""
 
-DATA = "data_normal_*.json and possible_answer/, as data_all/data_en of github.com/chenchen0103/ACEBench does"
+DATA = "data_*.json and possible_answer/, as data_all/data_en of github.com/chenchen0103/ACEBench does"
 
 TYPES = {
     "integer": "integer", "int": "integer", "number": "number", "float": "number", "boolean": "boolean",
@@ -101,23 +111,32 @@ TASK = (
     "mentions it, and leave it out where not. Unless its description asks for another form, give a value as it stands "
     "in the words of {source}. Invent neither parameters nor values."
 )
+WORDS = (
+    "Where no call can be right, call nothing and say so in one of these three forms. A value that the user gives and "
+    "that its parameter cannot take: There is incorrect value (VALUE) for the parameters (NAME). Values that a tool "
+    "requires and the user does not give: Missing necessary parameters (NAMES) for the api (TOOL). A request that none "
+    "of the tools is for: This is beyond the limitations of the function."
+)
+"""For special rows: each form holds the words that are officially looked for."""
 BRACKETS = (
     "Write the calls, and nothing else, as one list that begins with [ and ends with ], for example "
     "[first_tool(city='Oslo', days=2), second_tool()]."
 )
+_LIST = re.compile(r"\[\s*+[^\W\d][\w.]*+\(")
+"""A bracketed call begins."""
 _ROLE = re.compile(r"^(user|system|assistant|tool): ?", re.M)
 
 
 class AceBenchmark:
-    """ACEBench's ``normal_*`` entries of some categories (`sloop.benchmarks.base.Benchmark`)."""
+    """ACEBench's ``normal_*`` and ``special_*`` entries of some categories (`sloop.benchmarks.base.Benchmark`)."""
 
     MODULES = (
         *GRADING,
         "sloop.benchmarks.acebench",
         "sloop.benchmarks.official",
-        "sloop.calls.bracketed",
         "sloop.calls.match.acebench",
         "sloop.calls.match.official",
+        "sloop.calls.readings",
     )
 
     NOT_RESULTS = frozenset({"path", "cache_path"})
@@ -164,7 +183,12 @@ class AceBenchmark:
         """Ids of the entries that are listed; without a list, of those whose own answer the official rules reject."""
         if self.listed_bad is not None:
             return self.listed_bad
-        return [entry["id"] for given in self._entries[0].values() for entry in given if not _can_be_met(entry)]
+        return [
+            entry["id"]
+            for category, given in self._entries[0].items()
+            for entry in given
+            if not _can_be_met(category, entry)
+        ]
 
     @cached_property
     def _entries(self) -> tuple[dict[str, list[Entry]], dict[str, str]]:
@@ -215,10 +239,10 @@ class AceBenchmark:
     def grade(self, sample: Sample, prediction: Prediction) -> Grade:
         """The official verdict on one answer, beside the strict comparison with whichever answer is met."""
         entry = self._read.entries[sample.id]
-        plain = _strict_grade(sample, entry, prediction)
-        if plain.error == "model":
+        plain = _strict_grade(sample, entry, as_shown(prediction) if isinstance(prediction.raw, str) else prediction)
+        if plain.error == "model" and prediction.raw is None:
             return plain
-        found = acebench(entry["function"], _official_calls(entry, prediction, sample.slice), entry["ground_truth"])
+        found = _verdict(sample.slice, entry, prediction)
         return plain.model_copy(update={"official": found.valid, "reason": found.error_type or plain.reason})
 
     def score(self, grades: Iterable[Grade]) -> list[Score]:
@@ -230,7 +254,7 @@ class AceBenchmark:
         kept = without(graded, self._read.entries, self.known_bad)
         sound = None if kept is None else _dialogues(kept)
         process = [_process_accuracy(graded, category) for category in self.categories if category in MULTI_TURN]
-        return [*official_scores(whole, sound, self.categories, AGGREGATES), *process, *scores(graded)]
+        return [*official_scores(whole, sound, self.categories, AGGREGATES, DIGITS), *process, *scores(graded)]
 
     def notes(self) -> list[str]:
         """What a reader of the scores must know."""
@@ -240,13 +264,12 @@ class AceBenchmark:
             told.append("these data are not pinned; to hold later runs to them, give as benchmark.digests:")
             told += [f"  {category}: '{value}'" for category, value in digests.items()]
         if self.known_bad:
-            why = "listed as bad" if self.listed_bad is not None else "no answer is right by the official rules"
+            why = "listed as bad" if self.listed_bad is not None else "whose own answer is wrong by the official rules"
             left = "left out" if self.skip_known_bad else "scores are given with and without them"
-            told.append(f"{why}: {', '.join(self.known_bad)}; {left}")
+            some = f"{', '.join(self.known_bad[:SHOWN])}{', ...' if self.known_bad[SHOWN:] else ''}"
+            told.append(f"{len(self.known_bad)} rows {why} ({some}): {left}")
         told += lacking(AGGREGATES, self.categories)
-        told.append(
-            "special_* and agent_* are not run; the official summary is 0.578 normal, 0.2676 and 0.1545 of them"
-        )
+        told.append("agent_* rows are not run; the official summary is 0.578 normal, 0.2676 special and 0.1545 agent")
         return told
 
 
@@ -256,10 +279,10 @@ def _answers(entry: Entry) -> Sequence[Mapping[str, Any]]:
     return [truth] if isinstance(truth, Mapping) else truth
 
 
-def _can_be_met(entry: Entry) -> bool:
+def _can_be_met(category: str, entry: Entry) -> bool:
     """Whether an entry's own answer, given back, is right by the official rules."""
-    calls = [{SUFFIX.sub("", name): arguments} for name, arguments in _answers(entry)[0].items()]
-    return acebench(entry["function"], calls, entry["ground_truth"]).valid
+    label = _label(category, entry, _answers(entry)[0])
+    return _verdict(category, entry, Prediction(sample_id="", calls=label.calls, text=label.content)).valid
 
 
 def _sample(category: str, entry: Entry, ask_for_brackets: bool) -> Sample:
@@ -269,7 +292,7 @@ def _sample(category: str, entry: Entry, ask_for_brackets: bool) -> Sample:
             Message(role="system", content=_task(category, entry, ask_for_brackets)),
             *dialogue(entry["question"]),
         ),
-        label=_label(entry, _answers(entry)[0]),
+        label=_label(category, entry, _answers(entry)[0]),
         group=entry["id"].rpartition("_")[0] if category in MULTI_TURN else entry["id"],
         slice=category,
         lineage=Lineage(unit=digest(entry["ground_truth"])[:32]),
@@ -282,6 +305,8 @@ def _task(category: str, entry: Entry, ask_for_brackets: bool) -> str:
     """The system message: as officially, a preference row's knows the user's profile, any other's the time."""
     known = str(entry.get("profile" if category == PREFERENCE else "time", "")).strip()
     parts = [TASK.format(source="the user or the user's profile" if category == PREFERENCE else "the user")]
+    if category in SPECIAL:
+        parts.append(WORDS)
     if ask_for_brackets:
         parts.append(BRACKETS)
     if known:
@@ -315,7 +340,7 @@ def shown(function: Mapping[str, Any]) -> Tool:
     """
     declared = function.get("parameters") or function.get("arguments") or {}
     schema = {"properties": {}, **_schema(declared), "type": "object"}
-    tool = Tool(name=_underscored(function["name"]), description=function.get("description", ""), parameters=schema)
+    tool = Tool(name=underscored(function["name"]), description=function.get("description", ""), parameters=schema)
     try:
         if not _plainly_sound(schema):
             validator(tool)
@@ -363,36 +388,52 @@ def _types_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _underscored(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def _label(entry: Entry, answer: Mapping[str, Any]) -> Label:
+def _label(category: str, entry: Entry, answer: Any) -> Label:
+    """The answer as a decision; a special row's is words."""
+    if category in SPECIAL:
+        return Label(content=_words(category, answer))
     names = {function["name"] for function in entry["function"]}
     called = [(name if name in names else SUFFIX.sub("", name), arguments) for name, arguments in answer.items()]
-    return Label(calls=tuple(ToolCall(name=_underscored(name), arguments=arguments) for name, arguments in called))
+    return Label(calls=tuple(ToolCall(name=underscored(name), arguments=arguments) for name, arguments in called))
+
+
+def _words(category: str, answer: Any) -> str:
+    """A sentence for each thing that is to be told, in the forms of `WORDS`."""
+    if category == "special_irrelevant":
+        return "This is beyond the limitations of the function."
+    form = (
+        "Missing necessary parameters ({parts}) for the api ({of})."
+        if category == "special_incomplete"
+        else "There is incorrect value ({parts}) for the parameters ({of})."
+    )
+    return " ".join(form.format(parts=", ".join(parts), of=of) for of, parts in answer.items())
 
 
 def _strict_grade(sample: Sample, entry: Entry, prediction: Prediction) -> Grade:
     """Against the first answer that is met, or else the first."""
     first = grade(sample, prediction)
-    if first.correct:
+    if first.correct or sample.slice in SPECIAL:
         return first
-    others = (sample.model_copy(update={"label": _label(entry, answer)}) for answer in _answers(entry)[1:])
+    labels = (_label(sample.slice, entry, answer) for answer in _answers(entry)[1:])
+    others = (sample.model_copy(update={"label": label}) for label in labels)
     return next((found for other in others if (found := grade(other, prediction)).correct), first)
 
 
-def _official_calls(entry: Entry, prediction: Prediction, category: str) -> list[dict[str, Any]] | None:
-    """The calls that the official evaluator would take: bracketed ones are read its way, in whatever format a student
-    writes, others as it takes those of models that call tools by themselves.
+def _verdict(category: str, entry: Entry, prediction: Prediction) -> OfficialMatch:
+    """The official verdict: on the text where it holds bracketed calls or is recorded, else on the calls that were read
+    in another form, written in brackets.
     """
-    calls: list[dict[str, Any]] | None = [{call.name: call.arguments} for call in prediction.calls]
-    if not calls or MARKS["pythonic"].match(after_thinking(prediction.text, "pythonic")):
-        calls = read_bracketed(prediction.text, step=category in MULTI_TURN)
-    if calls is None:
-        return None
-    names = {_underscored(function["name"]): function["name"] for function in entry["function"]}
-    return [{names.get(name, name): arguments for name, arguments in call.items()} for call in calls]
+    recorded = isinstance(prediction.raw, str)
+    text = prediction.raw if recorded else after_reasoning(prediction.text)
+    if category in SPECIAL:
+        return acebench_words(category, text, entry["ground_truth"])
+    names = {} if recorded else {underscored(function["name"]): function["name"] for function in entry["function"]}
+    if prediction.calls and not recorded and not _LIST.search(text):
+        text = write_bracketed([{names.get(call.name, call.name): call.arguments} for call in prediction.calls])
+    calls = read_bracketed(text, step=category in MULTI_TURN)
+    if calls is not None:
+        calls = [{names.get(name, name): arguments for name, arguments in call.items()} for call in calls]
+    return acebench(entry["function"], calls, entry["ground_truth"])
 
 
 def _dialogues(graded: Iterable[Grade]) -> list[Grade]:
@@ -411,13 +452,14 @@ def _dialogues(graded: Iterable[Grade]) -> list[Grade]:
 def _process_accuracy(graded: Iterable[Grade], category: str) -> Score:
     """Mean over dialogues of the share of steps that are right, of those with an answer; of trials, their mean.
 
-    The interval is Wilson's, as if dialogues were right or wrong as a whole: shares vary at most as much as that.
+    Rounded as officially. The interval is Wilson's, as if dialogues were right or wrong as a whole: shares vary at most
+    as much as that.
     """
     steps: dict[str, dict[int, list[bool]]] = {}
     for g in graded:
         if g.slice == category and g.official is not None:
             steps.setdefault(g.cluster, {}).setdefault(g.trial, []).append(g.official)
-    shares = [math.fsum(sum(right) / len(right) for right in of.values()) / len(of) for of in steps.values()]
-    mean, n = (math.fsum(shares) / len(shares) if shares else None), len(shares)
+    shares = [math.fsum(round(sum(s) / len(s), DIGITS) for s in of.values()) / len(of) for of in steps.values()]
+    mean, n = (round(math.fsum(shares) / len(shares), DIGITS) if shares else None), len(shares)
     low, high = wilson((mean or 0.0) * n, n)
     return Score(name="official_process_accuracy", value=mean, n=n, low=low, high=high, slice=category)

@@ -6,21 +6,28 @@ agentic ones are not, and are named as missing wherever an official aggregate wo
 
 Tools are shown as the leaderboard shows them to models with native function calling: dots in names become underscores,
 types become those of JSON Schema, and a description says that the syntax is Python's.
+
+The official verdict is on what the leaderboard's handler reads in an answer, which is not what sloop reads in it where
+an answer is malformed. Which handler is ``benchmark.reading`` (`sloop.calls.readings`); a published figure is only
+comparable with the same one. ``correct``, and with it METHOD's metrics, is the official comparison with the calls that
+sloop reads, strictly; so is the official verdict itself where no reading is named.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sloop.benchmarks.base import GRADING, single_turns
 from sloop.benchmarks.official import (
     Aggregates,
     Entry,
     OfficialData,
+    as_shown,
     check_categories,
     check_version,
     lacking,
@@ -28,9 +35,11 @@ from sloop.benchmarks.official import (
     official_scores,
     read_entries,
     read_sample,
+    underscored,
     without,
 )
 from sloop.calls.match.bfcl import bfcl
+from sloop.calls.readings import after_reasoning, is_calls, read_result
 from sloop.measures.metrics import grade, scores
 from sloop.records import (
     EnvSpec,
@@ -73,6 +82,8 @@ TYPES = {
     "dict": "object", "object": "object", "HashMap": "object", "Hashtable": "object",
 }  # fmt: skip
 """JSON Schema's type for each of BFCL's; every other one is a string there."""
+Reading = Literal["fc", "qwen_fc", "prompting"]
+"""A handler of the leaderboard, by what it reads: see `sloop.calls.readings.BFCL`."""
 SYNTAX = " Note that the provided function is in Python 3 syntax."
 
 
@@ -85,6 +96,7 @@ class BfclBenchmark:
         "sloop.benchmarks.official",
         "sloop.calls.match.bfcl",
         "sloop.calls.match.official",
+        "sloop.calls.readings",
     )
 
     NOT_RESULTS = frozenset({"path", "cache_path"})
@@ -96,6 +108,7 @@ class BfclBenchmark:
         name: Name,
         path: PathText | None,
         categories: list[str],
+        reading: Reading | None,
         digests: dict[str, str] | None,
         known_bad: list[str],
         skip_known_bad: bool,
@@ -110,6 +123,7 @@ class BfclBenchmark:
         self.name = name
         self.path = path
         self.categories = categories
+        self.reading = reading
         self.pinned = digests
         self.known_bad = frozenset(known_bad)
         self.skip_known_bad = skip_known_bad
@@ -154,25 +168,47 @@ class BfclBenchmark:
     def grade(self, sample: Sample, prediction: Prediction) -> Grade:
         """The official verdict on one answer, with the facts that METHOD's metrics count.
 
-        Where no call is wanted, the official rule credits a call that cannot be read; ``correct`` does not.
+        Where no call is wanted, the official rule credits a call that cannot be read; ``correct`` does not. An answer
+        that could not be had counts officially where a file of results holds the error in the answer's place.
         """
         category, entry = sample.slice, self._read.entries[sample.id]
+        if prediction.raw is not None and self.reading in ("qwen_fc", "prompting"):  # which show names as they are
+            prediction = as_shown(prediction)
         plain = grade(sample, prediction)
-        if plain.error == "model":
+        if plain.error == "model" and prediction.raw is None:
             return plain
         calls = [{call.name: call.arguments} for call in prediction.calls] if plain.parsed else None
-        official, error = _verdict(category, entry, calls)
-        strict = official and plain.parsed
+        ours, error = _verdict(category, entry, calls, underscore_to_dot=True)
+        official, read_error = (ours, error) if self.reading is None else self._officially(category, entry, prediction)
+        if plain.error == "model":
+            return plain.model_copy(update={"official": official, "reason": read_error})
+        strict = (
+            ours and plain.parsed and (official or category in AST)
+        )  # who calls by either reading has not abstained
         pairs = (_right_calls(entry, calls or []), plain.argument_pairs[1]) if category in AST else (0, 0)
         return plain.model_copy(
             update={
                 "official": official,
                 "correct": strict,
-                "tool_correct": official if category in ANY_CALL else plain.tool_correct,
+                "tool_correct": ours if category in ANY_CALL else plain.tool_correct,
                 "argument_pairs": pairs,
-                "reason": error if error or strict else plain.reason,
+                "reason": read_error or error if read_error or error or strict else plain.reason,
             }
         )
+
+    def _officially(self, category: str, entry: Entry, prediction: Prediction) -> tuple[bool, str | None]:
+        """The verdict on what the named handler reads."""
+        assert self.reading is not None
+        raw, handed_over = prediction.raw, self.reading == "fc"
+        if raw is None and handed_over and prediction.calls:
+            # What sloop reads in a local student's text is what a server would hand over.
+            raw = [{call.name: json.dumps(call.arguments)} for call in prediction.calls]
+        recorded = isinstance(raw, str) or (raw is not None and (handed_over or not prediction.text))
+        decoded = read_result(self.reading, raw if recorded else after_reasoning(prediction.text))
+        if not recorded and is_calls(decoded):  # the student was shown names without dots, the handler's model was not
+            names = {underscored(function["name"]): function["name"] for function in entry["function"]}
+            decoded = [{names.get(name, name): given for name, given in call.items()} for call in decoded]
+        return _verdict(category, entry, decoded, underscore_to_dot=handed_over)
 
     def score(self, grades: Iterable[Grade]) -> list[Score]:
         """METHOD's metrics by category; the official accuracy with and without the entries known to be bad; and the
@@ -187,10 +223,15 @@ class BfclBenchmark:
         digests = self._read.digests
         return [
             f"BFCL data of {len(digests)} files, digest {digest(digests)[:16]}",
+            READ_STRICTLY if self.reading is None else f"official scores by the leaderboard's reading {self.reading!r}",
             *lacking(AGGREGATES, self.categories),
         ]
 
 
+READ_STRICTLY = (
+    "official scores are of calls as sloop reads them; to compare with published figures name the leaderboard's own "
+    f"reading, of a malformed answer, too: benchmark.reading={'|'.join(get_args(Reading))}"
+)
 AGGREGATES: Aggregates = {
     "official_non_live": (
         ("simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple"),
@@ -244,7 +285,7 @@ def _label(category: str, entry: Entry) -> Label:
     if category in NO_CALL:
         return Label()
     if category in ANY_CALL:
-        return Label(calls=(ToolCall(name=_underscored(entry["function"][0]["name"]), arguments={}),))
+        return Label(calls=(ToolCall(name=underscored(entry["function"][0]["name"]), arguments={}),))
     required = {function["name"]: function["parameters"]["required"] for function in entry["function"]}
     return Label(calls=tuple(_first_call(answer, required) for answer in entry["ground_truth"]))
 
@@ -260,7 +301,7 @@ def _first_call(answer: Mapping[str, Mapping[str, list[Any]]], required: Mapping
             continue
         if values:
             arguments[key] = first_value(values[0])
-    return ToolCall(name=_underscored(name), arguments=arguments)
+    return ToolCall(name=underscored(name), arguments=arguments)
 
 
 def first_value(allowed: Any) -> Any:
@@ -277,7 +318,7 @@ def shown(function: Mapping[str, Any]) -> Tool:
     """A function as a model is shown it."""
     parameters = _schema({**function["parameters"], "type": "dict"})
     return Tool(
-        name=_underscored(function["name"]),
+        name=underscored(function["name"]),
         description=function.get("description", "") + SYNTAX,
         parameters=parameters,
     )
@@ -295,19 +336,17 @@ def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def _underscored(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def _verdict(category: str, entry: Entry, calls: list[dict[str, Any]] | None) -> tuple[bool, str | None]:
-    """The official verdict on the decoded calls; None: they could not be decoded."""
-    if category in NO_CALL:
-        return not calls, "irrelevance_error:decoder_success" if calls else None
-    if category in ANY_CALL:
-        return bool(calls), None if calls else "relevance_error:decoder_failed"
-    if calls is None:
-        return False, "ast_decoder:decoder_failed"
-    found = bfcl(entry["function"], calls, entry["ground_truth"], category, underscore_to_dot=True)
+def _verdict(category: str, entry: Entry, decoded: Any, *, underscore_to_dot: bool) -> tuple[bool, str | None]:
+    """The official verdict on what was decoded, which may be anything; None: nothing could be."""
+    well_formed = is_calls(decoded)
+    if category in NO_CALL or category in ANY_CALL:
+        called = well_formed and bool(decoded)
+        if category in NO_CALL:
+            return not called, "irrelevance_error:decoder_success" if called else None
+        return called, None if called else "relevance_error:decoder_failed"
+    if not well_formed:
+        return False, f"ast_decoder:decoder_{'failed' if decoded is None else 'wrong_output_format'}"
+    found = bfcl(entry["function"], decoded, entry["ground_truth"], category, underscore_to_dot)
     return found.valid, found.error_type
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sloop.measures.stats import rate
-from sloop.records import Grade, Sample, Score, UserError, from_json
+from sloop.records import Grade, Prediction, Sample, Score, UserError, from_json
 from sloop.store import Dataset, is_file
 from sloop.store.files import lines_of, named
 
@@ -26,6 +26,17 @@ class OfficialData(NamedTuple):
     """With their answers, by sample id."""
     digests: dict[str, str]
     """Of what was read, by name."""
+
+
+def underscored(name: str) -> str:
+    """A function's name as endpoints take it: without dots."""
+    return name.replace(".", "_")
+
+
+def as_shown(prediction: Prediction) -> Prediction:
+    """An answer of a model that was shown names with their dots, as if it had been shown ours."""
+    calls = tuple(call.model_copy(update={"name": underscored(call.name)}) for call in prediction.calls)
+    return prediction.model_copy(update={"calls": calls})
 
 
 def check_categories(categories: Sequence[str], allowed: Collection[str]) -> None:
@@ -141,7 +152,11 @@ def without(graded: Sequence[Grade], entries: Mapping[str, Entry], known_bad: Co
 
 
 def official_scores(
-    graded: Sequence[Grade], sound: Sequence[Grade] | None, categories: Sequence[str], aggregates: Aggregates
+    graded: Sequence[Grade],
+    sound: Sequence[Grade] | None,
+    categories: Sequence[str],
+    aggregates: Aggregates,
+    digits: int | None = None,
 ) -> list[Score]:
     """``official_accuracy`` overall and by category, the same without the entries known to be bad, and the official
     means over the categories that were run.
@@ -151,12 +166,13 @@ def official_scores(
         sound: those of entries that are not known to be bad; None: no entry is.
         categories: those that were run.
         aggregates: the official means.
+        digits: to which they, and what they are means of, are officially rounded; None: not at all.
     """
     found = [_accuracy("official_accuracy", graded, category) for category in ("", *categories)]
     by_category = {score.slice: score for score in found}
     if sound is not None:
         found.append(_accuracy("official_accuracy_without_known_bad", sound, ""))
-    return [*found, *_means(by_category, aggregates)]
+    return [*found, *_means(by_category, aggregates, digits)]
 
 
 def _accuracy(name: str, graded: Iterable[Grade], category: str) -> Score:
@@ -167,7 +183,7 @@ def _accuracy(name: str, graded: Iterable[Grade], category: str) -> Score:
     )
 
 
-def _means(by_category: Mapping[str, Score], aggregates: Aggregates) -> list[Score]:
+def _means(by_category: Mapping[str, Score], aggregates: Aggregates, digits: int | None) -> list[Score]:
     """Means over the categories that were run, with the normal interval of a weighted sum."""
     found = []
     for name, (parts, by_entry) in aggregates.items():
@@ -176,7 +192,11 @@ def _means(by_category: Mapping[str, Score], aggregates: Aggregates) -> list[Sco
         total = sum(weights.values())
         if not run:
             continue
-        value = math.fsum(weights[part] / total * (score.value or 0.0) for part, score in run)
+        shares = {part: score.value or 0.0 for part, score in run}
+        if digits is not None:
+            shares = {part: round(share, digits) for part, share in shares.items()}
+        value = math.fsum(weights[part] / total * share for part, share in shares.items())
+        value = value if digits is None else round(value, digits)
         spread = math.fsum(
             (weights[part] / total * ((score.high or 0.0) - (score.low or 0.0)) / 2) ** 2 for part, score in run
         )

@@ -48,7 +48,7 @@ NOT_RESULTS: Mapping[str, tuple[str, ...]] = {
 what it computes. A component's class lists its own arguments of this kind under the same name."""
 
 LATER: Mapping[str, Mapping[str, Any]] = {
-    "": {"trials": 1}, "decode": {"temperature": 0.0}, "benchmark": {"limit": None, "limit_seed": 0}
+    "": {"trials": 1}, "decode": {"temperature": 0.0}, "benchmark": {"limit": None, "limit_seed": 0, "reading": None},
 }  # fmt: skip
 """By section: keys that came after hashes had been published, with the value at which a run computes what it did
 before. At that value they are no part of the hash."""
@@ -158,8 +158,8 @@ def _digest_of(path: Path) -> str:
 
 def _files_of(folder: Any, endings: frozenset[str] | None = None) -> Any:
     root = Path(str(folder))
-    if not root.is_dir():  # the id of something on a hub
-        return folder
+    if not root.is_dir():  # a file, or the id of something on a hub
+        return _by_content(folder)
     return {
         str(path.relative_to(root)): _digest_of(path)
         for path in sorted(root.rglob("*"))

@@ -347,6 +347,9 @@ class Prediction(Record):
     content: str = ""
     text: str = ""
     """The answer as it was generated."""
+    raw: Any = Field(None, exclude_if=lambda raw: raw is None)
+    """What the text does not hold: calls that a server handed over apart, as they came, ``[{name: arguments}, ...]``;
+    or an answer as somebody's file of results has it. None: the text is all."""
     error: Literal["format", "truncated", "model"] | None = None
     """None: the text parsed. A format error is an attempted call, never an empty one."""
     recovered: tuple[ToolCall, ...] = Field((), exclude_if=lambda calls: not calls)

@@ -25,7 +25,7 @@ from sloop.rollout import Episode
 from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students import answering
 from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches, recorded
-from sloop.students.base import Identified, RemoteStudent, Student
+from sloop.students.base import Identified, NotedStudent, RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
 
@@ -87,6 +87,7 @@ class Evaluate(Asking):
     def make(self, desk: Desk) -> EvaluateSummary:
         """Answer, grade, score."""
         benchmark = desk.part(self.benchmark, Benchmark, "benchmark")
+        student = desk.part(self.student, Student, "student")
         failed = answer_all(desk, self, self.batches(desk, self.trials), "evaluate")
         desk.write(GRADES, _grades(desk.folder, benchmark, self.trials))
         summary = _scores(benchmark, list(grades_of(desk.folder)))
@@ -105,7 +106,7 @@ class Evaluate(Asking):
             samples=len(self.data),
             trials=self.trials,
             failed={"answers": failed, "verdicts": unjudged},
-            notes=tuple(benchmark.notes()),
+            notes=(*benchmark.notes(), *(student.notes(self.data) if isinstance(student, NotedStudent) else ())),
             identity={**asked, **read},
         )
 

@@ -60,3 +60,12 @@ class Identified(Protocol):
     def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
         """Such as ``parser``, the format in which calls are read, and ``template``, the digest of its chat template."""
         ...
+
+
+@runtime_checkable
+class NotedStudent(Student, Protocol):
+    """A student of which a reader of its scores must know something."""
+
+    def notes(self, data: Dataset) -> list[str]:
+        """What that is for these questions, a sentence each."""
+        ...

@@ -141,6 +141,7 @@ def read_answer(sample_id: str, reply: Reply, answer_format: str | None) -> Pred
     measured: dict[str, Any] = {
         "sample_id": sample_id,
         "text": text,
+        "raw": [{name: arguments} for name, arguments in written] or None,
         "logprob": logprob,
         "num_tokens": reply.num_logprobs if logprob is not None else counted,
     }

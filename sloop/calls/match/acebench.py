@@ -1,7 +1,7 @@
-"""The comparator of ACEBench, for its ``normal_*`` rows.
+"""The comparator of ACEBench, for its ``normal_*`` and ``special_*`` rows.
 
 Verdict and error type are those of ``normal_checker`` in the official ``model_eval/checker.py`` (chenchen0103/ACEBench,
-MIT; read in the fork zeppombal/ACEBench at c9391d09), its oddities included: a figure is only comparable with the
+MIT; at 56dd66c), its oddities included: a figure is only comparable with the
 published ones where every rule is the same. Where that checker raises, and with it the whole official evaluation ends,
 the verdict is ``exception:<Type>``.
 
@@ -26,6 +26,9 @@ kept:
 - An object has the answer's keys, and the text of each value contains the text of the answer's: 15 is right for 5.
   Objects in an object are compared alike, arrays in it by their text.
 - An array that declares no items is one of objects.
+
+A ``special_*`` row wants a sentence, in which certain words are looked for as they stand; a call beside them does not
+matter.
 """
 
 from __future__ import annotations
@@ -62,6 +65,13 @@ WORDS = {"true": True, "false": False}
 SUFFIX = re.compile(r"_\d+$")
 """What tells apart the calls of one function in an answer."""
 
+PHRASES = {
+    "special_incomplete": "Missing necessary parameters",
+    "special_error_param": "There is incorrect value",
+    "special_irrelevant": "the limitations of the function",
+}
+"""What an answer to a special row must hold, in either language."""
+
 Answer = Mapping[str, Mapping[str, Any]]
 
 
@@ -90,6 +100,24 @@ def acebench(
         return OfficialMatch(valid=False, error_type=errors[0])
     except RAISED as raised:
         return OfficialMatch(valid=False, error_type=f"exception:{type(raised).__name__}")
+
+
+def acebench_words(category: str, text: str, answer: Any) -> OfficialMatch:
+    """Look for the words that a special row wants.
+
+    Args:
+        category: a key of `PHRASES`.
+        text: the answer.
+        answer: the entry's ground truth: of incomplete rows, parameters by function, both of which must be named; of
+            rows with a wrong value, the values by parameter, of which only the values must be; of others, any.
+    """
+    if PHRASES[category] not in text:
+        return OfficialMatch(valid=False, error_type="error_detection")
+    named = answer.items() if category != "special_irrelevant" else ()
+    wanted = [word for name, words in named for word in ([name] if "incomplete" in category else []) + list(words)]
+    if all(word in text for word in wanted):
+        return VALID
+    return OfficialMatch(valid=False, error_type="error_correction")
 
 
 def _error(functions: Any, calls: Any, answer: Any) -> str | None:

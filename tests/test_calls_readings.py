@@ -1,4 +1,4 @@
-"""Bracketed calls as ACEBench's evaluator reads them."""
+"""Answers as official evaluators read them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloop.calls.bracketed import read_bracketed
 from sloop.calls.formats import MAX_PYTHON
+from sloop.calls.readings import after_reasoning, read_bracketed
 
 
 def value(text: str) -> Any:
@@ -28,8 +28,14 @@ def test_white_space_is_removed_from_a_step_of_a_dialogue_that_in_strings_too() 
     assert read_bracketed("[ f(x='New\tYork') ]\n", step=False) == [{"f": {"x": "New\tYork"}}]
 
 
-def test_reasoning_is_dropped() -> None:
-    assert read_bracketed("<think>[f()]</think>[g()]", step=False) == [{"g": {}}]
+def test_reasoning_is_dropped_up_to_its_last_end() -> None:
+    assert after_reasoning("<think>[f()]</think>a</think>\n\n[g()]") == "[g()]"
+    assert after_reasoning("<think>[f()]") == "<think>[f()]"
+
+
+def test_a_bracket_that_closes_before_the_list_takes_a_level_from_it() -> None:
+    assert read_bracketed("[] ok] [f(x=[1])]", step=False) == []
+    assert read_bracketed("ok] [f(x=1)]", step=False) is None
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,9 @@ def test_reasoning_is_dropped() -> None:
         ("2 * 30 + 0.5", 60.5),
         ("+3 - -(7 // 2)", 6),
         ("names[0]", "names[0]"),
+        ("2 ** 10 + (1 << 3)", 1032),
+        ("'a' * 3 + 'b'", "aaab"),
+        ("[1] * 2 + [not 0]", [1, 1, True]),
     ],
 )
 def test_a_value_is_read_as_officially(text: str, read: Any) -> None:
@@ -53,7 +62,24 @@ def test_a_value_is_read_as_officially(text: str, read: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["9 ** 9", "1 / 0", "'a' * 3", "a.b", "lambda: 1", "-'a'", "{**a}", "{[]: 1}", "x if y else z", "f'a'"]
+    "text",
+    [
+        "9 ** 99999",
+        "1 << 10**9",
+        "'a' * 10**9",
+        "[1] * 'a'",
+        "'%9999999d' % 1",
+        "1 / 0",
+        "1 + n",
+        "len('a') * 2",
+        "a.b",
+        "lambda: 1",
+        "-'a'",
+        "{**a}",
+        "{[]: 1}",
+        "x if y else z",
+        "f'a'",
+    ],
 )
 def test_what_is_no_value_makes_the_answer_unreadable(text: str) -> None:
     assert value(text) is None

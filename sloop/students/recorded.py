@@ -1,0 +1,220 @@
+"""A student whose answers were made elsewhere and stand in files: nothing is asked, and an ordinary run comes of them.
+
+Files are JSON lines, one answer each; a folder stands for every ``*.json``, ``*.jsonl`` (and ``.gz``) in it. A line has
+an ``id`` (``custom_id`` of a batch): that of the benchmark's entry, or of the sample. The answer is under
+
+- ``result``, as the result files of BFCL (``BFCL_v4_*_result.json``) and ACEBench (``data_*_result.json``) have it: a
+  text, or ``[{name: arguments}, ...]``; it is kept as it stands (`Prediction.raw`), for the official reading of it;
+- ``completion``, ``response`` (its ``body``) or ``message``: a chat completion or its message, read as an endpoint's.
+
+The answer to a question without a line could not be had: like an endpoint's failure it is neither right nor wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from sloop.calls.formats import MARKS, FormatName, parse, parse_tool_calls
+from sloop.models.base import ModelError
+from sloop.models.wire import read_reply
+from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, digest, from_json
+from sloop.records.ranges import Name, PathText
+from sloop.store import Dataset, file_digest
+from sloop.store.files import lines_of, named
+from sloop.students.served import read_answer
+
+ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+FAILED = "Error during inference: "
+"""What BFCL writes in the place of an answer that it did not get."""
+HELD = ("result", "completion", "response", "message")
+SHOWN = 3
+"""Of the ids that are told."""
+
+
+class Answers(NamedTuple):
+    """What the files hold."""
+
+    by_id: dict[str, Mapping[str, Any]]
+    """Lines by the id that they answer."""
+    repeated: list[str]
+    """Ids that stand again; the first line counts."""
+
+
+class RecordedStudent:
+    """Gives the answers that stand in files (`sloop.students.base.Student`)."""
+
+    MODULES = (
+        "sloop.calls.formats", "sloop.models.wire", "sloop.records.base", "sloop.records.samples",
+        "sloop.students.recorded", "sloop.students.served",
+    )  # fmt: skip
+    FOLDERS = frozenset({"path"})
+
+    def __init__(self, *, name: Name, path: PathText, answer_format: FormatName | None) -> None:
+        """Take the settings as they stand in ``conf/student/recorded.yaml``, which says what each value is."""
+        self.name = name
+        self.path = path
+        self.answer_format = answer_format
+
+    def start(self, data: Dataset, *, seed: int, out: Path) -> Checkpoint:
+        """The files as they are; nothing is made or written.
+
+        Raises:
+            UserError: they cannot be read, or hold no answer to any of the questions.
+        """
+        self.notes(data)
+        return Checkpoint(path=self.path, digest=digest([file_digest(file) for file in self._files]))
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Nothing has to be loaded."""
+
+    def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        """The recorded answers in input order."""
+        return [self._answer(sample) for sample in samples]
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def notes(self, data: Dataset) -> list[str]:
+        """How many questions have an answer, and what of the files is not used, a sentence each.
+
+        Raises:
+            UserError: as `start`.
+        """
+        found = self._answers
+        asked = {sample.id: _known_as(sample) for sample in data}
+        lacking = [ids[0] for ids in asked.values() if not found.by_id.keys() & set(ids)]
+        unknown = found.by_id.keys() - {known for ids in asked.values() for known in ids}
+        if len(lacking) == len(asked):
+            theirs, ours = (f"{', '.join(sorted(ids)[:SHOWN])}, ..." for ids in (found.by_id, lacking))
+            raise UserError(
+                f"{self.path}: none of its {len(found.by_id)} answers is to a question of this benchmark. They are to "
+                f"{theirs} and it asks {ours} Choose the benchmark that they were made on: benchmark=NAME"
+            )
+        told = [f"{len(asked) - len(lacking)} of {len(asked)} questions have an answer in {self.path}"]
+        for ids, what in (
+            (lacking, "questions have none, and are left out of every score"),
+            (sorted(unknown), "answers are to ids that this benchmark does not ask, and are passed over"),
+            (found.repeated, "ids stand there again; the first answer counts"),
+        ):
+            if ids:
+                told.append(f"{len(ids)} {what}: {', '.join(ids[:SHOWN])}{', ...' if ids[SHOWN:] else ''}")
+        return told
+
+    @property
+    def _files(self) -> list[Path]:
+        root = Path(self.path)
+        if not root.is_dir():
+            return [root]
+        found = sorted(file for file in root.rglob("*") if file.is_file() and file.name.endswith(ENDINGS))
+        if not found:
+            raise UserError(f"{self.path}: no file of answers in it ({', '.join(f'*{ending}' for ending in ENDINGS)}).")
+        return found
+
+    @cached_property
+    def _answers(self) -> Answers:
+        by_id: dict[str, Mapping[str, Any]] = {}
+        repeated = []
+        for file in self._files:
+            for number, line in lines_of(file, f"It is named by answers={self.path}."):
+                known_as, row = _row(line, f"{named(file)}, line {number}")
+                if known_as in by_id:
+                    repeated.append(known_as)
+                else:
+                    by_id[known_as] = row
+        return Answers(by_id, repeated)
+
+    def _answer(self, sample: Sample) -> Prediction:
+        row = next((self._answers.by_id[known] for known in _known_as(sample) if known in self._answers.by_id), None)
+        if row is None:
+            return Prediction(sample_id=sample.id, error="model")
+        if "result" in row:
+            return self._of_result(sample.id, row["result"])
+        message, finish = _message(row)
+        if message is None:
+            return Prediction(sample_id=sample.id, error="model")
+        completion = {"choices": [{"message": message, "finish_reason": finish}], "usage": None}
+        try:
+            answer = read_answer(sample.id, read_reply(json.dumps(completion).encode()), self.answer_format)
+        except ModelError:
+            return Prediction(sample_id=sample.id, error="model")
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"][2:]))
+            raise UserError(
+                f"{self.path}: the answer to {row['id']} is no message of a chat completion: {where}: {problem['msg']}."
+            ) from error
+        called = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+        raw = [{str(function.get("name")): function.get("arguments")} for function in called]  # not yet made a text
+        return answer.model_copy(update={"raw": raw or None})
+
+    def _of_result(self, sample_id: str, result: Any) -> Prediction:
+        """An answer of a result file; what is neither text nor calls is an attempt that cannot be read."""
+        kept = {"sample_id": sample_id, "raw": result}
+        if isinstance(result, str):
+            if result.startswith(FAILED):
+                return Prediction(**kept, text=result, error="model")
+            read = parse(self.answer_format or _format_of(result), result)
+            return Prediction(**kept, text=result, calls=read.calls, content=read.content, error=read.error)
+        if not isinstance(result, list) or not all(isinstance(call, dict) and len(call) == 1 for call in result):
+            return Prediction(**kept, text=json.dumps(result, ensure_ascii=False), error="format")
+        calls = [(name, _text(given)) for call in result for name, given in call.items()]
+        read = parse_tool_calls("", calls)
+        return Prediction(**kept, calls=read.calls, error=read.error)
+
+
+def _known_as(sample: Sample) -> tuple[str, str]:
+    """What its answer may be known by: the id of the benchmark's entry, and the sample's."""
+    entry = sample.env.state.get("entry", sample.id) if sample.env else sample.id
+    return str(entry), sample.id
+
+
+def _row(line: str, where: str) -> tuple[str, Mapping[str, Any]]:
+    """An answer with its id.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        row = from_json(line)
+    except ValueError as error:
+        raise UserError(f"{where}: no JSON: {error}. Give JSON lines, an answer in each.") from error
+    found = row if isinstance(row, dict) else {}
+    known_as = found.get("id") if "custom_id" not in found else found["custom_id"]
+    if not isinstance(known_as, str | int) or not any(key in found for key in HELD):
+        seen = f"the keys {', '.join(map(str, found))}" if found else "no object"
+        raise UserError(
+            f"{where}: no answer: {seen}. It has an id (or custom_id) and the answer, under one of {', '.join(HELD)}: "
+            '{"id": "simple_python_0", "message": {"role": "assistant", "content": "...", "tool_calls": []}}'
+        )
+    return str(known_as), {**found, "id": str(known_as)}
+
+
+def _message(row: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Any]:
+    """The message of a line, and how it ended; None where a request failed."""
+    given = next(row[key] for key in HELD if key in row)
+    if isinstance(given, dict) and "body" in given:
+        given = given["body"]
+    if isinstance(given, str):
+        return {"content": given}, None
+    if not isinstance(given, dict):
+        return None, None
+    choices = given.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        message, finish = choices[0].get("message"), choices[0].get("finish_reason")
+        return (message if isinstance(message, dict) else None), finish
+    return (given, given.get("finish_reason")) if {"content", "tool_calls"} & given.keys() else (None, None)
+
+
+def _format_of(text: str) -> str:
+    """The format whose mark a text bears; of words, any."""
+    return next((name for name, mark in MARKS.items() if mark.search(text)), "hermes")
+
+
+def _text(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

@@ -1,0 +1,173 @@
+"""Answers that others made: what files of them are read as, and the run that comes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import sloop
+
+from sloop.records import Decode, EnvSpec, Grade, Message, Prediction, Sample, Score, Tool, UserError
+from sloop.store import Dataset, read_rows, write_rows
+from sloop.students.recorded import RecordedStudent
+
+TOOL = Tool(name="a_f", parameters={"type": "object", "properties": {"x": {"type": "integer"}}})
+CALL = {"id": "c", "type": "function", "function": {"name": "a_f", "arguments": '{"x": 1}'}}
+
+
+def asked(*entries: str) -> list[Sample]:
+    user = Message(role="user", content="Do it.")
+    return [
+        Sample(tools=(TOOL,), messages=(user,), env=EnvSpec(toolkit="bfcl", state={"entry": entry}))
+        for entry in entries
+    ]
+
+
+def written(path: Path, *rows: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+    return path
+
+
+def student(path: Path, answer_format: str | None = None) -> RecordedStudent:
+    return RecordedStudent(name="recorded", path=str(path), answer_format=answer_format)
+
+
+def answer(tmp_path: Path, row: dict[str, Any], answer_format: str | None = None) -> Prediction:
+    path = written(tmp_path / "answers.jsonl", {"id": "e", **row})
+    (found,) = student(path, answer_format).predict(asked("e"), Decode())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("result", "name", "error"),
+    [
+        ([{"a.f": '{"x": 1}'}], "a.f", None),
+        ([{"f": {"x": 1}}], "f", None),
+        ([{"f": '{"x": NaN}'}], None, "format"),
+        ([{"f": "{}", "g": "{}"}], None, "format"),
+        ([], None, None),
+        (None, None, "format"),
+        ({"f": "{}"}, None, "format"),
+        (["f"], None, "format"),
+        ("[a.f(x=1)]", "a.f", None),
+        ('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "f", None),
+        ('<tool_call>\n{"name": "f"', None, "format"),
+        ("None fits.", None, None),
+        ("Error during inference: 503", None, "model"),
+    ],
+)
+def test_a_result_is_kept_as_it_is_and_read_strictly(
+    tmp_path: Path, result: Any, name: str | None, error: str | None
+) -> None:
+    found = answer(tmp_path, {"result": result})
+    assert found.raw == result
+    assert [call.name for call in found.calls] == ([name] if name else [])
+    assert found.error == error
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"message": {"role": "assistant", "content": None, "tool_calls": [CALL]}},
+        {"completion": {"choices": [{"finish_reason": "tool_calls", "message": {"tool_calls": [CALL]}}]}},
+        {"response": {"status_code": 200, "body": {"choices": [{"message": {"content": "", "tool_calls": [CALL]}}]}}},
+    ],
+)
+def test_a_chat_completion_is_read_as_an_endpoints(tmp_path: Path, row: dict[str, Any]) -> None:
+    found = answer(tmp_path, row)
+    assert [call.arguments for call in found.calls] == [{"x": 1}]
+    assert found.raw == [{"a_f": '{"x": 1}'}]
+
+
+def test_arguments_that_are_no_text_are_kept_so(tmp_path: Path) -> None:
+    call = {"function": {"name": "a_f", "arguments": {"x": 1}}}
+    assert answer(tmp_path, {"message": {"tool_calls": [call]}}).raw == [{"a_f": {"x": 1}}]
+
+
+def test_calls_in_the_text_of_a_completion_are_read_where_a_format_is_given(tmp_path: Path) -> None:
+    row = {"message": {"content": "[a_f(x=1)]"}}
+    assert answer(tmp_path, row).error == "format"
+    assert [call.name for call in answer(tmp_path, row, "pythonic").calls] == ["a_f"]
+
+
+def test_a_request_of_a_batch_that_failed_has_no_answer(tmp_path: Path) -> None:
+    assert answer(tmp_path, {"response": {"status_code": 500, "body": {"error": {"message": "no"}}}}).error == "model"
+
+
+def test_what_is_lacking_unknown_or_twice_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    written(folder / "model" / "BFCL_v4_x_result.json", {"id": "e0", "result": "a"}, {"id": "java_0", "result": "a"})
+    written(
+        folder / "more.jsonl",
+        {"custom_id": "e0", "message": {"content": "b"}},
+        {"id": "e1", "message": {"content": ""}},
+    )
+    write_rows(tmp_path / "data.jsonl", asked("e0", "e1", "e2", "e3"))
+    found = student(folder)
+    assert found.notes(Dataset(tmp_path / "data.jsonl")) == [
+        f"2 of 4 questions have an answer in {folder}",
+        "2 questions have none, and are left out of every score: e2, e3",
+        "1 answers are to ids that this benchmark does not ask, and are passed over: java_0",
+        "1 ids stand there again; the first answer counts: e0",
+    ]
+    assert [answer.error for answer in found.predict(asked("e2", "e0"), Decode())] == ["model", None]
+    assert found.predict(asked("e0"), Decode())[0].text == "a"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", r"answers\.jsonl, line 1: no JSON"),
+        ("[]", r"line 1: no answer: no object\. It has an id"),
+        ('{"id": "e", "text": "a"}', r"line 1: no answer: the keys id, text\..*result, completion, response, message"),
+        ('{"result": "a"}', r"line 1: no answer: the keys result\."),
+        ('{"id": "other", "result": "a"}', r"none of its 1 answers is to a question of this benchmark.*other.*e0"),
+    ],
+)
+def test_what_holds_no_answer_is_said(tmp_path: Path, line: str, words: str) -> None:
+    path = written(tmp_path / "answers.jsonl", line)
+    write_rows(tmp_path / "data.jsonl", asked("e0"))
+    with pytest.raises(UserError, match=words):
+        student(path).notes(Dataset(tmp_path / "data.jsonl"))
+
+
+def test_a_message_of_another_form_is_named_with_its_id(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the answer to e is no message of a chat completion: .*content"):
+        answer(tmp_path, {"message": {"content": 5}})
+
+
+def test_answers_that_others_made_are_scored_as_an_ordinary_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    parameters = {"type": "dict", "properties": {"x": {"type": "integer"}}, "required": []}
+    function = {"name": "a.f", "description": "", "parameters": parameters}
+    questions = [
+        {"id": f"simple_python_{n}", "question": [[{"role": "user", "content": f"{n}"}]], "function": [function]}
+        for n in range(3)
+    ]
+    written(data / "BFCL_v4_simple_python.json", *questions)
+    truth = [{"a.f": {"x": [1]}}]
+    written(
+        data / "possible_answer" / "BFCL_v4_simple_python.json",
+        *({"id": question["id"], "ground_truth": truth} for question in questions),
+    )
+    results = tmp_path / "results" / "BFCL_v4_simple_python_result.json"
+    written(
+        results, *({"id": f"simple_python_{n}", "result": text} for n, text in enumerate(("[a.f(x=1)]", "a.f(x=1)")))
+    )
+    words = [f"benchmark.path={data}", "benchmark.categories=[simple_python]", "benchmark.digests=null"]
+    status = sloop(
+        "eval", f"answers={results.parent}", "benchmark=bfcl", *words, "benchmark.reading=prompting",
+        f"output_dir={tmp_path / 'run'}", f"paths.outputs={tmp_path / 'outputs'}", "tracking.enabled=false",
+    )  # fmt: skip
+    assert status == 0
+    assert "2 of 3 questions have an answer" in capsys.readouterr().out
+    grades = list(read_rows(tmp_path / "run" / "grades.jsonl", Grade))
+    assert sorted((g.official, g.correct) for g in grades if g.official is not None) == [(True, False), (True, True)]
+    scores = {(s.name, s.slice): (s.value, s.n) for s in read_rows(tmp_path / "run" / "scores.jsonl", Score)}
+    assert scores["official_accuracy", ""] == (1.0, 2)
+    assert scores["call_accuracy", ""] == (0.5, 2)
