@@ -35,8 +35,8 @@ SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
     """Rounds x metrics; every rate in per cent with its 95% interval: whole for the main one, else half its width.
 
-    Beside the format stands in brackets what a lenient reading gets more. Below stand the answers that read no question,
-    on the same samples.
+    Beside the format stands in brackets what a lenient reading gets more. Below stand the answers that read no
+    question, on the same samples.
     """
     table = Table(title="no runs", title_justify="left")
     for name in ("run", "round"):
@@ -97,8 +97,8 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
         )
         value = "not measured" if score.value is None else f"{score.value * 100:.1f}"
         beside = [constants.get((answer, score.name, score.slice)) for answer in answers]
-        told = ["" if other is None or other.value is None else f"{other.value * 100:.1f}" for other in beside]
-        table.add_row(score.name, score.slice, value, interval, str(score.n), *told)
+        theirs = ["" if other is None or other.value is None else f"{other.value * 100:.1f}" for other in beside]
+        table.add_row(score.name, score.slice, value, interval, str(score.n), *theirs)
     return table
 
 

@@ -99,7 +99,6 @@ class Evaluate(Asking):
             summary.append(score)
         asked, constants = _constants(digest([known_as(self.benchmark), self.data.sha256]), benchmark)
         desk.write(SCORES, [*summary, *constants])
-        student = desk.part(self.student, Student, "student")
         read = student.identity(self.checkpoint) if isinstance(student, Identified) else {}
         return EvaluateSummary(
             benchmark=benchmark.name,

@@ -134,14 +134,16 @@ class RecordedStudent:
         if row is None:
             return Prediction(sample_id=sample.id, error="model")
         if "result" in row:
-            return self._of_result(sample.id, row["result"])
+            return self._of_result(sample, row["result"])
         message, finish = _message(row)
         if message is None:
             return Prediction(sample_id=sample.id, error="model")
         completion = {"choices": [{"message": message, "finish_reason": finish}], "usage": None}
         try:
-            answer = read_answer(sample.id, read_reply(json.dumps(completion).encode()), self.answer_format)
-        except ModelError:
+            answer = read_answer(sample, read_reply(json.dumps(completion).encode()), self.answer_format)
+        except ModelError as error:
+            if error.kind == "unreadable":
+                return Prediction(sample_id=sample.id, text=error.written, error="format")
             return Prediction(sample_id=sample.id, error="model")
         except ValidationError as error:
             problem = error.errors()[0]
@@ -153,14 +155,16 @@ class RecordedStudent:
         raw = [{str(function.get("name")): function.get("arguments")} for function in called]  # not yet made a text
         return answer.model_copy(update={"raw": raw or None})
 
-    def _of_result(self, sample_id: str, result: Any) -> Prediction:
+    def _of_result(self, sample: Sample, result: Any) -> Prediction:
         """An answer of a result file; what is neither text nor calls is an attempt that cannot be read."""
-        kept = {"sample_id": sample_id, "raw": result}
+        kept = {"sample_id": sample.id, "raw": result}
         if isinstance(result, str):
             if result.startswith(FAILED):
                 return Prediction(**kept, text=result, error="model")
-            read = parse(self.answer_format or _format_of(result), result)
-            return Prediction(**kept, text=result, calls=read.calls, content=read.content, error=read.error)
+            read = parse(self.answer_format or _format_of(result), result, tools=sample.tools)
+            return Prediction(
+                **kept, text=result, calls=read.calls, content=read.content, error=read.error, recovered=read.recovered
+            )
         if not isinstance(result, list) or not all(isinstance(call, dict) and len(call) == 1 for call in result):
             return Prediction(**kept, text=json.dumps(result, ensure_ascii=False), error="format")
         calls = [(name, _text(given)) for call in result for name, given in call.items()]
@@ -201,14 +205,14 @@ def _message(row: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Any]:
     if isinstance(given, dict) and "body" in given:
         given = given["body"]
     if isinstance(given, str):
-        return {"content": given}, None
+        return {"content": given}, "stop"
     if not isinstance(given, dict):
         return None, None
     choices = given.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         message, finish = choices[0].get("message"), choices[0].get("finish_reason")
         return (message if isinstance(message, dict) else None), finish
-    return (given, given.get("finish_reason")) if {"content", "tool_calls"} & given.keys() else (None, None)
+    return (given, given.get("finish_reason", "stop")) if {"content", "tool_calls"} & given.keys() else (None, None)
 
 
 def _format_of(text: str) -> str:

@@ -105,7 +105,7 @@ class ServedStudent:
             if error.kind == "unreadable":  # the model's own doing, and the server has judged it
                 return Prediction(sample_id=sample.id, text=error.written, error="format")
             raise
-        return read_answer(sample.id, reply, self.answer_format)
+        return read_answer(sample, reply, self.answer_format)
 
     def close(self) -> None:
         """Close connections and the cache."""
@@ -132,14 +132,14 @@ class ServedStudent:
         return [task.result() for task in tasks]
 
 
-def read_answer(sample_id: str, reply: Reply, answer_format: str | None) -> Prediction:
+def read_answer(sample: Sample, reply: Reply, answer_format: str | None) -> Prediction:
     """What a reply answers: calls that the server handed over apart, or (with a format) calls in the text."""
     written = [(call.name, call.arguments) for call in reply.calls]
     text = render_tool_calls(reply.content, written)
     logprob = reply.logprob if _covers(reply) else None
     counted = reply.usage.completion_tokens if reply.usage else 0
     measured: dict[str, Any] = {
-        "sample_id": sample_id,
+        "sample_id": sample.id,
         "text": text,
         "raw": [{name: arguments} for name, arguments in written] or None,
         "logprob": logprob,
@@ -150,7 +150,7 @@ def read_answer(sample_id: str, reply: Reply, answer_format: str | None) -> Pred
     if answer_format is None or reply.calls:
         parsed = parse_tool_calls(reply.content, written)
     else:
-        parsed = parse(answer_format, reply.content)
+        parsed = parse(answer_format, reply.content, tools=sample.tools)
     return Prediction(
         **measured, calls=parsed.calls, content=parsed.content, error=parsed.error, recovered=parsed.recovered
     )
