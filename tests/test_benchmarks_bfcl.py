@@ -200,3 +200,37 @@ def test_the_official_data_are_the_pinned_ones_and_their_gold_scores_as_official
         assert score.value == (score.n - wrong) / score.n
     sound = found["official_accuracy_without_known_bad", ""]
     assert (sound.n, sound.value) == (3487, 3486 / 3487)  # an optional parameter whose value makes one entry fail
+
+
+RIGHT = '{"city": "Oslo", "days": 2}'
+
+
+@pytest.mark.parametrize(
+    ("reading", "answer", "official"),
+    [
+        ("fc", {"raw": [{"get_weather": RIGHT}], "error": "truncated"}, True),
+        ("fc", {"raw": [{"get_weather": f'{{"city": "Rome", {RIGHT[1:]}'}], "error": "format"}, True),
+        ("fc", {"raw": [{"get_weather": {"city": "Oslo"}}]}, False),
+        ("fc", {"raw": [{"get.weather": RIGHT}]}, False),
+        ("fc", {"calls": (ToolCall(name="get_weather", arguments={"city": "Oslo"}),), "text": "in any format"}, True),
+        ("qwen_fc", {"text": f'<tool_call>\n{{"name": "get_weather", "arguments": {RIGHT}}}\n</tool_call>'}, True),
+        ("qwen_fc", {"raw": f'<tool_call>\n{{"name": "get_weather", "arguments": {RIGHT}}}\n</tool_call>'}, False),
+        ("prompting", {"text": "<think>[f()]</think>get_weather('x', city='Oslo', days=1 + 1)"}, True),
+        ("prompting", {"raw": "get.weather(city='Oslo')"}, True),
+        ("prompting", {"raw": "get.weather(city=('Oslo',))"}, False),
+    ],
+)
+def test_an_answer_is_read_as_the_named_handler_reads_it(
+    folder: Path, reading: str, answer: dict[str, Any], official: bool
+) -> None:
+    benchmark = bench(folder, reading=reading)
+    sample = next(iter(benchmark.data))
+    assert benchmark.grade(sample, Prediction(sample_id=sample.id, **answer)).official is official
+
+
+def test_who_calls_by_the_named_reading_has_not_abstained_by_ours_either(folder: Path) -> None:
+    benchmark = bench(folder, reading="prompting", categories=["irrelevance"])
+    sample = next(iter(benchmark.data))
+    for text, abstained in (("set_timer(minutes=1)", False), ("No tool fits.", True)):
+        found = benchmark.grade(sample, Prediction(sample_id=sample.id, text=text, content=text))
+        assert (found.official, found.correct) == (abstained, abstained)
