@@ -98,7 +98,8 @@ def test_a_broken_call_is_an_attempt_even_where_no_call_is_wanted(text: str) -> 
 def test_an_answer_cut_off_in_prose_earns_nothing_either_way() -> None:
     wanted = graded(sample(ROME), text="Well, let me", error="truncated")
     unwanted = graded(sample(), text="Well, let me", error="truncated")
-    assert values(wanted)["false_refusal_rate"] == 1
+    assert values(wanted)["false_refusal_rate"] == 0
+    assert values(wanted)["call_accuracy"] == 0
     assert values(unwanted)["no_call_accuracy"] == 0
     assert sizes(wanted, unwanted)["format_correctness"] == 0
 

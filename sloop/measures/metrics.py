@@ -8,7 +8,7 @@
 | format_correctness | answers that attempt a call | they parse and every call satisfies its tool's schema |
 | format_recovered | answers that attempt a call | as format_correctness, or a lenient reading gets such calls |
 | no_call_accuracy | samples whose label does not call | the answer ends and calls nothing |
-| false_refusal_rate | samples whose label calls | (lower is better) no call is attempted |
+| false_refusal_rate | samples whose label calls | (lower is better) the answer ends and no call is attempted |
 | model_errors | all samples | (lower is better) the student gave no answer; such samples are in no other metric |
 | pass_hat_k | samples with k trials or more | k answers to it, drawn from its trials, are all right |
 | flip_rate | samples with 2 trials or more | (lower is better) of two answers to it one is right and one wrong |
@@ -18,8 +18,8 @@ are in one cluster.
 
 A call that cannot be parsed is an attempt, whatever a lenient reading makes of it: what a server's parser would serve
 of it counts in ``format_recovered`` alone. So is reasoning that was never finished, which is no answer. An answer cut
-off at the longest length is an attempt if it opened a call; if it did not, it is a refusal where a call is wanted and
-no abstention where none is: it earns nothing either way.
+off at the longest length is an attempt if it opened a call; if it did not, it is neither a refusal nor an abstention,
+as nobody knows what would have come: it earns nothing either way.
 """
 
 from __future__ import annotations
@@ -137,6 +137,10 @@ def _of_samples(right: bool | None, applies: bool) -> tuple[int, int]:
     return int(bool(right)), int(applies)
 
 
+def _refused(one: Grade) -> bool:
+    return one.calls_expected and not one.attempted and one.error != "truncated"
+
+
 def _when_answered(count: Callable[[Grade], tuple[int, int]]) -> Callable[[Grade], tuple[int, int]]:
     return lambda g: (0, 0) if g.error == "model" else count(g)
 
@@ -148,7 +152,7 @@ METRICS: dict[str, Callable[[Grade], tuple[int, int]]] = {
     "format_correctness": _when_answered(lambda g: _of_samples(g.schema_valid, g.attempted)),
     "format_recovered": _when_answered(lambda g: _of_samples(g.schema_valid or g.recovered, g.attempted)),
     "no_call_accuracy": _when_answered(lambda g: _of_samples(g.correct and not g.calls_expected, not g.calls_expected)),
-    "false_refusal_rate": _when_answered(lambda g: _of_samples(g.calls_expected and not g.attempted, g.calls_expected)),
+    "false_refusal_rate": _when_answered(lambda g: _of_samples(_refused(g), g.calls_expected)),
     "model_errors": lambda g: _of_samples(g.error == "model", True),
 }
 """(right, of) that one answer adds to each metric."""

@@ -97,13 +97,8 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
         )
         value = "not measured" if score.value is None else f"{score.value * 100:.1f}"
         beside = [constants.get((answer, score.name, score.slice)) for answer in answers]
-<<<<<<< HEAD
         theirs = ["" if other is None or other.value is None else f"{other.value * 100:.1f}" for other in beside]
         table.add_row(score.name, score.slice, value, interval, str(score.n), *theirs)
-=======
-        shown = ["" if other is None or other.value is None else f"{other.value * 100:.1f}" for other in beside]
-        table.add_row(score.name, score.slice, value, interval, str(score.n), *shown)
->>>>>>> i11-f
     return table
 
 

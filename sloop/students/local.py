@@ -212,8 +212,7 @@ class LocalStudent:
         self.close()
         torch.set_num_threads(self.threads)
         tokenizer = load_tokenizer(folder)
-        recorded = recorded_format(folder) if self.answer_format is None else None
-        found = self._asked or recorded or template_format(tokenizer)
+        found = self._format_for(folder, tokenizer)
         if found is None:
             raise UserError(
                 f"checkpoint {named(folder)} does not say in which format it writes calls (no {RECORD_FILE}), and its "
@@ -259,8 +258,11 @@ class LocalStudent:
     def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
         """The format in which answers are read, and the chat template's digest."""
         folder = Path(checkpoint.path)
-        template = getattr(load_tokenizer(folder), "chat_template", None)
-        return {"parser": str(self.answer_format or recorded_format(folder)), "template": digest(template)[:16]}
+        tokenizer = load_tokenizer(folder)
+        return {
+            "parser": str(self._format_for(folder, tokenizer)),
+            "template": digest(tokenizer.chat_template)[:16],
+        }
 
     @property
     def format(self) -> str:
@@ -326,6 +328,11 @@ class LocalStudent:
     def _asked(self) -> str | None:
         """The format that the settings name."""
         return None if self.answer_format == AUTO else self.answer_format
+
+    def _format_for(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> str | None:
+        """The format that is set, else recorded in the checkpoint, else shown by its template; None: none is known."""
+        recorded = recorded_format(folder) if self.answer_format is None else None
+        return self._asked or recorded or template_format(tokenizer)
 
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._model is None or self._tokenizer is None:

@@ -103,7 +103,8 @@ class ServedStudent:
             if error.kind == "too_long":
                 return Prediction(sample_id=sample.id, error="truncated")
             if error.kind == "unreadable":  # the model's own doing, and the server has judged it
-                return Prediction(sample_id=sample.id, text=error.written, error="format")
+                found = parse_tool_calls(error.written, []).recovered
+                return Prediction(sample_id=sample.id, text=error.written, error="format", recovered=found)
             raise
         return read_answer(sample, reply, self.answer_format)
 
