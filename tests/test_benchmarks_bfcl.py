@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from grading import Answer, official_means, scores_of
+from grading import Answer, official_means, scores_of, spec_of
 
 from sloop.benchmarks.bfcl import CATEGORIES, BfclBenchmark, shown
-from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.records import Prediction, Sample, ToolCall, UserError
 
@@ -56,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bench(folder: Path | None, **changes: Any) -> BfclBenchmark:
-    spec = yaml.safe_load((conf_folder() / "benchmark" / "bfcl.yaml").read_text())
+    spec = spec_of("bfcl")
     own = {"cache_path": "cache"}
     if folder:
         own = {
