@@ -252,7 +252,8 @@ class Builder:
     def dataset(self, key: str) -> Dataset:
         """The dataset that a top-level key names, in the form that ``form`` says."""
         cache = Path(self.config.paths.outputs) / ".cache" / "datasets"
-        source, share = Source(self._named(key)), self.config.max_left_out
+        value, share = self._named(key), self.config.max_left_out
+        source = Source(value, f"It is named by {key}={value}.")
         return open_dataset(source, form=self.config.form, chosen="all", cache=cache, max_left_out=share)
 
     def path(self, key: str) -> Path:

@@ -78,9 +78,9 @@ def student(url: str, **changes: Any) -> ServedStudent:
 
 
 def answer_right(endpoint: Endpoint, samples: Sequence[Sample]) -> None:
-    """From now on the endpoint gives each of the samples its label."""
+    """From now on the endpoint gives each of the samples its label, and to anything else some words."""
     labels = {_question(request_body("", s.messages, s.tools, GREEDY)): s.label for s in samples}
-    endpoint.answer = lambda body: labels.get(_question(body)) or Label()
+    endpoint.answer = lambda body: labels.get(_question(body)) or Label(content="Well, well.")
 
 
 def _question(body: dict[str, Any]) -> str:

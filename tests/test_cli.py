@@ -129,7 +129,7 @@ def test_a_mistake_is_one_message(words: list[str], said: list[str], capsys: pyt
 
 def test_a_line_that_is_no_sample_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     Path("data.jsonl").write_text('{"messages": 3}\n')
-    message = mistake(capsys, "train", "data=data.jsonl", *acme(), ALONE, begun=True)
+    message = mistake(capsys, "train", "data=data.jsonl", *acme(), ALONE)
     assert "data.jsonl, line 1" in message
 
 

@@ -92,7 +92,7 @@ def test_a_probe_measures_perplexities(endpoint: Endpoint, tmp_path: Path) -> No
         ("student.endpoint.model=large", "has no such model"),
         ("key", "Put the right one into SLOOP_WEAK_API_KEY"),
         ("student.endpoint.base_url=nowhere", "not an address"),
-        ("student.answer_format=nonsense", "answer_format='nonsense': allowed: hermes"),
+        ("student.answer_format=nonsense", "answer_format='nonsense': allowed: apertus"),
         ("cache=read_only", "Run with cache=use first"),
         ("student.endpoint.limits.concurrency=0", "student.endpoint.limits.concurrency=0"),
     ],

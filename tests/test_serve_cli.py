@@ -61,7 +61,7 @@ def test_a_server_says_where_it_is_answers_and_ends_cleanly_when_told(tmp_path: 
         (("path=CHECKPOINT", "port=web"), "port='web'"),
         (("path=CHECKPOINT", "batch_size=0"), "batch_size=0"),
         (("path=CHECKPOINT", "prot=1"), "prot=1: no such key. Did you mean port?"),
-        (("path=CHECKPOINT", "answer_format=nonsense", "port=0"), "answer_format='nonsense': allowed: hermes"),
+        (("path=CHECKPOINT", "answer_format=nonsense", "port=0"), "answer_format='nonsense': allowed: apertus"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -19,8 +19,8 @@ WANTED = "It should hold JSON lines, one sample or dialogue a line."
 class Source:
     """Rows and the digest of the bytes that they come from."""
 
-    def __init__(self, given: str | Path) -> None:
-        """Take a path, or what begins with `HUB`.
+    def __init__(self, given: str | Path, what: str = WANTED) -> None:
+        """Take a path, or what begins with `HUB`; ``what`` is said of a file that is not there.
 
         Raises:
             UserError: there is no such file or folder.
@@ -29,7 +29,7 @@ class Source:
         self.path = Path(given)
         self._is_set = self.given.startswith(HUB) or _holds_something(self.path)
         if not self._is_set:
-            check_file(self.path, WANTED)
+            check_file(self.path, what)
 
     @property
     def is_lines(self) -> bool:
