@@ -57,6 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 def bench(folder: Path | None, **changes: Any) -> BfclBenchmark:
     spec = yaml.safe_load((conf_folder() / "benchmark" / "bfcl.yaml").read_text())
+    spec = {key: value for key, value in spec.items() if key not in ("limit", "limit_seed")}  # of a part
     own = {"cache_path": "cache"}
     if folder:
         own = {
@@ -193,13 +194,14 @@ def test_official_accuracy_over_trials_is_the_mean_of_the_trials(folder: Path) -
 def test_the_official_data_are_the_pinned_ones_and_their_gold_scores_as_officially(tmp_path: Path) -> None:
     benchmark = bench(None, cache_path=str(tmp_path))
     found = scores_of(benchmark, gold)
-    assert found["official_accuracy", ""].n == 3491
+    assert found["official_accuracy", ""].n == 3641
     for category in CATEGORIES:
-        wrong = {"parallel_multiple": 1, "live_simple": 2, "live_multiple": 2}.get(category, 0)
+        wrong = {"parallel_multiple": 1, "live_simple": 2, "live_multiple": 2, "simple_java": 3}.get(category, 0)
         score = found["official_accuracy", category]
         assert score.value == (score.n - wrong) / score.n
     sound = found["official_accuracy_without_known_bad", ""]
-    assert (sound.n, sound.value) == (3487, 3486 / 3487)  # an optional parameter whose value makes one entry fail
+    # Of one entry an optional parameter fails; another's object has a text where a list of allowed values should be.
+    assert (sound.n, sound.value) == (3635, 3633 / 3635)
 
 
 RIGHT = '{"city": "Oslo", "days": 2}'
