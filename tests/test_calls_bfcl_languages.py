@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from sloop.calls import bfcl_languages
-from sloop.calls.bfcl_languages import JAVA, JAVASCRIPT, Language, parser_of, read_java, read_javascript
-from sloop.records import UserError
+from sloop.calls.bfcl_languages import JAVA, JAVASCRIPT, Language, read_java, read_javascript
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from official_cases import EXPRESSIONS
@@ -126,9 +124,3 @@ def _found(read: Any, *given: Any) -> str:
         return repr(read(*given))
     except (NotImplementedError, ValueError) as error:
         return type(error).__name__
-
-
-def test_a_parser_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bfcl_languages, "VERSIONS", dict.fromkeys(bfcl_languages.VERSIONS, "0.0"))
-    with pytest.raises(UserError, match=r"Java.* tree-sitter.* pip install 'sloop\[bfcl\]'"):
-        parser_of.__wrapped__("Java")
