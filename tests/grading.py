@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import yaml
 
 from sloop.benchmarks.base import Benchmark
+from sloop.cli import conf_folder
 from sloop.records import Prediction, Sample, Score
 from sloop.rollout import replay
 
 Answer = Callable[[Sample], Prediction]
 Scores = dict[tuple[str, str], Score]
 """By name and slice."""
+
+
+def spec_of(name: str) -> dict[str, Any]:
+    """The settings of a benchmark as they stand in its file, without those that choose a part of it."""
+    spec: dict[str, Any] = yaml.safe_load((conf_folder() / "benchmark" / f"{name}.yaml").read_text())
+    return {key: value for key, value in spec.items() if key not in ("limit", "limit_seed")}
 
 
 def scores_of(benchmark: Benchmark, *trials: Answer) -> Scores:

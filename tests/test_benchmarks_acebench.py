@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from grading import Answer, official_means, scores_of
+from grading import Answer, official_means, scores_of, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.benchmarks.acebench import CATEGORIES, AceBenchmark, _verdict, dialogue, shown
 from sloop.calls.schema import validator
-from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.records import Prediction, Sample, ToolCall, UserError
 
@@ -86,7 +85,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bench(folder: Path, **changes: Any) -> AceBenchmark:
-    spec = yaml.safe_load((conf_folder() / "benchmark" / "acebench.yaml").read_text())
+    spec = spec_of("acebench")
     own = {"path": str(folder), "categories": list(ROWS), "digests": None, "cache_path": str(folder.parent / "cache")}
     found = build({**spec, **own, **changes}, "benchmark")
     assert isinstance(found, AceBenchmark)
@@ -443,7 +442,7 @@ def test_a_recorded_text_is_read_as_it_stands_and_a_students_own_without_its_rea
     reason="reads ACEBench's English data, which are not shipped: set SLOOP_ACEBENCH to data_all/data_en of a clone",
 )
 def test_the_official_data_are_the_pinned_ones_and_their_own_answers_score_as_officially(tmp_path: Path) -> None:
-    spec = yaml.safe_load((conf_folder() / "benchmark" / "acebench.yaml").read_text())
+    spec = spec_of("acebench")
     benchmark = build({**spec, "path": os.environ["SLOOP_ACEBENCH"], "cache_path": str(tmp_path)}, "benchmark")
     for write in (gold, lambda sample: bracketed(sample) if gold(sample).calls else gold(sample)):
         verdicts: dict[str, list[bool]] = {"normal": [], "special": []}

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from grading import Answer, official_means, scores_of
+from grading import Answer, official_means, scores_of, spec_of
 
 from sloop.benchmarks.bfcl import CATEGORIES, BfclBenchmark, shown
 from sloop.calls import bfcl_languages
 from sloop.calls.bfcl_languages import JAVA, JAVASCRIPT, parser_of
-from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.records import Prediction, Sample, ToolCall, UserError
 
@@ -58,8 +56,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bench(folder: Path | None, **changes: Any) -> BfclBenchmark:
-    spec = yaml.safe_load((conf_folder() / "benchmark" / "bfcl.yaml").read_text())
-    spec = {key: value for key, value in spec.items() if key not in ("limit", "limit_seed")}  # of a part
+    spec = spec_of("bfcl")
     own = {"cache_path": "cache"}
     if folder:
         own = {

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from grading import spec_of
 from running import questions
 
 from sloop.benchmarks.base import Benchmark
 from sloop.benchmarks.jsonl import JsonlBenchmark
-from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.measures.metrics import grade
 from sloop.records import Prediction, Sample, Score, UserError
@@ -21,7 +20,7 @@ from sloop.store import Dataset, write_rows
 
 
 def bench(path: Path, **changes: Any) -> JsonlBenchmark:
-    spec = yaml.safe_load((conf_folder() / "benchmark" / "jsonl.yaml").read_text())
+    spec = spec_of("jsonl")
     found = build({**spec, "path": str(path), "cache_path": str(path.parent / "cache"), **changes}, "benchmark")
     assert isinstance(found, JsonlBenchmark)
     return found
@@ -74,7 +73,7 @@ def test_the_digest_is_pinned_and_told(samples: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sloop_bench", "sloop_dev"])
 def test_the_packaged_sets_are_the_pinned_ones(name: str, tmp_path: Path) -> None:
-    base, own = (yaml.safe_load((conf_folder() / "benchmark" / f"{file}.yaml").read_text()) for file in ("jsonl", name))
+    base, own = map(spec_of, ("jsonl", name))
     own.pop("defaults")
     assert len(own["sha256"]) == 64
     built = build({**base, **own, "cache_path": str(tmp_path)}, "benchmark")

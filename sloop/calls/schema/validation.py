@@ -77,13 +77,17 @@ def faults(check: Draft202012Validator, value: Any) -> list[ValidationError]:
         _steps.reset(token)
 
 
+_SIZED = (dict, list)
+
+
 def _counted(name: str, keyword: Keyword) -> Keyword:
     each = REFERENCE_STEPS if name in ("$ref", "$dynamicRef") else 1
 
     def asked(check: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
         left = _steps.get(None)
         if left is not None:
-            left[0] -= each + sum(len(part) for part in (wanted, value) if isinstance(part, dict | list))
+            left[0] -= each + (len(wanted) if isinstance(wanted, _SIZED) else 0)
+            left[0] -= len(value) if isinstance(value, _SIZED) else 0
             if left[0] < 0:
                 raise Undecided(f"the check takes more than {MAX_STEPS} steps")
         yield from keyword(check, wanted, value, schema) or ()
