@@ -2,9 +2,10 @@
 
 usage: python benchmarks/bench_official.py [entries of each benchmark]
 
-BFCL: the single-turn Python entries of v4 in three modes, by its own runner; needs the official wheel (``pip install
---no-deps bfcl-eval==2026.3.23``). ACEBench: the ``normal_*`` and ``special_*`` rows, by the ``eval_main.py`` of a clone
-of github.com/chenchen0103/ACEBench; needs ``SLOOP_ACEBENCH=CLONE/data_all/data_en``. What is not there is left out.
+BFCL: the single-turn entries of v4 in three modes, by its own runner, and every Java and JavaScript entry with every
+kind of answer; needs the official wheel (``pip install --no-deps bfcl-eval==2026.3.23``) and ``sloop[bfcl]``. ACEBench:
+the ``normal_*`` and ``special_*`` rows, by the ``eval_main.py`` of a clone of github.com/chenchen0103/ACEBench; needs
+``SLOOP_ACEBENCH=CLONE/data_all/data_en``. What is not there is left out.
 Verdicts are compared entry by entry, accuracies and means to the last digit that is printed officially.
 """
 
@@ -25,11 +26,11 @@ from typing import Any, NamedTuple
 
 import yaml
 from official_cases import WORDS, answers, kinds
-from official_runners import MODES, Verdict, acebench_verdicts, bfcl_verdicts
+from official_runners import MODES, Verdict, acebench_verdicts, bfcl_each, bfcl_verdicts
 
 from sloop.cli import conf_folder
 from sloop.engine.build import build
-from sloop.records import Grade, Score
+from sloop.records import Grade, Prediction, Score
 from sloop.store import read_rows
 
 PRINTED = {
@@ -37,7 +38,6 @@ PRINTED = {
     "official_single_turn": "single_turn", "official_multi_turn": "multiple_turn",
 }  # fmt: skip
 """Columns of ACEBench's table by sloop's names of them."""
-NON_LIVE = ("simple_python", "multiple", "parallel", "parallel_multiple")
 SHOWN = 5
 
 
@@ -55,6 +55,7 @@ class Found(NamedTuple):
 def made(name: str, cache: Path, **settings: Any) -> Any:
     """A benchmark as its configuration says."""
     spec = yaml.safe_load((conf_folder() / "benchmark" / f"{name}.yaml").read_text())
+    spec = {key: value for key, value in spec.items() if key not in ("limit", "limit_seed")}
     return build({**spec, "cache_path": str(cache), **settings}, "benchmark")
 
 
@@ -130,7 +131,10 @@ def bfcl(mode: str, work: Path, limit: int) -> int:
         calls = [(call.name, call.arguments) for call in sample.label.calls] or [(some, {"x": 1})]
         right[entry["id"]] = [(own.get(name, name), arguments) for name, arguments in calls]
         category[entry["id"]] = sample.slice
-    given = answers(mode, right, Random(mode))
+    given: dict[str, tuple[str, Any]] = {}
+    for java in (False, True):
+        some = {one: calls for one, calls in right.items() if ("java" in category[one]) == java}
+        given |= answers(f"{mode} java" if java else mode, some, Random(mode))
     folder = work / "results" / mode.replace("_", "")
     folder.mkdir(parents=True)
     for name in dict.fromkeys(category.values()):
@@ -138,20 +142,54 @@ def bfcl(mode: str, work: Path, limit: int) -> int:
         (folder / f"BFCL_v4_{name}_result.json").write_text("\n".join(lines) + "\n")
     theirs, columns = _elsewhere(bfcl_verdicts, mode, work / "results", work / "score")
     found = ours(work, "bfcl", f"benchmark.reading={mode}")
-    parts = [found.scores["official_accuracy", part] for part in NON_LIVE]
     mine = {
         **{name: found.scores["official_accuracy", name] for name in category.values()},
-        "Non-Live Overall": (parts[0] / 3 + sum(parts[1:])) / 4,  # Java and JavaScript, which are not run, count 0
+        "Non-Live Simple": found.scores["official_non_live_simple", ""],
+        "Non-Live Overall": found.scores["official_non_live", ""],
         "Live Overall": found.scores["official_live", ""],
         "Irrelevance": found.scores["official_irrelevance", ""],
     }
     official = {
         **columns,
+        "Non-Live Simple": columns["data_non_live/Simple AST"],
         "Non-Live Overall": columns["data_non_live/Non-Live Overall Acc"],
         "Live Overall": columns["data_live/Live Overall Acc"],
         "Irrelevance": columns["data_overall/Irrelevance Detection"],
     }
     return compare(mode, given, theirs, found, {name: (official[name], f"{value:.2%}") for name, value in mine.items()})
+
+
+def bfcl_languages(mode: str, work: Path) -> int:
+    """Every Java and JavaScript entry, answered in every kind; how many verdicts and names of errors differ."""
+    benchmark = made("bfcl", work / "cache", reading=mode, categories=["simple_java", "simple_javascript"])
+    entries, rows, found, names = entries_of(benchmark), [], [], []
+    for sample in benchmark.data:
+        entry = entries[sample.id]
+        (shown,) = sample.label.calls
+        own = shown.name if mode == "fc" else entry["function"][0]["name"]
+        for name, make in kinds(f"{mode} java"):
+            result = make([(own, dict(shown.arguments))])
+            if result is None:  # to sloop no answer of others, unless a file of results holds it
+                continue
+            grade = benchmark.grade(sample, Prediction(sample_id=sample.id, raw=result))
+            rows.append((sample.slice, entry, result))
+            found.append((bool(grade.official), grade.reason))
+            names.append(name)
+    theirs = _elsewhere(bfcl_each, mode, rows)
+    differ = [
+        k for k, verdict in enumerate(theirs) if verdict[0] != found[k][0] or not (verdict[0] or verdict == found[k])
+    ]
+    print(
+        f"{mode}: {len(rows)} answers of {len(set(names))} kinds to {len(entries)} Java and JavaScript entries, "
+        f"{sum(valid for valid, _ in theirs)} right officially, verdicts or names of errors that differ: {len(differ)}"
+    )
+    for k in differ[:SHOWN]:
+        print(f"  {rows[k][1]['id']}, {names[k]}: {theirs[k]}, ours {found[k]}: {rows[k][2]!r:.300}")
+    wrong = [rows[k][1]["id"] for k, name in enumerate(names) if name == "right" and not theirs[k][0]]
+    print(f"  labels that are wrong officially: {len(wrong)} {wrong}")
+    for error, number in Counter(error for _, error in theirs).most_common():
+        print(f"  {number:>7} {error}")
+    return len(differ)
 
 
 def acebench(data: Path, work: Path) -> int:
@@ -200,6 +238,7 @@ def main() -> None:
             for mode in MODES:
                 (Path(folder) / mode).mkdir()
                 differ += bfcl(mode, Path(folder) / mode, limit)
+                differ += bfcl_languages(mode, Path(folder) / mode)
         else:
             print("BFCL is left out: pip install --no-deps bfcl-eval==2026.3.23")
         if "SLOOP_ACEBENCH" in os.environ:

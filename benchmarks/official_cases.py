@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -253,6 +254,82 @@ WORDS: tuple[Callable[[str], str], ...] = (
 """Changes of the words that a special row of ACEBench wants."""
 
 
+EXPRESSIONS: dict[str, Change] = {
+    "another suffix L": lambda text: f"{text}L",
+    "another suffix f": lambda text: f"{text}f",
+    "another suffix n": lambda text: f"{text}n",
+    "no suffix": lambda text: text.rstrip("LfFn"),
+    "a fraction": lambda text: f"{text}.0",
+    "an exponent": lambda text: f"{text}e0",
+    "a sign": lambda text: f"-{text}",
+    "a capital": lambda text: text.capitalize(),
+    "in double quotes": lambda text: f'"{text}"',
+    "in single quotes": lambda text: f"'{text}'",
+    "without quotes": lambda text: re.sub("[\"']", "", text),
+    "the other quotes": lambda text: text.translate(str.maketrans("\"'", "'\"")),
+    "white space around": lambda text: f" {text}\t",
+    "white space within": lambda text: re.sub(r"([\[\](){},<>])", r" \1 ", text),
+    "no white space within": lambda text: re.sub(r"([,:;]) ", r"\1", text),
+    "a line feed behind": lambda text: f"{text}\n",
+    "a line feed within": lambda text: text.replace(", ", ",\n").replace("{", "{\n"),
+    "the end missing": lambda text: text[:-1],
+    "the beginning missing": lambda text: text[1:],
+    "the end twice": lambda text: text + text[-1:],
+    "an array": lambda text: f"new String[]{{{text}}}",
+    "an array of two": lambda text: f"new Object[] {{ {text}, {text} }}",
+    "an empty array": lambda text: "new int[0]",
+    "a list": lambda text: f"new ArrayList<>(Arrays.asList({text}))",
+    "a list of its type": lambda text: text.replace("<>", "<Integer>").replace("[]", "<>"),
+    "a list that is filled": lambda text: f"new ArrayList<String>() {{{{ add({text}); add({text}); }}}}",
+    "another list": lambda text: text.replace("new ArrayList<>(Arrays.asList(", "List.of(").replace("))", ")"),
+    "an empty list": lambda text: "new ArrayList<>()",
+    "a map": lambda text: f'new HashMap<String, Object>() {{{{ put("key", {text}); }}}}',
+    "an empty map": lambda text: "new HashMap<>()",
+    "a map of maps": lambda text: text.replace("put(", 'put("key", new HashMap<>()); put('),
+    "brackets": lambda text: f"[{text}]",
+    "brackets twice": lambda text: f"[[{text}], [{text}]]",
+    "brackets that never close": lambda text: f"[[{text}], [{text}",
+    "an Array of JavaScript": lambda text: f"new Array({text}, {text})",
+    "an Array of arrays": lambda text: f"new Array([{text}], [{text}])",
+    "no brackets": lambda text: text.strip("[]{}"),
+    "an object": lambda text: f"{{key: {text}, 'other': [{text}]}}",
+    "an object in an object": lambda text: text.replace("{", "{key: {", 1) + "}",
+    "an empty object": lambda text: "{}",
+    "keys without quotes": lambda text: re.sub(r'"(\w+)":', r"\1:", text),
+    "a key more": lambda text: re.sub(r"^\{", '{"made_up": 1, ', text),
+    "in braces": lambda text: f"{{{text}}}",
+    "null": lambda text: "null",
+    "a number": lambda text: "5",
+    "a boolean": lambda text: "true",
+    "a character": lambda text: "'c'",
+    "a lambda": lambda text: f"x -> {text}",
+    "an arrow": lambda text: f"(x) => {text}",
+    "a call": lambda text: f"get({text})",
+    "a member": lambda text: f"this.{text}",
+    "a class": lambda text: f"{text}.class",
+    "a sum": lambda text: f"{text} + 1",
+    "letters beyond ASCII": lambda text: text.replace("e", "é"),
+    "a number of 5,000 digits": lambda text: "9" * 5000,
+    "the value itself": lambda text: _value_of(text),
+}
+"""Changes of an argument of Java's or JavaScript's, the text of an expression."""
+
+
+def _value_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _last(change: Change) -> Callable[[list[Call]], list[Call]]:
+    """A change of the last argument's value of the last call."""
+    return lambda calls: [
+        (name, {key: change(value) if key == list(given)[-1] else value for key, value in given.items()})
+        for name, given in calls
+    ]
+
+
 def _again(calls: list[Any]) -> list[Call]:
     return [(name, json.loads(given)) for call in calls for name, given in call.items()]
 
@@ -280,12 +357,35 @@ def python(calls: list[Call], write: Change = lambda text: text) -> str:
     return f"[{', '.join(written)}]"
 
 
+def expressions(calls: list[Call], write: Change = lambda text: text) -> str:
+    """Calls whose arguments are texts of expressions; the first one is written by ``write``."""
+    unwritten, written = True, []
+    for name, given in calls:
+        values = []
+        for key, value in given.items():
+            plain = not isinstance(value, str) or re.match(r"new |[\[{\"']|-?[\d.]+[LfFn]?$|[\w.]+(\(.*\))?$", value)
+            text = _as_text(value) if plain else json.dumps(value, ensure_ascii=False)
+            values.append(f"{key}={write(text) if unwritten else text}")
+            unwritten = False
+        written.append(f"{name}({', '.join(values)})")
+    return f"[{', '.join(written)}]"
+
+
 def kinds(form: str) -> list[tuple[str, Callable[[list[Call]], Any]]]:
-    """Every way of answering in a form: its name, and the answer that it makes of the right calls."""
-    write: Callable[[list[Call]], Any] = {"fc": fc, "qwen_fc": qwen}.get(form, python)
+    """Every way of answering in a form: its name, and the answer that it makes of the right calls.
+
+    Args:
+        form: of the whole; with the word for a language behind it where arguments are texts of its expressions.
+    """
+    form, _, language = form.partition(" ")
+    listed_as = expressions if language else python
+    write: Callable[[list[Call]], Any] = {"fc": fc, "qwen_fc": qwen}.get(form, listed_as)
     made: dict[str, Callable[[list[Call]], Any]] = {}
     for name, mean in MEANING.items():
         made[name] = lambda calls, mean=mean: write(mean(calls))
+    for name, change in EXPRESSIONS.items() if language else ():
+        made[f"{name} (first)"] = lambda calls, change=change: write(_first(_of_text(change))(calls))
+        made[f"{name} (last)"] = lambda calls, change=change: write(_last(_of_text(change))(calls))
     if form == "fc":
         for name, change in ARGUMENTS.items():
             made[name] = lambda calls, change=change: [{n: change(json.dumps(given))} for n, given in calls]
@@ -298,10 +398,14 @@ def kinds(form: str) -> list[tuple[str, Callable[[list[Call]], Any]]]:
             made[f"{name} (block)"] = lambda calls, block=block: block(qwen(calls))
     else:
         for name, value in VALUES.items():
-            made[name] = lambda calls, value=value: python(calls, value)
+            made[name] = lambda calls, value=value: listed_as(calls, value)
         for name, listed in LISTS.items():
-            made[f"{name} (list)"] = lambda calls, listed=listed: listed(python(calls))
+            made[f"{name} (list)"] = lambda calls, listed=listed: listed(listed_as(calls))
     return list(made.items())
+
+
+def _of_text(change: Change) -> Change:
+    return lambda value: change(value) if isinstance(value, str) else value
 
 
 def _as_text(value: Any) -> str:
@@ -312,7 +416,7 @@ def answers(form: str, right: dict[str, list[Call]], rng: Random) -> dict[str, t
     """An answer to each entry, and the kind that it is of; every kind as often as any other, in a random order.
 
     Args:
-        form: ``fc``, ``qwen_fc``, or Python's.
+        form: ``fc``, ``qwen_fc``, or Python's, as in `kinds`.
         right: the right calls by the entry's id; some call or other where none is right.
         rng: chooses the kinds.
     """

@@ -23,7 +23,7 @@ MODES = {"fc": (True, True), "qwen_fc": (True, False), "prompting": (False, Fals
 
 
 class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Empty modules for the clients, parsers and stores that the official handlers import and do not use to decode."""
+    """Empty modules for what the official handlers import and, where it is absent here, do not use to decode."""
 
     NAMES = (
         "overrides", "tenacity", "tree_sitter", "tree_sitter_java", "tree_sitter_javascript", "rank_bm25", "mpmath",
@@ -103,14 +103,21 @@ def bfcl_handler(mode: str) -> Any:
 
 
 def bfcl_decoded(mode: str, results: Sequence[Any]) -> list[str | None]:
-    """Results as the handler of a mode decodes them, by their `repr`; None where it raises."""
+    """Results as the handler of a mode decodes them, by their `repr`; None where it raises.
+
+    Args:
+        mode: a key of `MODES`; with the word for a language behind it where that is not Python.
+        results: to be decoded.
+    """
+    mode, _, language = mode.partition(" ")
     handler = bfcl_handler(mode)
     from bfcl_eval.constants.enums import ReturnFormat
 
+    form = ReturnFormat[language.upper() or "PYTHON"]
     found: list[str | None] = []
     for result in results:
         try:
-            found.append(repr(handler.decode_ast(result, ReturnFormat.PYTHON, False)))
+            found.append(repr(handler.decode_ast(result, form, False)))
         except Exception:
             found.append(None)
     return found
@@ -157,6 +164,30 @@ def bfcl_verdicts(mode: str, results: Path, scores: Path) -> tuple[dict[str, Ver
         with open(file, encoding="utf-8") as lines:
             columns |= {f"{file.stem}/{key}": value for key, value in next(csv.DictReader(lines)).items()}
     return verdicts, columns
+
+
+def bfcl_each(mode: str, rows: Sequence[tuple[str, Any, Any]]) -> list[Verdict]:
+    """The verdict of BFCL's runner on each of many answers.
+
+    Args:
+        mode: a key of `MODES`.
+        rows: category, entry with its answers, and result.
+    """
+    handler, registered = bfcl_handler(mode), mode.replace("_", "")
+    from bfcl_eval.constants.enums import Language, ReturnFormat
+    from bfcl_eval.eval_checker.eval_runner import _evaluate_single_ast_entry
+
+    found: list[Verdict] = []
+    with redirect_stdout(None):
+        for category, entry, result in rows:
+            word = category.removeprefix("simple_").upper()
+            given = (entry["id"], result, entry["ground_truth"], entry, registered, category)
+            try:
+                row = _evaluate_single_ast_entry(handler, *given, Language[word], ReturnFormat[word])
+            except Exception as error:
+                row = {"valid": False, "error_type": f"exception:{type(error).__name__}"}
+            found.append((row["valid"], row.get("error_type")))
+    return found
 
 
 def acebench_verdicts(

@@ -131,6 +131,28 @@ def test_a_dotted_name_is_expected_as_the_endpoint_writes_it() -> None:
         assert found.error_type == "simple_function_checker:wrong_func_name"
 
 
-def test_a_category_of_another_language_is_refused() -> None:
-    with pytest.raises(ValueError, match="simple_javascript: only the Python categories"):
-        bfcl([], [], [], "simple_javascript")
+@pytest.mark.parametrize(
+    ("category", "schema", "value", "allowed", "error"),
+    [
+        ("simple_java", {"type": "long"}, "5L", [5], None),
+        ("simple_java", {"type": "long"}, "5", [5], "type_error:simple"),
+        ("simple_java", {"type": "long"}, 5, [5], "type_error:java"),
+        ("simple_java", {"type": "long"}, "count", ["count"], None),
+        ("simple_java", {"type": "double"}, "5", [5.0], None),
+        ("simple_java", {"type": "Array", "items": {"type": "String"}}, "new String[]{a}", [["A"]], None),
+        ("simple_java", {"type": "Array", "items": {"type": "long"}}, "new long[]{1}", [[1]], "type_error:nested"),
+        ("simple_java", {"type": "HashMap"}, 'new HashMap<>() {{ put("k", 1); }}', [{"k": [1]}], None),
+        ("simple_java", {"type": "Queue"}, "x", ["x"], "exception:NotImplementedError"),
+        ("simple_java", {"type": "string"}, "x", ["x"], "exception:KeyError"),
+        ("simple_javascript", {"type": "String"}, "'x'", ["x"], None),
+        ("simple_javascript", {"type": "float"}, 5, [5.0], "type_error:js"),
+        ("simple_javascript", {"type": "array", "items": {"type": "float"}}, "[1, 2]", [[1.0, 2.0]], None),
+        ("simple_javascript", {"type": "dict"}, "{k: 2}", [{"k": [1]}], "value_error:dict_value"),
+        ("simple_javascript", {"type": "Bigint"}, "5n\n", [5], "exception:ValueError"),
+    ],
+)
+def test_a_text_of_another_language_is_compared_by_its_value(
+    category: str, schema: dict[str, Any], value: Any, allowed: list[Any], error: str | None
+) -> None:
+    function = {"name": "f", "parameters": {"properties": {"p": schema}, "required": ["p"]}}
+    assert bfcl([function], [{"f": {"p": value}}], [{"f": {"p": allowed}}], category).error_type == error

@@ -134,6 +134,7 @@ class AceBenchmark:
         *GRADING,
         "sloop.benchmarks.acebench",
         "sloop.benchmarks.official",
+        "sloop.calls.bfcl_languages",
         "sloop.calls.match.acebench",
         "sloop.calls.match.official",
         "sloop.calls.readings",

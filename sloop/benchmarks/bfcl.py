@@ -1,11 +1,13 @@
 """The Berkeley Function Calling Leaderboard, single turn: its data, verdicts and aggregates, and ours beside them.
 
 The data are not shipped: they are read from a folder with the official files (plain or gzipped), or from the installed
-``bfcl-eval`` wheel. Python categories and the two kinds of (ir)relevance are run; Java, JavaScript, multi-turn and
-agentic ones are not, and are named as missing wherever an official aggregate would hold them.
+``bfcl-eval`` wheel. The categories of single calls and the two kinds of (ir)relevance are run; multi-turn and agentic
+ones are not. What was not run is named wherever an official aggregate would hold it.
 
 Tools are shown as the leaderboard shows them to models with native function calling: dots in names become underscores,
-types become those of JSON Schema, and a description says that the syntax is Python's.
+types become those of JSON Schema, and a description says which syntax it is. Java and JavaScript arguments are asked
+for as the texts of expressions (`sloop.calls.bfcl_languages`); a label's are written so that the official rules read
+the allowed value.
 
 The official verdict is on what the leaderboard's handler reads in an answer, which is not what sloop reads in it where
 an answer is malformed. Which handler is ``benchmark.reading`` (`sloop.calls.readings`); a published figure is only
@@ -38,6 +40,7 @@ from sloop.benchmarks.official import (
     underscored,
     without,
 )
+from sloop.calls.bfcl_languages import PYTHON, Language, language_of, parser_of
 from sloop.calls.match.bfcl import bfcl
 from sloop.calls.readings import after_reasoning, is_calls, read_result
 from sloop.measures.metrics import grade, scores
@@ -59,8 +62,9 @@ from sloop.records.ranges import Name, PathText
 from sloop.rollout import Episode
 from sloop.store import Dataset, write_rows
 
+SIMPLE = ("simple_python", "simple_java", "simple_javascript")
 AST = (
-    "simple_python",
+    *SIMPLE,
     "multiple",
     "parallel",
     "parallel_multiple",
@@ -84,7 +88,6 @@ TYPES = {
 """JSON Schema's type for each of BFCL's; every other one is a string there."""
 Reading = Literal["fc", "qwen_fc", "prompting"]
 """A handler of the leaderboard, by what it reads: see `sloop.calls.readings.BFCL`."""
-SYNTAX = " Note that the provided function is in Python 3 syntax."
 
 
 class BfclBenchmark:
@@ -94,6 +97,7 @@ class BfclBenchmark:
         *GRADING,
         "sloop.benchmarks.bfcl",
         "sloop.benchmarks.official",
+        "sloop.calls.bfcl_languages",
         "sloop.calls.match.bfcl",
         "sloop.calls.match.official",
         "sloop.calls.readings",
@@ -117,9 +121,12 @@ class BfclBenchmark:
         """Take the settings as they stand in ``conf/benchmark/bfcl.yaml``, which says what each value is.
 
         Raises:
-            UserError: an unknown category, or none.
+            UserError: an unknown category, or none; or the parser of a language that is read is not installed.
         """
         check_categories(categories, CATEGORIES)
+        if reading == "prompting":
+            for name in sorted({language_of(category).name for category in categories} - {PYTHON.name}):
+                parser_of(name)
         self.name = name
         self.path = path
         self.categories = categories
@@ -185,7 +192,7 @@ class BfclBenchmark:
         strict = (
             ours and plain.parsed and (official or category in AST)
         )  # who calls by either reading has not abstained
-        pairs = (_right_calls(entry, calls or []), plain.argument_pairs[1]) if category in AST else (0, 0)
+        pairs = (_right_calls(category, entry, calls or []), plain.argument_pairs[1]) if category in AST else (0, 0)
         return plain.model_copy(
             update={
                 "official": official,
@@ -204,7 +211,10 @@ class BfclBenchmark:
             # What sloop reads in a local student's text is what a server would hand over.
             raw = [{call.name: json.dumps(call.arguments)} for call in prediction.calls]
         recorded = isinstance(raw, str) or (raw is not None and (handed_over or not prediction.text))
-        decoded = read_result(self.reading, raw if recorded else after_reasoning(prediction.text))
+        language, reading = language_of(category), str(self.reading)
+        if reading == "prompting" and language is not PYTHON:
+            reading += f" {language.name.lower()}"
+        decoded = read_result(reading, raw if recorded else after_reasoning(prediction.text))
         if not recorded and is_calls(decoded):  # the student was shown names without dots, the handler's model was not
             names = {underscored(function["name"]): function["name"] for function in entry["function"]}
             decoded = [{names.get(name, name): given for name, given in call.items()} for call in decoded]
@@ -233,14 +243,12 @@ READ_STRICTLY = (
     f"reading, of a malformed answer, too: benchmark.reading={'|'.join(get_args(Reading))}"
 )
 AGGREGATES: Aggregates = {
-    "official_non_live": (
-        ("simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple"),
-        False,
-    ),
+    "official_non_live_simple": (SIMPLE, False),
+    "official_non_live": (("official_non_live_simple", "multiple", "parallel", "parallel_multiple"), False),
     "official_live": (("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple"), True),
     "official_irrelevance": (NO_CALL, False),
 }
-"""The leaderboard's columns: their categories, and whether entries (True) or categories weigh the same."""
+"""The leaderboard's columns: their parts, and whether entries (True) or parts weigh the same."""
 
 
 def data_folder(path: str | None) -> Path:
@@ -263,7 +271,7 @@ def data_folder(path: str | None) -> Path:
 def _sample(category: str, entry: Entry) -> Sample:
     (turn,) = entry["question"]
     return Sample(
-        tools=tuple(shown(function) for function in entry["function"]),
+        tools=tuple(shown(function, language_of(category)) for function in entry["function"]),
         messages=tuple(Message(role=row["role"], content=row["content"]) for row in turn),
         label=_label(category, entry),
         group=_cluster(category, entry["id"]),
@@ -286,21 +294,29 @@ def _label(category: str, entry: Entry) -> Label:
         return Label()
     if category in ANY_CALL:
         return Label(calls=(ToolCall(name=underscored(entry["function"][0]["name"]), arguments={}),))
-    required = {function["name"]: function["parameters"]["required"] for function in entry["function"]}
-    return Label(calls=tuple(_first_call(answer, required) for answer in entry["ground_truth"]))
+    schemas = {function["name"]: function["parameters"] for function in entry["function"]}
+    language = language_of(category)
+    return Label(calls=tuple(_first_call(answer, schemas, language) for answer in entry["ground_truth"]))
 
 
-def _first_call(answer: Mapping[str, Mapping[str, list[Any]]], required: Mapping[str, list[str]]) -> ToolCall:
+def _first_call(
+    answer: Mapping[str, Mapping[str, list[Any]]], schemas: Mapping[str, Mapping[str, Any]], language: Language
+) -> ToolCall:
     """The call with every first allowed value; one that is ``""`` is left out, unless the schema requires it."""
     ((name, allowed),) = answer.items()
+    schema = schemas.get(name, {"required": (), "properties": {}})
     arguments = {}
     for key, values in allowed.items():
-        if key in required.get(name, ()):
+        if key in schema["required"]:
             values = [value for value in values if value != ""] or values
         elif values[:1] == [""]:
             continue
         if values:
             arguments[key] = first_value(values[0])
+            if language.write is not None:
+                declared = schema["properties"].get(key, {})
+                inner = declared.get("items", {}).get("type")
+                arguments[key] = language.write(arguments[key], declared.get("type", "any"), inner)
     return ToolCall(name=underscored(name), arguments=arguments)
 
 
@@ -314,14 +330,32 @@ def first_value(allowed: Any) -> Any:
     return allowed
 
 
-def shown(function: Mapping[str, Any]) -> Tool:
+def shown(function: Mapping[str, Any], language: Language = PYTHON) -> Tool:
     """A function as a model is shown it."""
-    parameters = _schema({**function["parameters"], "type": "dict"})
+    parameters = {**function["parameters"], "type": "dict"}
+    if language.read is not None:
+        properties = parameters["properties"].items()
+        parameters["properties"] = {name: _as_text(schema, language) for name, schema in properties}
     return Tool(
         name=underscored(function["name"]),
-        description=function.get("description", "") + SYNTAX,
-        parameters=parameters,
+        description=f"{function.get('description', '')} Note that the provided function is in {language.hint}.",
+        parameters=_schema(parameters),
     )
+
+
+def _as_text(schema: Mapping[str, Any], language: Language) -> dict[str, Any]:
+    """A parameter as the text of an expression, in the leaderboard's words."""
+    kind, new = schema["type"], {**schema, "type": "string"}
+    told = f" This is {language.name} {kind} type parameter in string representation."
+    if kind == "any":
+        told = f" This parameter can be of any type of {language.name} object in string representation."
+    if kind in language.lists:
+        items = new.pop("items")["type"]
+        told += f" The list elements are of type {items}; they are not in string representation."
+    if kind == "dict" and "properties" in new:
+        told += " The dictionary entries have the following schema; they are not in string representation. "
+        told += json.dumps(new.pop("properties"))
+    return {**new, "description": schema.get("description", "") + told}
 
 
 def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,12 +384,12 @@ def _verdict(category: str, entry: Entry, decoded: Any, *, underscore_to_dot: bo
     return found.valid, found.error_type
 
 
-def _right_calls(entry: Entry, calls: list[dict[str, Any]]) -> int:
+def _right_calls(category: str, entry: Entry, calls: list[dict[str, Any]]) -> int:
     """Answers that some call meets, each call used once, greedily as the official checker does."""
     unused, right = list(calls), 0
     for answer in entry["ground_truth"]:
         for call in unused:
-            if bfcl(entry["function"], [call], [answer], "parallel", underscore_to_dot=True).valid:
+            if bfcl(entry["function"], [call], [answer], f"parallel_{category}", underscore_to_dot=True).valid:
                 unused.remove(call)
                 right += 1
                 break

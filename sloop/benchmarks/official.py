@@ -15,7 +15,8 @@ from sloop.store.files import lines_of, named
 
 Entry = dict[str, Any]
 Aggregates = Mapping[str, tuple[tuple[str, ...], bool]]
-"""An official mean by name: its categories, and whether entries (True) or categories weigh the same."""
+"""An official mean by name: its categories, or means named before it, and whether entries (True) or parts weigh the
+same."""
 
 
 class OfficialData(NamedTuple):
@@ -185,8 +186,9 @@ def _accuracy(name: str, graded: Iterable[Grade], category: str) -> Score:
 
 def _means(by_category: Mapping[str, Score], aggregates: Aggregates, digits: int | None) -> list[Score]:
     """Means over the categories that were run, with the normal interval of a weighted sum."""
-    found = []
+    found: list[Score] = []
     for name, (parts, by_entry) in aggregates.items():
+        by_category = {**by_category, **{score.name: score for score in found}}
         run = [(part, by_category[part]) for part in parts if part in by_category and by_category[part].n]
         weights = {part: float(score.n) if by_entry else 1.0 for part, score in run}
         total = sum(weights.values())
@@ -209,7 +211,8 @@ def _means(by_category: Mapping[str, Score], aggregates: Aggregates, digits: int
 def lacking(aggregates: Aggregates, categories: Collection[str]) -> list[str]:
     """A note for every official mean of which some categories were run and some were not."""
     told = []
-    for name, (parts, _) in aggregates.items():
+    for name, (named_parts, _) in aggregates.items():
+        parts = [part for one in named_parts for part in aggregates.get(one, ([one],))[0]]
         missing = [part for part in parts if part not in categories]
         if 0 < len(missing) < len(parts):
             told.append(f"{name} lacks {', '.join(missing)}; the leaderboard counts what was not run as 0")

@@ -13,6 +13,8 @@ reading                  what it takes
                          all words, are passed over; arguments are an object
 ``prompting``            a Python list of calls: backquotes, spaces and line feeds around it are taken off, brackets
                          that lack are added
+``prompting java``,      the same in the two other languages (`sloop.calls.bfcl_languages`): the first call is the
+``prompting javascript`` only one, and values are the texts of expressions
 ``read_bracketed``       the same for ACEBench: the first outermost ``[...]`` of a single turn; in a step of a dialogue
                          all white space is removed instead, that in strings too, and words around are an error
 ======================== ============================================================================================
@@ -37,6 +39,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sloop.calls.bfcl_languages import CALL_READERS, UNNAMED
 from sloop.calls.formats import MAX_PYTHON
 
 Call = dict[str, dict[str, Any]]
@@ -56,8 +59,6 @@ SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert, ast.Not: operator.not_,
 }  # fmt: skip
 SEQUENCES = (str, bytes, list, tuple)
-STARRED = "**"
-"""Name of what ``**arguments`` gives, which no function has."""
 _BLOCK = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.S)
 
 
@@ -81,15 +82,23 @@ def _read_qwen_fc(result: Any) -> Any:
     return [{call["name"]: dict(call["arguments"].items())} for call in found]
 
 
-def _read_prompting(result: Any) -> Any:
+def _bracketed(result: Any) -> Any:
     text = result.strip("`\n ")
     text = text if text.startswith("[") else f"[{text}"
-    text = text if text.endswith("]") else f"{text}]"
-    return _calls(text.strip().strip("'"), bare_as_text=True)
+    return text if text.endswith("]") else f"{text}]"
+
+
+def _read_prompting(result: Any) -> Any:
+    return _calls(_bracketed(result).strip().strip("'"), bare_as_text=True)
+
+
+def _read_prompting_by(read: Callable[[str], Any]) -> Callable[[Any], Any]:
+    return lambda result: read(_bracketed(result)[1:-1])
 
 
 BFCL: Mapping[str, Callable[[Any], Any]] = {
     "fc": _read_fc, "qwen_fc": _read_qwen_fc, "prompting": _read_prompting,
+    **{f"prompting {language}": _read_prompting_by(read) for language, read in CALL_READERS.items()},
 }  # fmt: skip
 """By the name of the reading: an answer as BFCL's result files hold it, decoded; raises one of `UNREADABLE`."""
 
@@ -191,7 +200,7 @@ def _calls(text: str, *, bare_as_text: bool) -> list[Call]:
 def _call(node: ast.expr, bare_as_text: bool) -> Call:
     if not isinstance(node, ast.Call):
         raise ValueError("not a call")
-    given = {keyword.arg or STARRED: _value(keyword.value, bare_as_text) for keyword in node.keywords}
+    given = {keyword.arg or UNNAMED: _value(keyword.value, bare_as_text) for keyword in node.keywords}
     return {_name(node.func): given}
 
 

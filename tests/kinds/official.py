@@ -14,6 +14,7 @@ ABOUT = (
 BFCL = "ShishirPatil/gorilla@6ea57973 bfcl_eval/model_handler/"
 FC, QWEN = f"{BFCL}api_inference/openai_completion.py", f"{BFCL}local_inference/qwen_fc.py"
 PROMPTING = f"{BFCL}utils.py"
+JAVA, JAVASCRIPT = f"{BFCL}parser/java_parser.py", f"{BFCL}parser/js_parser.py"
 ACEBENCH = "chenchen0103/ACEBench@56dd66c eval_main.py, model_inference/utils.py"
 F, FX = [{"f": {}}], [{"f": {"x": 1}}]
 
@@ -129,6 +130,52 @@ KINDS = [
             ("an empty list in the list", "[[]]", None, "not decoded"),
             ("words alone", "None of them.", None, "not decoded"),
             ("a word alone", "None", None, "not decoded"),
+        ),
+    ),
+    *_rows(
+        "prompting java",
+        JAVA,
+        (
+            ("numbers", "[f(x=1, y=2L)]", [{"f": {"x": "1", "y": "2L"}}], "the texts of expressions"),
+            ("one argument that is no text", "[f(x=1)]", None, "not decoded: a semicolon lacks"),
+            ("a semicolon", "[f(x=1);]", [{"f": {"x": "1"}}], "a call"),
+            ("a text", '[g.f(x="a b")]', [{"g.f": {"x": "a b"}}], "without its quotes"),
+            ("a character", "[f(x='a', y=b)]", [{"f": {"x": "a", "y": "b"}}], "without its quotes"),
+            ("an array", '[f(x=new String[] { "a" })]', [{"f": {"x": 'new String[]{"a"}'}}], "without white space"),
+            ("an array of a size", "[f(x=new int[2], y=1)]", None, "not decoded"),
+            ("a list", "[f(x=new ArrayList<>(a,b))]", [{"f": {"x": "new ArrayList<>(a, b)"}}], "its text"),
+            (
+                "a map that is filled",
+                '[f(x=new HashMap<>() {{ put("k", 1); }})]',
+                [{"f": {"x": "new HashMap<>()"}}],
+                "what fills it is dropped",
+            ),
+            ("a sum", "[f(x=1 + 2);]", [{"f": {"x": "1+2"}}], "not computed"),
+            ("a bare name", "[f(a, x=1);]", "[{'f': {'**': 'a', 'x': '1'}}]", "under a name that no function has"),
+            ("two bare names", "[f(a, b);]", None, "not decoded"),
+            ("an argument twice", "[f(x=2, x=1);]", None, "not decoded"),
+            ("two calls", "[f(x=1), f(x=2)]", None, "not decoded"),
+            ("two statements", "[f(x=1); f(x=2);]", [{"f": {"x": "1"}}], "the first one counts"),
+            ("letters beyond ASCII", '[f(x="é", y=a)]', [{"f": {"x": 'é"', "=": ")"}}], "cut at the wrong place"),
+            ("words alone", "None of them.", None, "not decoded"),
+            ("nothing said", "", {}, "decoded, and of the wrong format"),
+        ),
+    ),
+    *_rows(
+        "prompting javascript",
+        JAVASCRIPT,
+        (
+            ("a number", "[f(x=1)]", [{"f": {"x": "1"}}], "the text of an expression"),
+            ("a text", "[f(x='a b')]", [{"f": {"x": "a b"}}], "without its quotes"),
+            ("a template", "[f(x=`a`)]", [{"f": {"x": "`a`"}}], "its text"),
+            ("an object", "[f(x={a: [1, 'b']})]", [{"f": {"x": "{a: [1, 'b']}"}}], "its text"),
+            ("an object of arguments", "[f({x: 1})]", [{"f": {}}], "dropped"),
+            ("two calls", "[f(x=1), f(x=2)]", {}, "decoded, and of the wrong format"),
+            ("an argument twice", "[f(x=2, x=1)]", None, "not decoded"),
+            ("letters beyond ASCII", '[f(x="é", y=a)]', [{"f": {"x": "é", "y": "a"}}], "kept"),
+            ("a call that is awaited", "[await f(x=1)]", {}, "decoded, and of the wrong format"),
+            ("words alone", "None of them.", None, "not decoded"),
+            ("nothing said", "", {}, "decoded, and of the wrong format"),
         ),
     ),
     *_rows(

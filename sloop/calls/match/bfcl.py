@@ -1,4 +1,4 @@
-"""The comparator of the Berkeley Function Calling Leaderboard, for its Python categories.
+"""The comparator of the Berkeley Function Calling Leaderboard, for its single-turn categories of all three languages.
 
 Verdict and error type are those of the official AST checker (``bfcl-eval`` 2026.3.23, data v4), its oddities included:
 a figure is only comparable with the published ones where every rule is the same. Where that checker raises, the verdict
@@ -14,27 +14,25 @@ What is odd, and kept:
 - An integer is a float at the top level and not in a list; a boolean is no integer at the top level, and is one in an
   object.
 - Parallel calls are matched greedily in the order of the answers, which can miss a matching that exists.
+- Java and JavaScript: an argument is the text of an expression (`sloop.calls.bfcl_languages`), and no other value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from sloop.calls.bfcl_languages import Language, language_of
 from sloop.calls.match.official import RAISED, VALID, OfficialMatch, standardise
 
-TYPES: dict[str, type] = {
-    "string": str,
-    "integer": int,
-    "float": float,
-    "boolean": bool,
-    "array": list,
-    "tuple": list,
-    "dict": dict,
-    "any": str,
-}
 SCALARS = frozenset({str, int, float, bool})
-LISTS = frozenset({"array", "tuple"})
+
+
+class _Rules(NamedTuple):
+    """By what a call is compared."""
+
+    language: Language
+    underscore_to_dot: bool
 
 
 def bfcl(
@@ -50,41 +48,37 @@ def bfcl(
         functions: as in the entry, ``{name, parameters: {properties, required}}``.
         calls: the decoded output, ``[{name: {argument: value}}, ...]``.
         possible_answer: the entry's ground truth, ``[{name: {parameter: [allowed, ...]}}, ...]``.
-        category: such as ``live_parallel_multiple``; the words in it say how calls are matched.
+        category: such as ``live_parallel_multiple``; the words in it say the language, and how calls are matched.
         underscore_to_dot: the output names tools as OpenAI-style endpoints do, with ``_`` for every dot.
-
-    Raises:
-        ValueError: a category of another language than Python.
     """
-    if "java" in category:  # javascript, too
-        raise ValueError(f"{category}: only the Python categories are compared here")
+    rules = _Rules(language_of(category), underscore_to_dot)
     try:
-        error = _error(functions, calls, possible_answer, category, underscore_to_dot)
-    except RAISED as raised:
+        error = _error(functions, calls, possible_answer, category, rules)
+    except (*RAISED, NotImplementedError) as raised:
         error = f"exception:{type(raised).__name__}"
     return OfficialMatch(valid=False, error_type=error) if error else VALID
 
 
-def _error(functions: Any, calls: Any, answers: Any, category: str, underscore_to_dot: bool) -> str | None:
+def _error(functions: Any, calls: Any, answers: Any, category: str, rules: _Rules) -> str | None:
     if "parallel" in category:
-        return _parallel_error(functions, calls, answers, underscore_to_dot)
+        return _parallel_error(functions, calls, answers, rules)
     if "multiple" in category:
         if len(calls) != len(answers):
             return "multiple_function_checker:wrong_count"
-        return _call_error(_described(functions, answers[0]), calls[0], answers[0], underscore_to_dot)
+        return _call_error(_described(functions, answers[0]), calls[0], answers[0], rules)
     if len(calls) != 1:
         return "simple_function_checker:wrong_count"
-    return _call_error(functions[0], calls[0], answers[0], underscore_to_dot)
+    return _call_error(functions[0], calls[0], answers[0], rules)
 
 
-def _parallel_error(functions: Any, calls: Any, answers: Any, underscore_to_dot: bool) -> str | None:
+def _parallel_error(functions: Any, calls: Any, answers: Any, rules: _Rules) -> str | None:
     if len(calls) != len(answers):
         return "parallel_function_checker_no_order:wrong_count"
     unused = list(calls)
     for answer in answers:
         function = _described(functions, answer)
         for position, call in enumerate(unused):
-            if _call_error(function, call, answer, underscore_to_dot) is None:
+            if _call_error(function, call, answer, rules) is None:
                 del unused[position]
                 break
         else:
@@ -98,12 +92,12 @@ def _described(functions: Any, answer: Any) -> Any:
     return next((function for function in functions if function["name"] == name), None)
 
 
-def _call_error(function: Any, call: Any, answer: Any, underscore_to_dot: bool) -> str | None:
+def _call_error(function: Any, call: Any, answer: Any, rules: _Rules) -> str | None:
     """The first error of one call, in the order in which the model wrote its arguments."""
     allowed = list(answer.values())[0]  # noqa: RUF015  as above
     name, parameters = function["name"], function["parameters"]
     properties, required = parameters["properties"], parameters["required"]
-    if underscore_to_dot:
+    if rules.underscore_to_dot:
         name = name.replace(".", "_")
     if name not in call:
         return "simple_function_checker:wrong_func_name"
@@ -114,7 +108,7 @@ def _call_error(function: Any, call: Any, answer: Any, underscore_to_dot: bool) 
     for parameter, value in given.items():
         if parameter not in properties or parameter not in allowed:
             return "simple_function_checker:unexpected_param"
-        if error := _argument_error(value, properties[parameter], allowed[parameter]):
+        if error := _argument_error(value, properties[parameter], allowed[parameter], rules.language):
             return error
     for parameter, values in allowed.items():
         if parameter not in given and "" not in values:
@@ -122,14 +116,18 @@ def _call_error(function: Any, call: Any, answer: Any, underscore_to_dot: bool) 
     return None
 
 
-def _argument_error(value: Any, schema: Any, allowed: Any) -> str | None:
+def _argument_error(value: Any, schema: Any, allowed: Any, language: Language) -> str | None:
     declared = schema["type"]
-    expected, inner = TYPES[declared], None
-    if declared in LISTS:
-        inner = TYPES[schema["items"]["type"]]
+    expected, inner = language.types[declared], None
+    if language.read is not None and type(value) is not str:
+        return f"type_error:{language.short}"
+    if declared in language.lists:
+        inner = language.types[schema["items"]["type"]]
         if declared == "tuple" and type(value) is tuple:
             value = list(value)
-    elif expected is float and type(value) is int:
+    if language.read is not None:
+        value = language.read(value, declared, schema["items"]["type"] if inner else None)
+    elif expected is float and type(value) is int:  # of Python alone: the others read floats as such
         value = float(value)
 
     if type(value) is expected and expected in SCALARS and value in allowed:
