@@ -81,7 +81,8 @@ def main() -> None:
         if importlib.util.find_spec("bfcl_eval"):
             spec = {
                 "_target_": "sloop.benchmarks.bfcl.BfclBenchmark", "name": "bfcl", "path": None, "digests": None,
-                "categories": list(CATEGORIES), "known_bad": [], "skip_known_bad": False, "cache_path": folder,
+                "categories": [name for name in CATEGORIES if "java" not in name],
+                "known_bad": [], "skip_known_bad": False, "cache_path": folder,
             }  # fmt: skip
             bfcl = list(build(spec).data)
             findings("bfcl", bfcl, {"among the demo's pool": pool, "among sloop_bench": sloop})
