@@ -61,6 +61,16 @@ def test_another_content_is_another_digest(tmp_path: Path, table: datasets.Datas
     assert Source(tmp_path / "whole").sha256 != Source(tmp_path / "part").sha256
 
 
+def test_another_content_in_memory_is_another_digest(
+    tmp_path: Path, table: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "IN_MEMORY_MAX_SIZE", 1 << 30)
+    table.select([0]).save_to_disk(tmp_path / "one")
+    table.select([1]).save_to_disk(tmp_path / "other")
+    assert Source(tmp_path / "one").sha256 != Source(tmp_path / "other").sha256
+    assert Source(tmp_path / "one").sha256 == Source(tmp_path / "one").sha256
+
+
 def test_our_own_samples_come_back_from_a_table(tmp_path: Path) -> None:
     own = Dataset(questions())
     to_datasets(own).to_parquet(tmp_path / "own.parquet")

@@ -87,6 +87,29 @@ def test_an_unknown_split_is_a_user_error():
         load_tools("everyday", "held_out")
 
 
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_broken_line_alone_is_left_out(tmp_path, name):
+    told = []
+    path = write(tmp_path, name, json.dumps(ECHO) + '\n{"name": "cut}\n' + json.dumps({**ECHO, "name": "other"}) + "\n")
+    assert [tool.name for tool in load_tools(path, keep_going=True, tell=told.append)] == ["echo", "other"]
+    assert told[0] == f"{path}: 1 of 3 definitions are left out (tools.keep_going=true)."
+    assert told[1].startswith(f"left out: {path}, line 2, is not JSON")
+
+
+def test_a_split_hides_no_row_that_is_no_object(tmp_path):
+    path = write(tmp_path, "t.json", [{**ECHO, "split": "train"}, 3])
+    with pytest.raises(UserError, match="tool 2 is no object"):
+        load_tools(path, "train")
+    assert [tool.name for tool in load_tools(path, "train", keep_going=True)] == ["echo"]
+
+
+def test_a_split_may_stand_beside_the_list(tmp_path):
+    other = {**ECHO, "name": "other", "split": "dev"}
+    path = write(tmp_path, "t.jsonl", json.dumps({"tools": [ECHO, other], "split": "train"}))
+    assert [tool.name for tool in load_tools(path, "train")] == ["echo"]
+    assert [tool.name for tool in load_tools(path, "dev")] == ["other"]
+
+
 @pytest.mark.skipif("SLOOP_TOOLS" not in os.environ, reason="SLOOP_TOOLS (the folder of the tool corpora) is not set")
 @pytest.mark.parametrize(
     ("name", "count"), [("apizoo", 4216), ("bfcl_nonlive", 953), ("toolalpaca_eval", 94), ("toolbench_example", 29)]

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from sloop.benchmarks.base import GRADING, SampleBenchmark, packaged
 from sloop.intake import Converted, Decisions, Form, Source, open_dataset
+from sloop.intake.convert import MODULES as INTAKE
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import rate
 from sloop.records import Grade, Score, UserError, digest
@@ -20,13 +21,7 @@ from sloop.store import Dataset, write_rows
 class JsonlBenchmark(SampleBenchmark):
     """Samples or dialogues, graded by the strict comparator and METHOD's metrics."""
 
-    MODULES = (
-        *GRADING,
-        "sloop.benchmarks.jsonl",
-        "sloop.intake",
-        "sloop.tools.definitions",
-        "sloop.tools.dialects",
-    )
+    MODULES = (*GRADING, "sloop.benchmarks.jsonl", *INTAKE)
 
     NOT_RESULTS = frozenset({"cache_path", "sha256"})
     """Where copies lie, and what the data must be: what they are is known by their digest."""

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 
 from sloop.calls.schema import call_errors
 from sloop.engine.identity import code_digest
-from sloop.intake.forms import FORMS, form_of, unknown
+from sloop.intake.forms import dialogue_of, form_of, unknown
 from sloop.intake.padding import unpadded, without_nulls
 from sloop.intake.sources import Source
 from sloop.intake.text import tools_in
@@ -38,6 +38,7 @@ MODULES = (
     "sloop.intake",
     "sloop.records.base",
     "sloop.records.samples",
+    "sloop.store.rows",
     "sloop.tools.definitions",
     "sloop.tools.dialects",
 )
@@ -267,7 +268,7 @@ class _Reader:
         return []
 
     def _samples(self, row: Mapping[str, Any]) -> Iterator[Sample]:
-        given = FORMS[self._form].read(row)
+        given = dialogue_of(self._form, row)
         turns = turns_of(given)
         tools = self._tools(given.tools, turns)
         read_calls(turns, tools)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -24,6 +24,8 @@ class Given:
     """The first message that may be a decision."""
     name: str = "messages"
     """What the messages are called in the row."""
+    system: str = ""
+    """What stands before the messages, under a key of its own."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def _sharegpt(row: Row) -> Given:
     first = 0
     if isinstance(row.get("chosen"), Mapping):  # of a ranking: what precedes it was said in both
         messages, first = [*messages, row["chosen"]], len(messages)
-    return Given(_after_system(row, messages), _offered(row), first + _has_system(row, messages), name)
+    return Given(messages, _offered(row), first, name)
 
 
 def _glaive(row: Row) -> Given:
@@ -66,8 +68,7 @@ def _glaive(row: Row) -> Given:
     roles = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
     pairs = zip(parts[::2], parts[1::2], strict=True)
     messages = [{"role": roles[speaker], "content": text.strip()} for speaker, text in pairs]
-    system = re.sub(r"\A\s*SYSTEM:\s*", "", _text(row, "system"))
-    return Given(_after_system({**row, "system": system}, messages), _offered(row), name="chat")
+    return Given(messages, _offered(row), name="chat")
 
 
 def _xlam(row: Row) -> Given:
@@ -112,13 +113,14 @@ def _distilabel(row: Row) -> Given:
     answer, said = _found(row, "output", "generation", "generations")
     if isinstance(said, list) and len(said) == 1 and isinstance(said[0], str):
         (said,) = said
-    asked = _after_system(row, _spoken(prompt, "user"))
+    asked = _spoken(prompt, "user")
     return Given([*asked, *_spoken(said, "assistant")], _offered(row), len(asked), f"input, {answer or 'output'}")
 
 
 # --- their parts --------------------------------------------------------------------------------------------------
 
 _SPEAKER = re.compile(r"^\s*(USER|ASSISTANT|FUNCTION RESPONSE):[ \t]*", re.M)
+_ANSWERING = ("assistant", "gpt", "ai", "model", "chatgpt", "function_call", "tool_call")
 _CHAT_KEYS = ("messages", "tools", "functions", "available_tools", "parallel_tool_calls")
 
 
@@ -162,15 +164,6 @@ def _text(row: Row, key: str) -> str:
     if found is not None and not isinstance(found, str):
         raise wrong(key, found, "text")
     return found or ""
-
-
-def _has_system(row: Row, messages: list[Any]) -> bool:
-    return bool(_text(row, "system").strip()) and (not messages or _role(messages[0]) != "system")
-
-
-def _after_system(row: Row, messages: list[Any]) -> list[Any]:
-    """The messages after the system message that stands under a key of its own."""
-    return [{"role": "system", "content": row["system"]}, *messages] if _has_system(row, messages) else messages
 
 
 def _role(message: Any) -> Any:
@@ -217,6 +210,15 @@ def _holds(row: Row, *marks: str) -> bool:
     return any(mark in text for text in (*texts, str(row.get("system", ""))) for mark in marks)
 
 
+def _answered(row: Row) -> bool:
+    """Whether it holds a dialogue that ends in its answer: no other key decides its form."""
+    return str(_role((_messages(row) or _turns(row) or [{}])[-1])).lower() in _ANSWERING
+
+
+def _has(row: Row, *keys: str) -> bool:
+    return any(row.get(key) is not None for key in keys)
+
+
 def _speaks(row: Row) -> bool:
     return any(_role(message) in ("assistant", "tool_call", "function_call") for message in _messages(row))
 
@@ -233,17 +235,20 @@ FORMS: dict[str, Form] = {
     "when2call": Form(
         ("question", "answers", "correct_answer", "tools", "chosen_response"),
         '{"question": ..., "tools": [...], "answers": {...}, "correct_answer": ...}',
-        lambda row: ("correct_answer" in row and "answers" in row) or "chosen_response" in row,
+        lambda row: (_has(row, "correct_answer") and _has(row, "answers")) or _has(row, "chosen_response"),
         _when2call,
     ),
     "xlam": Form(
         ("query", "answers", "tools"),
         '{"query": ..., "tools": ..., "answers": ...}',
-        lambda row: "query" in row and "answers" in row,
+        lambda row: _has(row, "query") and _has(row, "answers") and not _answered(row),
         _xlam,
     ),
     "glaive": Form(
-        ("system", "chat"), '{"system": "SYSTEM: ...", "chat": "USER: ..."}', lambda row: "chat" in row, _glaive
+        ("system", "chat"),
+        '{"system": "SYSTEM: ...", "chat": "USER: ..."}',
+        lambda row: _has(row, "chat") and not _answered(row),
+        _glaive,
     ),
     "toolbench": Form(
         ("conversations", "id"),
@@ -278,7 +283,7 @@ FORMS: dict[str, Form] = {
     "trl": Form(
         ("prompt", "completion", "chosen", "rejected"),
         '{"prompt": [...], "completion": [...]}, or {"prompt": [...], "chosen": [...], "rejected": [...]}',
-        lambda row: bool({"completion", "chosen"} & row.keys()),
+        lambda row: _has(row, "completion", "chosen") and not _answered(row),
         _trl,
     ),
     "langchain": Form(
@@ -291,8 +296,9 @@ FORMS: dict[str, Form] = {
         ("input", "output", "instruction", "generation"),
         '{"input": [...], "output": [...]}, or {"instruction": ..., "generation": ...}',
         lambda row: (
-            bool({"input", "instruction", "messages", "prompt"} & row.keys())
-            and bool({"output", "generation", "generations"} & row.keys())
+            _has(row, "input", "instruction", "messages", "prompt")
+            and _has(row, "output", "generation", "generations")
+            and not _answered(row)
         ),
         _distilabel,
     ),
@@ -315,6 +321,19 @@ FORMS: dict[str, Form] = {
 def form_of(row: Row) -> str | None:
     """The form of a row; None: it does not tell."""
     return next((name for name, form in FORMS.items() if form.known(row)), None)
+
+
+def dialogue_of(form: str, row: Row) -> Given:
+    """The dialogue of a row, with the system message that stands under a key of its own.
+
+    Raises:
+        ValueError: it is none of this form.
+    """
+    given = FORMS[form].read(row)
+    system = re.sub(r"\A\s*SYSTEM:\s*", "", _text(row, "system"))
+    if not system.strip() or (given.messages and _role(given.messages[0]) in ("system", "developer")):
+        return given
+    return replace(given, system=system)
 
 
 def unknown(row: Row) -> str:

@@ -33,6 +33,9 @@ def unpadded(arguments: Mapping[str, Any], tool: Tool) -> dict[str, Any]:
 
 def _cleaned(value: Any, schema: Any, root: dict[str, Any]) -> Any:
     schema = _target(schema, root)
+    parts = next((schema[key] for key in BRANCHES if isinstance(schema.get(key), list)), ())
+    if len(only := [part for part in parts if _target(part, root).get("type") != "null"]) == 1:
+        schema = {**schema, **_target(only[0], root)}
     if isinstance(value, list):
         return [_cleaned(item, schema.get("items"), root) for item in value]
     if not isinstance(value, Mapping) or not isinstance(declared := schema.get("properties"), Mapping):

@@ -42,7 +42,7 @@ class Source:
         if not self._is_set:
             return file_digest(self.path)
         tables = [file_digest(Path(table["filename"])) for table in self._set.cache_files]
-        return digest([tables, len(self._set)])
+        return digest([tables or self._set._fingerprint, len(self._set)])  # held in memory, it has no files
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The rows, numbered from 1; of a file of lines, by line.

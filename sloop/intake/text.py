@@ -17,6 +17,8 @@ from typing import Any
 
 from sloop.calls.formats import FORMATS, Parsed, parse
 from sloop.records import ToolCall, from_json
+from sloop.tools.definitions import PARAMETERS, TOOLBENCH
+from sloop.tools.dialects import is_schema
 
 MAX_LITERAL = 500_000
 """Characters that are read as Python; its parser takes seconds over more."""
@@ -37,6 +39,14 @@ _ACTION = re.compile(r"^Action:[ \t]*(?P<name>[^\n]+)\n\s*Action Input:(?P<argum
 _MARKED = re.compile(r"[<\[{`]|Action:")
 """What every call in text holds; the rest is words, and read no further."""
 _TOOLS = re.compile(r"""\[\s*\{\s*["']|\{\s*["'](?:name|type|function)["']\s*:""")
+_WRAPPED = re.compile(
+    r"(?:```\w*[ \t]*\n|<(?P<tag>tool_code|execute|api_call)>)(?P<body>.*?)\s*(?:```|</(?P=tag)>)?", re.S
+)
+"""What calls alone stand in."""
+_CALLED = ("name", "tool", "function", "action")
+"""Keys under which the name of a called tool stands."""
+_TAKEN = ("arguments", "args", "parameters", "params", "input", "kwargs")
+_LISTED = re.compile(r"<tools>(.*?)</tools>", re.S)
 _RESULT = re.compile(r"<tool_response>(.*?)</tool_response>", re.S)
 
 
@@ -89,7 +99,8 @@ def one_call(given: Any) -> dict[str, Any]:
     Raises:
         ValueError: it names no function, or its arguments are no object; says which.
     """
-    function = given.get("function", given) if isinstance(given, dict) else None
+    function = given.get("function") if isinstance(given, dict) else None
+    function = given if function is None else function
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(function, dict) or not isinstance(name, str) or not name.strip():
         raise ValueError("name")
@@ -116,10 +127,12 @@ def said(text: str, offered: Collection[str]) -> Parsed:
     Calls of tools on offer count in every notation; others only where the text plainly opens a call.
     """
     words = Parsed(content=text)
-    if not _MARKED.search(text):
+    near = [name for name in offered if name in text]
+    if not near and not _MARKED.search(text):
         return words
     plain = parse("hermes", text)  # which says of every other format whether it is plainly one
     own = [found for reader in (_tagged, _action, _named) if (found := reader(text, offered))]
+    own += [found] if near and (found := _alone(text, near)) else []
     calling = [reading for reading in (*(parse(name, text) for name in FORMATS), *own) if reading.calls]
     for reading in calling:
         if all(call.name in offered for call in reading.calls):
@@ -175,6 +188,47 @@ def _named(text: str, offered: Collection[str]) -> Parsed | None:
     return found.model_copy(update={"calls": calls})
 
 
+def _alone(text: str, names: Collection[str]) -> Parsed | None:
+    """An answer that is nothing but calls of these tools, in a notation of no format, or that begins like one."""
+    answer = re.sub(r"\A\s*Thought:[^\n]*\n", "", text.rpartition("</think>")[2]).strip()
+    wrapped = _WRAPPED.fullmatch(answer)
+    body = wrapped["body"].strip() if wrapped else answer
+    either = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    with suppress(ValueError):
+        if found := re.fullmatch(rf"({either})\(\s*(\{{.*\}})\s*\)", body, re.S):
+            return Parsed(calls=calls_in({"name": found[1], "arguments": found[2]}))
+        if body.startswith(("{", "[{")):
+            value = literal(body)
+            listed = value if isinstance(value, list) else [value]
+            return Parsed(calls=calls_in([_spelled(each, names) for each in listed]))
+    if re.match(rf"(?:{either})\(", body):
+        line = re.sub(r"\)[;,]?[ \t]*\n\s*", "), ", body)
+        if (plain := _named(f"[{line}]", names) or parse("pythonic", f"[{line}]")).calls and not plain.content:
+            return plain
+    opens = (
+        rf"(?:print\(|\w+ = )?(?:\w+\.)*(?:{either})\(",
+        rf"<(?:{either})[\s/>]",
+        rf"\W*(?:action|tool|function|call|api)[ \w]*:\W*(?:{either})\b(?=\W*\Z|.{{0,40}}[\[({{])",
+        *([rf"[\[\s]*\{{.*\"(?:{either})\"\s*[:,}}]"] if body.startswith(("{", "[{")) else ()),
+    )
+    is_call = (wrapped and wrapped["tag"]) or any(
+        re.search(rf"^[ \t]*{each}", body, re.M | re.S | re.I) for each in opens
+    )
+    return Parsed(content=text, error="format") if is_call else None
+
+
+def _spelled(given: Any, names: Collection[str]) -> dict[str, Any]:
+    """A call whose keys have other names, or of which the tool's name is the key; ValueError where it is none."""
+    if isinstance(given, dict) and len(given) == 1 and (name := next(iter(given))) in names:
+        return {"name": name, "arguments": given[name]}
+    plain = {re.sub(r"^(?:tool|function|action)_", "", key): part for key, part in given.items()} if given else {}
+    name = next((plain[key] for key in _CALLED if isinstance(plain.get(key), str)), "")
+    arguments = [plain[key] for key in _TAKEN if key in plain]
+    if name not in names or len(arguments) != 1:
+        raise ValueError("name")
+    return {"name": name, "arguments": arguments[0]}
+
+
 def _back(name: str, odd: list[str]) -> str:
     return odd[int(name.removeprefix("sloop_tool_"))] if name.startswith("sloop_tool_") else name
 
@@ -188,17 +242,27 @@ def results_in(text: str) -> list[str]:
 
 def tools_in(text: str) -> list[Any]:
     """The definitions that a system message lists: between ``<tools>`` tags, in a list, or one after another."""
+    between = "\n".join(_LISTED.findall(text)).strip()
     found: list[Any] = []
-    for value in _values(text):
+    for value in _values(between or text):
         listed = value if isinstance(value, list) else [value]
-        if all(map(_is_tool, listed)):
+        if all(map(_names_tool, listed)) and (between or any(map(_declares, listed))):
             found += listed
     return found
 
 
-def _is_tool(value: Any) -> bool:
+def _names_tool(value: Any) -> bool:
     function = value.get("function", value) if isinstance(value, dict) else None
     return isinstance(function, dict) and isinstance(function.get("name"), str) and len(function) > 1
+
+
+def _declares(tool: dict[str, Any]) -> bool:
+    """Whether it says what the tool takes: neither a record of something else, nor an example of a call."""
+    function = tool.get("function", tool)
+    given = [function[key] for key in (*PARAMETERS, *TOOLBENCH) if key in function]
+    return bool(given) and (
+        "description" in function or any(isinstance(each, dict) and is_schema(each) for each in given)
+    )
 
 
 def _values(text: str) -> Iterator[Any]:

@@ -70,20 +70,13 @@ def turns_of(given: Given) -> list[Turn]:
     """
     if not given.messages:
         raise wrong(given.name, given.messages, "a list of one message or more")
-    turns: list[Turn] = []
+    turns = [Turn(-1, "system", given.system)] if given.system else []
     for place, message in enumerate(given.messages):
-        for turn in _turns(message, place, f"{given.name}[{place}]"):
-            before = turns[-1] if turns else None
-            if before and before.role == "assistant" and _role(message) in CALLING:
-                # What is said before a call is one decision with it: alone it would be a refusal to call
-                before.calls += turn.calls
-                before.reason, before.detail = before.reason or turn.reason, before.detail or turn.detail
-            else:
-                turns.append(turn)
+        turns += _turns(message, place, f"{given.name}[{place}]")
     return turns
 
 
-def read_calls(turns: Sequence[Turn], tools: Sequence[Tool]) -> None:
+def read_calls(turns: list[Turn], tools: Sequence[Tool]) -> None:
     """Take the calls that assistants wrote into their text, and say which calls are answered."""
     offered = {tool.name for tool in tools}
     for turn in turns:
@@ -93,20 +86,35 @@ def read_calls(turns: Sequence[Turn], tools: Sequence[Tool]) -> None:
                 turn.reason, turn.detail = "unread_call", turn.content[:60]
             elif found.calls:
                 turn.content, turn.calls = found.content, [(None, call) for call in found.calls]
+    turns[:] = _joined(turns)
     _link(turns)
 
 
-def _role(message: Any) -> str:
-    return str(message.get("role", message.get("from", message.get("type"))))
+def _joined(turns: Sequence[Turn]) -> list[Turn]:
+    """What is said before a call is one decision with it: alone it would be a refusal to call."""
+    joined: list[Turn] = []
+    for turn in turns:
+        before = joined[-1] if joined else turn
+        if (
+            before.role == turn.role == "assistant"
+            and before is not turn
+            and (turn.calls or turn.reason == "unread_call")
+        ):
+            turn.content = "\n".join(filter(None, (before.content, turn.content)))
+            turn.calls = [*before.calls, *turn.calls]
+            turn.reason, turn.detail = before.reason or turn.reason, before.detail or turn.detail
+            joined.pop()
+        joined.append(turn)
+    return joined
 
 
 def _turns(message: Any, place: int, where: str) -> Iterator[Turn]:
     if not isinstance(message, Mapping):
         raise wrong(where, message, "an object with role and content")
-    named = _role(message)
+    given = message.get("role", message.get("from", message.get("type")))
+    named = str(given)
     role = ROLES.get(named)
     if role is None:
-        given = message.get("role", message.get("from", message.get("type")))
         raise wrong(f"{where}.role", given, ", ".join(ROLES))
     content = message.get("content", message.get("value"))
     calls = list(_calls(message, where))
@@ -156,9 +164,10 @@ def _calls(message: Mapping[str, Any], where: str) -> Iterator[tuple[str | None,
     if given not in (None, "") and not isinstance(given, list):
         raise wrong(f"{where}.tool_calls", given, "a list of calls")
     places = [(call, f"{where}.tool_calls[{number}]") for number, call in enumerate(given or ())]
-    if message.get("function_call") is not None:
-        places.append(({"function": message["function_call"]}, f"{where}.function_call"))
+    places.append(({"function": message.get("function_call")}, f"{where}.function_call"))
     for call, place in places:
+        if _is_padding(call):
+            continue
         known_as = call.get("id") if isinstance(call, Mapping) else None
         try:
             yield known_as if isinstance(known_as, str) else None, ToolCall.model_validate(one_call(call))
@@ -166,8 +175,14 @@ def _calls(message: Mapping[str, Any], where: str) -> Iterator[tuple[str | None,
             if str(error) == "name":
                 allowed = '{"id": ..., "type": "function", "function": {"name": ..., "arguments": "{...}"}}'
                 raise wrong(place, call, allowed) from error
-            arguments = call.get("function", call).get("arguments")
+            arguments = (call.get("function") or call).get("arguments")
             raise wrong(f"{place}.arguments", arguments, "a JSON object, as text or as it is") from error
+
+
+def _is_padding(call: Any) -> bool:
+    """Whether a table made it of nothing."""
+    parts = [part for key, part in call.items() if key not in ("type", "index")] if isinstance(call, Mapping) else []
+    return call is None or (bool(parts) and all(map(_is_padding, parts)))
 
 
 def _text(given: Any, where: str, calls: Sequence[Any]) -> str:

@@ -143,8 +143,11 @@ def _object(
     left: Iterator[int],
 ) -> dict[str, Any]:
     parts: Mapping[str, Any] = schema.get("properties") or {}
-    least = schema.get("minProperties", 1)
-    keys = list(schema.get("required") or list(parts)[:2])
+    least = int(schema.get("minProperties", 1))
+    most = int(schema.get("maxProperties", MAX_MADE))
+    keys = list(schema.get("required") or list(parts)[: min(2, most)])
+    if max(least, len(keys)) > most:
+        raise Unsayable("no_value", f"{name}: at most {most} properties, and {max(least, len(keys))} are needed")
     keys += [key for key in parts if key not in keys][: max(0, least - len(keys))]
     made = {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1, left) for key in keys}
     patterns = list((schema.get("patternProperties") or {}).items())
@@ -153,7 +156,7 @@ def _object(
         return made
     if not patterns and others is False:
         raise Unsayable("no_value", f"{name}: an object without properties")
-    count = rng.randint(least, min(schema.get("maxProperties", MAX_ITEMS), max(MAX_ITEMS, least)))
+    count = rng.randint(least, min(most, max(MAX_ITEMS, least)))
     for _ in range(_TRIES):
         if len(made) >= count:
             break
@@ -161,6 +164,8 @@ def _object(
         named = {"pattern": pattern} if pattern else schema.get("propertyNames")
         key = made_up_word(rng) if not named else str(invent("word", named, rng, bank, root, depth + 1, left))
         made[key] = invent(key, part if isinstance(part, Mapping) else {}, rng, bank, root, depth + 1, left)
+    if len(made) < least:
+        raise Unsayable("no_value", f"{name}: fewer than {least} different properties")
     return made
 
 
@@ -182,14 +187,15 @@ def _array(
     depth: int,
     left: Iterator[int],
 ) -> list[Any]:
-    least = max(1, schema.get("minItems", 1))
-    if least > _TRIES:
-        raise Unsayable("no_value", f"{name}: more than {_TRIES} items")
-    most = min(schema.get("maxItems", MAX_ITEMS), max(MAX_ITEMS, least))
-    count = rng.randint(least, max(least, most))
+    least = max(1, int(schema.get("minItems", 1)))
+    ceiling = int(schema.get("maxItems", MAX_MADE))
+    if least > min(_TRIES, ceiling):
+        raise Unsayable("no_value", f"{name}: {least} items or more, and at most {min(_TRIES, ceiling)} can be made")
+    most = min(ceiling, max(MAX_ITEMS, least))
+    count = rng.randint(least, most)
     first = [each if isinstance(each, Mapping) else {} for each in schema.get("prefixItems") or ()]
     if first:
-        values = [invent(name, each, rng, bank, root, depth + 1, left) for each in first[: schema.get("maxItems")]]
+        values = [invent(name, each, rng, bank, root, depth + 1, left) for each in first[:ceiling]]
         count = max(least, len(values))
     else:
         values = []
@@ -261,7 +267,7 @@ _RANGES: tuple[tuple[re.Pattern[str], tuple[float, float]], ...] = (
 
 
 def _string(name: str, schema: Mapping[str, Any], rng: Random, bank: Values) -> str:
-    least, most = schema.get("minLength", 1), schema.get("maxLength", 10_000)
+    least, most = int(schema.get("minLength", 1)), int(schema.get("maxLength", 10_000))
     if least > MAX_LENGTH:
         raise Unsayable("no_value", f"{name}: a text of more than {MAX_LENGTH} characters")
     pattern = schema.get("pattern")

@@ -44,7 +44,7 @@ def read_tools(given: Any, where: str) -> list[Tool]:
 def definitions(given: Any, where: str) -> Iterator[tuple[str, Any]]:
     """Single definitions, each with its place, of a list of them, of one, or of either as JSON text or under a key.
 
-    What is none is among them, for `read_tool` to say so: one that is bad hides no other.
+    What is none is among them, or an error, for `read_tool` to say so: one that is bad hides no other.
     """
     if isinstance(given, str):
         try:
@@ -58,7 +58,10 @@ def definitions(given: Any, where: str) -> Iterator[tuple[str, Any]]:
             yield from definitions(row, f"{where}, tool {number}")
     elif wrapped:
         for key, rows in wrapped.items():
-            yield from definitions(rows, where if key in ("tools", "result") else f"{where}, {key}")
+            for place, row in definitions(rows, where if key in ("tools", "result") else f"{where}, {key}"):
+                yield place, {"split": given["split"], **row} if "split" in given and isinstance(row, Mapping) else row
+        if given.get("nextCursor"):
+            yield where, ValueError(f'{where}: "nextCursor" says that more tools follow. Add all pages, and remove it.')
     elif isinstance(given, Mapping) and _is_by_name(given):
         for name, row in given.items():
             yield f"{where}, {shown(name)}", {"name": name, **row}
@@ -85,6 +88,8 @@ def read_tool(given: Any, where: str) -> Tool:
     Raises:
         ValueError: it is none, its parameters are no JSON Schema of an object, or they would be lost.
     """
+    if isinstance(given, ValueError):
+        raise given
     given = _parsed(given, where)
     if not isinstance(given, Mapping):
         raise ValueError(f"{where} is no object. Write {FORM}.")
@@ -115,9 +120,14 @@ def read_tool(given: Any, where: str) -> Tool:
 def _declared(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a definition, wherever they stand; ValueError where they would be lost."""
     found = {}
+    needed = spec.get("required") if isinstance(spec.get("required"), list) else []
     for key in PARAMETERS:
         if value := _parsed(spec.get(key), key):
             found[key] = parameters(_cohere(value) if key == "parameter_definitions" else value, key)
+            own = value.get("required") if isinstance(value, Mapping) and is_schema(value) else None
+            if needed and own and sorted(map(str, own)) != sorted(map(str, needed)):
+                raise ValueError(f'"required" in "{key}" and beside it name other parameters each. Leave one of them')
+            found[key] |= {"required": needed} if needed else {}
     if any(spec.get(key) for key in TOOLBENCH):
         found["required_parameters"] = _toolbench(spec)
     if not found and isinstance(spec.get("properties"), Mapping) and spec["properties"]:
@@ -136,7 +146,7 @@ def _declared(spec: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f'"{key}" seems to hold its parameters, and nobody looks there. Write {FORM}')
     if not first and spec.get("type") not in (None, "function", "object"):
         raise ValueError(f"it is of type {shown(spec['type'])}, whose parameters its server knows. Write {FORM}")
-    return used[first] if first else {"type": "object", "properties": {}}
+    return used[first] if first else {"type": "object", "properties": {}, **({"required": needed} if needed else {})}
 
 
 def _cohere(given: Any) -> Any:

@@ -64,6 +64,9 @@ _LEFT_OUT = re.compile(
 _NEEDED = re.compile(r"[\s,;]*[(\[]?\brequired\b[)\]]?\s*$", re.IGNORECASE)
 _OF = re.compile(r"\b(?:list|array) of (\w+)", re.IGNORECASE)
 _BEHIND = re.compile(r"([\w.]+)\[\]")
+_TYPE_KEY = re.compile(r"(?:data|value|param|arg)?_?type_?(?:hint|name)?", re.IGNORECASE)
+"""What a type is called elsewhere: ``type_`` (Semantic Kernel), ``dataType``, ``type_hint``."""
+_FLAG_KEY = re.compile(r"is_?(?:required|optional)|default_?value", re.IGNORECASE)
 _SPEC = KEYWORDS | {"param_type"}
 _LONGEST_TYPE = 300
 _MOST_REFERENCES = 8
@@ -177,11 +180,14 @@ def plain_schema(given: Any, at: str) -> Any:
         raise ValueError(f'{at} is {shown(given)}; a JSON Schema is wanted, such as {{"type": "string"}}')
     new: dict[str, Any] = {}
     for key, value in given.items():
+        if "type" not in given and key not in KEYWORDS and _TYPE_KEY.fullmatch(key):
+            raise ValueError(f'{at}: {shown(key)} is no keyword. Write "type": {shown(value)}')
         new |= _keyword(key, value, given, at)
     _require(new, given)
+    _read_values(new, at)
     for end in ("Minimum", "Maximum"):
         _bound(new, f"exclusive{end}", end.lower(), at)
-    if "properties" not in new and new.get("type") == "object":
+    if new.get("type") == "object":
         _check_declared(new, at)
     return _or_null(new) if new.pop("nullable", None) is True else new
 
@@ -207,8 +213,11 @@ def _keyword(key: str, value: Any, given: Mapping[str, Any], at: str) -> dict[st
         }
     if key in SINGLE:
         return {key: plain_schema(value, f"{at}.{key}")}
-    if key in COUNTS and isinstance(value, str) and value.isdecimal():
+    if key in COUNTS and (value.isdecimal() if isinstance(value, str) else isinstance(value, float) and value % 1 == 0):
         return {key: int(value)}
+    if key == "components" and isinstance(value, Mapping) and isinstance(value.get("schemas"), Mapping):  # OpenAPI
+        named = value["schemas"].items()
+        return {key: {**value, "schemas": {n: plain_schema(part, f"{at}.{key}.schemas.{n}") for n, part in named}}}
     if key == "dependencies" and isinstance(value, Mapping):
         lists = {name: part for name, part in value.items() if isinstance(part, list)}
         schemas = {name: plain_schema(part, at) for name, part in value.items() if name not in lists}
@@ -294,30 +303,43 @@ def _by_name(given: Mapping[str, Any], at: str) -> dict[str, Any]:
         part = {"type": spec} if isinstance(spec, str) else dict(spec)
         if "param_type" in part:  # Llama Stack
             part["type"] = part.pop("param_type")
+        if lost := next((key for key in part if _FLAG_KEY.fullmatch(key)), None):
+            raise ValueError(f'{where}: {shown(lost)} is no keyword. Write "required": true or false, or "default"')
         kind = part.get("type")
         may = isinstance(kind, str) and typed(kind, where)[1]
         flags = [part.pop("optional", False), "default" in part, part.get("nullable"), part.get("required") is False]
         if not may and not any(flag is True for flag in flags):
             required.append(name)
-        properties[name] = _defaulted(part)
+        properties[name] = part
     return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
 
-def _defaulted(part: dict[str, Any]) -> dict[str, Any]:
-    """The schema with a default that was written as text as what it is, and without one that says nothing."""
-    default, kind = part.get("default"), part.get("type")
-    if not isinstance(default, str) or not isinstance(kind, str):
-        return part
-    wanted = typed(kind, "")[0].get("type", "string")
-    if wanted == "string":
-        return part
+def _read_values(schema: dict[str, Any], at: str) -> None:
+    """Put values that are written as text for what they are; a default that says nothing is none."""
+    kind = schema.get("type")
+    if not isinstance(kind, str) or kind == "string":
+        return
+    if isinstance(default := schema.get("default"), str):
+        schema["default"] = _read_value(default, kind)
+        if default == "":
+            del schema["default"]
+    values = [value for value in schema.get("enum") or () if value is not None]
+    if kind in ("integer", "number", "boolean") and values and not any(_is_of(value, kind) for value in values):
+        schema["enum"] = [_read_value(value, kind) for value in schema["enum"]]
+        if not all(_is_of(value, kind) for value in schema["enum"] if value is not None):
+            raise ValueError(f"{at}: the enum {shown(values)} holds no value of its type {shown(kind)}")
+
+
+def _read_value(value: Any, kind: str) -> Any:
     try:
-        value = from_json(default.lower() if wanted == "boolean" else default)
+        read = from_json(value.lower() if kind == "boolean" else value) if isinstance(value, str) else value
     except ValueError:
-        value = None
-    if json_type(value) == wanted or (wanted == "number" and json_type(value) == "integer"):
-        return {**part, "default": value}
-    return {key: value for key, value in part.items() if key != "default" or default}
+        return value
+    return read if _is_of(read, kind) else value
+
+
+def _is_of(value: Any, kind: str) -> bool:
+    return json_type(value) == kind or (kind == "number" and json_type(value) == "integer")
 
 
 def _listed(given: Sequence[Any], at: str) -> dict[str, Any]:
@@ -387,8 +409,8 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_declared(schema: Mapping[str, Any], at: str) -> None:
-    """Refuse an object whose properties stand beside its keywords, where they declare nothing."""
+    """Refuse an object whose properties stand beside its keywords."""
     for key, part in schema.items():
-        kind = part.get("type") if isinstance(part, Mapping) else part
+        kind = part.get("type") if isinstance(part, Mapping) else None if schema.get("properties") else part
         if key not in KEYWORDS and not key.startswith("x-") and isinstance(kind, str) and kind.lower() in NAMES:
             raise ValueError(f'{at}: {shown(key)} is no keyword. Write "properties": {{{shown(key)}: {shown(part)}}}')

@@ -56,7 +56,7 @@ def load_tools(
     source = EVERYDAY if str(path) == "everyday" else Path(path)
     rows = list(_rows(source))
     if split is not None:
-        rows = [(place, row) for place, row in rows if isinstance(row, Mapping) and row.get("split") == split]
+        rows = [(place, row) for place, row in rows if not isinstance(row, Mapping) or row.get("split") == split]
     if not rows:
         wanted = f" with split={split}" if split is not None else ""
         raise UserError(
@@ -125,7 +125,6 @@ def _rows(source: Path) -> Iterator[tuple[str, Any]]:
             "Try tools.path=everyday, or tools.path=FILE.json."
         )
     wanted = f"Write a list of {FORM}, or try tools.path=everyday."
-    place = ""
     try:
         if names.endswith(".jsonl"):
             rows = lines_of(source, wanted)
@@ -136,9 +135,12 @@ def _rows(source: Path) -> Iterator[tuple[str, Any]]:
                 yield from definitions(from_json(text), str(source))
                 return
             rows = iter(lines)  # JSON lines under another name, as BFCL's
-        for number, line in rows:
-            place = f"line {number}"
-            yield from definitions(from_json(line), f"{source}, {place}")
     except ValueError as error:
-        where = f", {place}," if place else ""
-        raise UserError(f"{named(source)}{where} is not JSON: {error}. {wanted}") from error
+        raise UserError(f"{named(source)} is not JSON: {error}. {wanted}") from error
+    for number, line in rows:
+        place = f"{source}, line {number}"
+        try:
+            given = from_json(line)
+        except ValueError as error:
+            given = ValueError(f"{place}, is not JSON: {error}. {wanted}")
+        yield from definitions(given, place)

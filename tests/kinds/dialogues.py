@@ -826,4 +826,190 @@ KINDS = [
         [{"messages": [ASK, says("Where?")], "tools": ""}],
         read("openai", "Where?"),
     ),
+    # records in a system message that are no tools
+    *(
+        Kind(
+            name,
+            "any shop's assistant",
+            system,
+            "a system message as any other",
+            [{"messages": [{"role": "system", "content": system}, ASK, says("Which town?")]}],
+            {**read("openai", "Which town?"), "roles": ["system", "user"]},
+        )
+        for name, system in (
+            ("records of goods", 'Products: [{"name": "Lamp", "description": "a lamp", "price": 5}]'),
+            ("a record of a customer", 'The customer is {"name": "Bob", "description": "VIP"}'),
+            ("an example of a call", 'Answer such as {"name": "find_depot", "arguments": {"town": "Bari"}}'),
+            ("an example of llama's call", 'Answer such as {"name": "find_depot", "parameters": {"town": "Bari"}}'),
+        )
+    ),
+    Kind(
+        "an example behind the tools",
+        "NousResearch/Hermes-Function-Calling",
+        '<tools> ... </tools> such as {"name": "sing", "arguments": {"song": "Hey"}}',
+        "no tool",
+        [
+            turns(
+                ("system", SYSTEM + ' Such as {"name": "sing", "arguments": {"song": "Hey"}}'),
+                ("human", "Bari?"),
+                ("gpt", HERMES.replace("find_depot", "sing")),
+                ("human", "Bari?"),
+                ("gpt", HERMES),
+            )
+        ],
+        read("hermes", [BARI], not_offered=1),
+    ),
+    # calls in notations of no format
+    *(
+        text(f"a plain call: {content[:30]!r}", content, "zai-org/ChatGLM3#138", [BARI])
+        for content in (
+            "find_depot(town='Bari')",
+            'find_depot({"town": "Bari"})',
+            "```python\nfind_depot(town='Bari')\n```",
+            "Thought: Look.\nfind_depot(town='Bari')",
+            '{"name": "find_depot", "input": {"town": "Bari"}}',
+            '{"find_depot": {"town": "Bari"}}',
+            '{"tool_name": "find_depot", "tool_arguments": {"town": "Bari"}}',
+            '{"action": "find_depot", "action_input": {"town": "Bari"}}',
+            '<tool_code>find_depot(town="Bari")</tool_code>',
+            '<execute>find_depot(town="Bari")</execute>',
+            '<api_call>find_depot(town="Bari")</api_call>',
+        )
+    ),
+    text(
+        "plain calls, a line each",
+        "find_depot(town='Bari')\nfind_depot(town='Graz')",
+        "zai-org/ChatGLM3#138",
+        [BARI, ["find_depot", {"town": "Graz"}]],
+    ),
+    *(
+        text(f"an unread call: {content[:30]!r}", content, "exo-explore/exo#1900", unread_call=1)
+        for content in (
+            "find_depot('Bari')",
+            "find_depot(town=",
+            "I look.\nfind_depot(town='Bari')",
+            'print(find_depot(town="Bari"))',
+            "Action: find_depot[Bari]",
+            "<find_depot><town>Bari</town></find_depot>",
+            'Tool: find_depot, Args: {"town": "Bari"}',
+            '{"name": "find_depot", "input": {"town"',
+        )
+    ),
+    *(
+        text(f"a tool's name among words: {content[:30]!r}", content, "BFCL irrelevance", content)
+        for content in (
+            "You could call find_depot(town='Bari') there.",
+            'The tool is called "find_depot".',
+            "I have these tools: find_depot, send_note.",
+            "1. find_depot: finds a depot (of a town)",
+            '{"town": "Bari", "found_by": ["find_depot"]}',
+        )
+    ),
+    # one decision in two messages
+    Kind(
+        "words, then a call",
+        "QwenLM/Qwen-Agent#679",
+        '[{"role": "assistant", "content": "I look."}, {"role": "assistant", "tool_calls": [...]}]',
+        "one decision",
+        [chat(says("I look."), calls('{"town": "Bari"}'))],
+        read("openai", [BARI]),
+    ),
+    Kind(
+        "words, then a call in text",
+        "QwenLM/Qwen-Agent#679",
+        "two messages of an assistant, of which the second holds <tool_call>",
+        "one decision",
+        [chat(says("I look."), says(HERMES))],
+        read("openai", [BARI]),
+    ),
+    Kind(
+        "words, then a broken call",
+        "QwenLM/Qwen-Agent#679",
+        "two messages of an assistant, of which the second cannot be read",
+        "left out: never a refusal",
+        [chat(says("I look."), says(HERMES[:40])), chat(says("Which town?"))],
+        read("openai", "Which town?", unread_call=1),
+    ),
+    # other keys beside a dialogue
+    *(
+        Kind(
+            f"a spare key {key}",
+            "any column of a table",
+            json.dumps({"messages": ["..."], **extra}),
+            "the form of its messages",
+            [chat(calls('{"town": "Bari"}'), **extra)],
+            read("openai", [BARI]),
+        )
+        for key, extra in (
+            ("output", {"output": "x"}),
+            ("chosen", {"chosen": "yes"}),
+            ("generation that is null", {"generation": None}),
+            ("chat", {"chat": "id-5"}),
+            ("answers beside query", {"query": "x", "answers": "y"}),
+            ("chosen_response that is null", {"chosen_response": None}),
+        )
+    ),
+    Kind(
+        "a system prompt beside messages",
+        "docs.claude.com/en/api/messages",
+        '{"system": "Be brief.", "messages": [...]}',
+        "a system message",
+        [chat(calls('{"town": "Bari"}'), system="Be brief.")],
+        {**read("openai", [BARI]), "roles": ["system", "user"]},
+    ),
+    Kind(
+        "a system prompt beside a preference",
+        "Intel/orca_dpo_pairs",
+        '{"system": "Be brief.", "prompt": ..., "chosen": ..., "rejected": ...}',
+        "a system message",
+        [{"system": "Be brief.", "prompt": "Bari?", "chosen": "Where?", "rejected": "No."}],
+        {**read("trl", "Where?"), "roles": ["system", "user"]},
+    ),
+    # what Arrow makes of calls
+    *(
+        Kind(
+            name,
+            "huggingface/datasets#7012",
+            json.dumps(extra),
+            "no call",
+            [chat(says("Which town?", **extra))],
+            read("openai", "Which town?"),
+        )
+        for name, extra in (
+            ("a padded function_call", {"function_call": {"name": None, "arguments": None}}),
+            ("a null among tool_calls", {"tool_calls": [None]}),
+            ("a padded tool call", {"tool_calls": [{"id": None, "type": None, "function": None}]}),
+            ("a call padded inside", {"tool_calls": [{"id": None, "function": {"name": None, "arguments": None}}]}),
+        )
+    ),
+    Kind(
+        "a flat call with a null function",
+        "huggingface/datasets#7012",
+        '{"function": null, "name": ..., "arguments": {...}}',
+        "a call",
+        [chat(says(tool_calls=[{"function": None, "name": "find_depot", "arguments": {"town": "Bari"}}]))],
+        read("openai", [BARI]),
+    ),
+    Kind(
+        "nulls under a branch that may be null",
+        "huggingface/datasets#7012",
+        '{"at": {"town": "Bari", "radius": null}}, "at": {"anyOf": [{...}, {"type": "null"}]}',
+        "cleaned by the other branch",
+        [
+            {
+                "messages": [ASK, calls({"at": {"town": "Bari", "radius": None}}, "plan")],
+                "tools": [
+                    {
+                        "name": "plan",
+                        "description": "Plan.",
+                        "parameters": {
+                            "type": "object",
+                            "properties": {"at": {"anyOf": [TOWN, {"type": "null"}], "description": "Where."}},
+                        },
+                    }
+                ],
+            }
+        ],
+        read("openai", [["plan", {"at": {"town": "Bari"}}]]),
+    ),
 ]

@@ -52,6 +52,8 @@ KINDS = [
          json.dumps([BAD, GOOD]).encode(), "tools.keep_going=true"),
     Kind("bad line", "huggingface/trl#5307", "a line that holds a number", "an error that names the line",
          b"3\n" + json.dumps(GOOD).encode(), "line"),
+    Kind("line that is no JSON", "huggingface/trl#5307", "a line that is cut off", "an error that names the way on",
+         json.dumps(GOOD).encode() + b'\n{"name": "c", "param}\n', "line 2, is not JSON"),
     Kind("all bad", "jedisct1/openapi-mcp#9", "two of two", "an error that names both", json.dumps([BAD, BAD]).encode(),
          "2 of 2 definitions"),
     Kind("nothing", "huggingface/trl#5307", "[]", "an error", b"[]", "holds no tools"),

@@ -122,30 +122,32 @@ def _validator(parameters: str) -> Draft202012Validator:
     checked(schema)
     if schema.get("type", "object") != "object":
         raise ValueError(f"its type is {schema['type']!r}")
-    return validator_of(_closed(schema, schema, is_part=False))
+    return validator_of(_closed(schema, schema, set(), is_part=False))
 
 
-def _closed(schema: Any, root: dict[str, Any], *, is_part: bool) -> Any:
+def _closed(schema: Any, root: dict[str, Any], met: set[str], *, is_part: bool) -> Any:
     """The schema with other properties forbidden wherever an object's are declared and nothing is said of others.
 
     Raises:
-        ValueError: a reference leads nowhere.
+        ValueError: a reference leads nowhere, or to what is no schema.
     """
     if isinstance(schema, list):
-        return [_closed(item, root, is_part=is_part) for item in schema]
+        return [_closed(item, root, met, is_part=is_part) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if isinstance(schema.get("$ref"), str):
-        pointed(root, schema["$ref"])
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference not in met:
+        met.add(reference)
+        checked(pointed(root, reference))  # it may stand where no schema is looked for
     new: dict[str, Any] = {}
     for keyword, value in schema.items():
         part = keyword in PARTS
         if keyword in DATA:
             new[keyword] = value
         elif keyword in MAPS and isinstance(value, dict):
-            new[keyword] = {name: _closed(child, root, is_part=part) for name, child in value.items()}
+            new[keyword] = {name: _closed(child, root, met, is_part=part) for name, child in value.items()}
         else:
-            new[keyword] = _closed(value, root, is_part=part)
+            new[keyword] = _closed(value, root, met, is_part=part)
     places = list(_declarations(schema, root, frozenset(), Counter()))
     if places and not is_part and not any(keyword in schema for keyword in OPENING):
         new["additionalProperties" if len(places) == 1 and places[0] is schema else "unevaluatedProperties"] = False
