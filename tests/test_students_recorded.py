@@ -186,9 +186,9 @@ def test_a_name_with_a_namespace_is_what_a_lenient_reader_gets(tmp_path: Path) -
 
 
 def test_what_is_answered_once_is_asked_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path / "answers.jsonl", {"id": "e", "result": "a"})
-    (sample,) = asked("e")
-    write_rows(tmp_path / "data.jsonl", [sample.model_copy(update={"env": None, "label": Label(content="No.")})])
+    (sample,) = (one.model_copy(update={"env": None, "label": Label(content="No.")}) for one in asked("e"))
+    write_rows(tmp_path / "data.jsonl", [sample])
+    path = written(tmp_path / "answers.jsonl", {"id": sample.id, "result": "a"})
     status = sloop(
         "eval", f"answers={path}", "benchmark=jsonl", f"benchmark.path={tmp_path / 'data.jsonl'}", "trials=3",
         f"output_dir={tmp_path / 'run'}", f"paths.outputs={tmp_path / 'outputs'}", "tracking.enabled=false",
