@@ -368,8 +368,8 @@ class _Tracking:
         settings = self.config
         try:
             if self._tracker is None:
-                uri, experiment = tracking_uri(settings.tracking.uri), experiment_of(settings.name)
-                self._tracker = connect(uri, Path(settings.paths.mlruns), experiment, page_of)
+                uri = tracking_uri(settings.tracking.uri, settings.paths.mlruns)
+                self._tracker = connect(uri, Path(settings.paths.mlruns), experiment_of(settings.name), page_of)
             self._tracker.project(folder)
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
             self._down = True
@@ -416,8 +416,8 @@ class SweepCallback:
             from sloop.runs.track import connect, experiment_of, tracking_uri
 
             try:
-                uri, experiment = tracking_uri(settings.tracking.uri), experiment_of(settings.name)
-                tracker = connect(uri, Path(settings.paths.mlruns), experiment)
+                uri = tracking_uri(settings.tracking.uri, settings.paths.mlruns)
+                tracker = connect(uri, Path(settings.paths.mlruns), experiment_of(settings.name))
                 tracker.sweep(record)
             except UserError as error:  # as for a run: what is on disk can be logged later
                 tracker = None

@@ -16,7 +16,7 @@ from kinds import Kind
 from kinds.replies import CALL_READ, FAILED, KINDS, WORDS
 
 from sloop.models.base import ModelError
-from sloop.models.wire import read_reply
+from sloop.models.wire import read_reply, told_failure
 from sloop.records import Decode, Message, Prediction, Sample, Tool, ToolCall
 
 TOOLS = (
@@ -62,6 +62,30 @@ def test_a_reply_is_what_its_kind_says(endpoint: Endpoint, kind: Kind, tmp_path:
     asked = endpoint.times.total()
     assert answer(endpoint, kind, tmp_path / "kept.jsonl") == found
     assert endpoint.times.total() == asked
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name.startswith("a name with")], ids=str)
+def test_a_lenient_reader_gets_a_call_whose_name_has_something_around_it(
+    endpoint: Endpoint, kind: Kind, tmp_path: Path
+) -> None:
+    found = answer(endpoint, kind, tmp_path / "kept.jsonl")
+    assert isinstance(found, Prediction)
+    assert (found.recovered, found.calls) == (CALLS[0], ())
+
+
+@pytest.mark.parametrize(
+    ("said", "wrote"),
+    [
+        ({"message": "Failed to call a function.", "code": "tool_use_failed"}, ""),
+        ({"message": "Failed to call a function.", "failed_generation": "<function=depot>"}, "<function=depot>"),
+        ("error parsing tool call: raw='{\"town\": 'x'}' err=unexpected end", "{\"town\": 'x'}"),
+        ("Failed to parse input at pos 12: <tool_call>depot", "<tool_call>depot"),
+        ("Failed to parse tool call arguments as JSON: parse error at line 1", ""),
+    ],
+)
+def test_what_the_model_wrote_is_told_from_the_complaint(said: Any, wrote: str) -> None:
+    error = told_failure(said, 400)
+    assert (error.kind, error.written) == ("unreadable", wrote)
 
 
 ODD = (None, -1, 1e308, True, "x", [], {}, [None], {"a": 1}, [{"type": {}}], [{"type": "text", "text": 5}], 10**30)

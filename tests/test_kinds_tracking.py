@@ -132,4 +132,5 @@ def test_a_run_that_cannot_be_logged_ends_and_says_what_helps(kind: Kind, run, s
     record, said = run(kind)
     assert record["status"] == "FINISHED"
     assert "logged to MLflow" not in said
+    assert "secret" not in said
     assert re.search(f"not logged: .*{kind.comes}", said), said

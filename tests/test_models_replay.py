@@ -104,7 +104,8 @@ def test_a_failure_that_an_older_version_kept_is_not_taken_for_a_reply(endpoint:
     path = tmp_path / "r.jsonl"
     (whole,) = replayed(endpoint.url, path, ["hi"])
     path.write_text(path.read_text().replace('"stop"', '"error"'))
-    assert replayed(endpoint.url, path, ["hi"]) == [whole]
+    for mode in ("use", "use", "read_only"):  # it stands under its key for good: the reply is kept under another
+        assert replayed(endpoint.url, path, ["hi"], mode) == [whole]
     assert len(endpoint.seen) == 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from running import sloop
 
-from sloop.records import Decode, EnvSpec, Grade, Message, Prediction, Sample, Score, Tool, UserError
+from sloop.records import Checkpoint, Decode, EnvSpec, Grade, Label, Message, Prediction, Sample, Score, Tool, UserError
 from sloop.store import Dataset, read_rows, write_rows
 from sloop.students.recorded import RecordedStudent
 
@@ -56,6 +56,10 @@ def answer(tmp_path: Path, row: dict[str, Any], answer_format: str | None = None
         ('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "f", None),
         ('<tool_call>\n{"name": "f"', None, "format"),
         ("None fits.", None, None),
+        ("<think>[g(x=1)] <tool_call></think>\n[a.f(x=1)]", "a.f", None),
+        ("<think>[g(x=1)]</think>\nNone fits.", None, None),
+        ("Sure:\n[a.f(x=1)]", "a.f", None),
+        ("```python\n[a.f(x=1)]\n```", "a.f", None),
         ("Error during inference: 503", None, "model"),
     ],
 )
@@ -104,12 +108,19 @@ def test_what_is_lacking_unknown_or_twice_is_counted(tmp_path: Path) -> None:
         folder / "more.jsonl",
         {"custom_id": "e0", "message": {"content": "b"}},
         {"id": "e1", "message": {"content": ""}},
+        {"id": "e4", "response": {"status_code": 503, "body": "upstream gone"}},
+        {"id": "e5", "response": None, "error": {"code": "batch_expired", "message": "not in time"}},
+        {"id": "e6", "completion": {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}},
+        {"id": "e7", "result": "Error during inference: 429"},
     )
-    write_rows(tmp_path / "data.jsonl", asked("e0", "e1", "e2", "e3"))
+    write_rows(tmp_path / "data.jsonl", asked("e0", "e1", "e2", "e3", "e4", "e5", "e6", "e7"))
     found = student(folder)
     assert found.notes(Dataset(tmp_path / "data.jsonl")) == [
-        f"2 of 4 questions have an answer in {folder}",
+        f"6 of 8 questions have an answer in {folder}",
         "2 questions have none, and are left out of every score: e2, e3",
+        "2 answers could not be had (no_answer: nothing was said or called): e1, e7",
+        "2 answers could not be had (server: HTTP 503: upstream gone): e4, e5",
+        "1 answers could not be had (filtered: finish_reason 'content_filter'): e6",
         "1 answers are to ids that this benchmark does not ask, and are passed over: java_0",
         "1 ids stand there again; the first answer counts: e0",
     ]
@@ -134,9 +145,63 @@ def test_what_holds_no_answer_is_said(tmp_path: Path, line: str, words: str) -> 
         student(path).notes(Dataset(tmp_path / "data.jsonl"))
 
 
-def test_a_message_of_another_form_is_named_with_its_id(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the answer to e is no message of a chat completion: .*content"):
-        answer(tmp_path, {"message": {"content": 5}})
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"message": {"content": 5}}, r"choices\[0\]\.message\.content is 5"),
+        ({"message": {"content": [{"type": "tool_use", "name": "a_f", "input": {}}]}}, "part 0 is .*tool_use"),
+        ({"message": {"tool_calls": 5}}, r"message\.tool_calls is 5"),
+        ({"completion": {"choices": [{"message": ["a"]}]}}, r"message is \['a'\]"),
+        ({"response": {"status_code": 200, "body": {"object": "response", "output": []}}}, "keys object, output"),
+        ({"response": {"object": "response", "output": []}}, "keys object, output"),
+        ({"message": 7}, "no message, but 7"),
+    ],
+)
+def test_a_message_of_another_form_is_named_with_its_id(tmp_path: Path, row: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=rf"answers\.jsonl: the answer to e: .*{words}"):
+        answer(tmp_path, row)
+    write_rows(tmp_path / "data.jsonl", asked("e"))
+    with pytest.raises(UserError, match=words):  # before anything is answered
+        student(tmp_path / "answers.jsonl").notes(Dataset(tmp_path / "data.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("message", "raw"),
+    [
+        ({"tool_calls": [{"name": "a_f", "arguments": '{"x": 1}'}]}, [{"a_f": '{"x": 1}'}]),
+        ({"function_call": {"name": "a_f", "arguments": '{"x": 1}'}}, [{"a_f": '{"x": 1}'}]),
+        ({"tool_calls": [{"type": "custom", "custom": {"name": "a_f", "input": '{"x": 1}'}}]}, [{"a_f": '{"x": 1}'}]),
+        ({"content": "None fits.", "tool_calls": {}}, None),
+    ],
+)
+def test_a_message_is_read_in_every_form_of_calls(tmp_path: Path, message: dict[str, Any], raw: Any) -> None:
+    for row in ({"message": message}, {"completion": {"choices": [{"message": message}]}}):  # no finish_reason
+        found = answer(tmp_path, row)
+        assert (found.error, found.raw, [call.name for call in found.calls]) == (None, raw, ["a_f"] if raw else [])
+
+
+def test_a_name_with_a_namespace_is_what_a_lenient_reader_gets(tmp_path: Path) -> None:
+    found = answer(tmp_path, {"result": [{"functions.a_f": "{}"}]})
+    assert (found.error, [call.name for call in found.recovered]) == ("format", ["a_f"])
+
+
+def test_what_is_answered_once_is_asked_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sample,) = (one.model_copy(update={"env": None, "label": Label(content="No.")}) for one in asked("e"))
+    write_rows(tmp_path / "data.jsonl", [sample])
+    path = written(tmp_path / "answers.jsonl", {"id": sample.id, "result": "a"})
+    status = sloop(
+        "eval", f"answers={path}", "benchmark=jsonl", f"benchmark.path={tmp_path / 'data.jsonl'}", "trials=3",
+        f"output_dir={tmp_path / 'run'}", f"paths.outputs={tmp_path / 'outputs'}", "tracking.enabled=false",
+    )  # fmt: skip
+    assert status == 2
+    assert "every question was answered once" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_how_answers_were_read_is_told(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(path="a", digest="b")
+    read = [student(tmp_path, given).identity(checkpoint)["parser"] for given in (None, "pythonic")]
+    assert read == ["the mark of each text", "pythonic"]
 
 
 def test_answers_that_others_made_are_scored_as_an_ordinary_run(

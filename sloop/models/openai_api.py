@@ -164,6 +164,8 @@ class OpenAIChat:
     ) -> AsyncIterator[Chunk]:
         """A reply in pieces, as they come; `sloop.models.streaming.fold` makes the whole of them.
 
+        For the agent loop to come: no stage asks in this way yet.
+
         What fails before the first piece is tried again as in `complete`; what fails after it is not, as pieces were
         handed over. `Limits.timeout` is that of all pieces together, without the time that the caller takes for them.
 
@@ -251,7 +253,7 @@ class OpenAIChat:
             except ModelError as error:
                 if error.kind == "unreadable":  # a server that checks its model's JSON itself
                     answers, problem = answers + 1, error.detail
-                    dialogue = asked_again(dialogue, error.written, problem)
+                    dialogue = asked_again(dialogue, error.written or "...", problem)
                     continue
                 if error.kind != "refused" or how not in WEAKER or not UNSUPPORTED.search(error.said):
                     raise

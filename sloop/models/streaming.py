@@ -99,6 +99,7 @@ def fold(chunks: Iterable[Chunk]) -> Reply:
     known = True
     calls: list[CallDelta] = []
     place: dict[int, int] = {}
+    named_again: dict[int, CallDelta] = {}
     finish, usage = "", None
     for chunk in chunks:
         content.append(chunk.content)
@@ -106,11 +107,14 @@ def fold(chunks: Iterable[Chunk]) -> Reply:
         logprobs += chunk.logprobs or ()
         finish = chunk.finish or finish
         usage = chunk.usage or usage  # some servers count along in every chunk: the last count is that of the whole
-        for delta in chunk.calls:
+        for piece in chunk.calls:
+            delta = _joined(again, piece) if (again := named_again.pop(piece.index, None)) else piece
             at = place.get(delta.index)
             if at is None or _begins(calls[at], delta):
                 place[delta.index] = len(calls)
                 calls.append(delta)
+            elif delta.name and not delta.arguments.strip() and _is_object(calls[at].arguments):
+                named_again[delta.index] = delta  # the next call, where arguments follow, or else an echo
             else:
                 calls[at] = _joined(calls[at], delta)
     return Reply(

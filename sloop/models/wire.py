@@ -23,13 +23,18 @@ NO_MODEL = re.compile(r"model\W+\S+\W+(does not exist|(was |is )?not found)|(unk
 FLAGGED = re.compile(r"moderation|flagged", re.I)
 UNREADABLE = re.compile(
     r"error parsing tool call"  # Ollama
-    r"|failed to parse input at pos"  # llama.cpp
+    r"|failed to parse (input at pos|tool.?call)"  # llama.cpp
     r"|failed to (call a function|generate (tool.?call|json))"  # Groq, Cerebras
-    r"|tool call validation failed"  # Groq
+    r"|tool call validation failed|tried to call unavailable tool"  # Groq and others
     r"|while expecting start token|tokens remaining in message header",  # gpt-oss behind vLLM and SGLang
     re.I,
 )
 """Complaints, under 400 or 500, of what the model wrote and not of what it was asked."""
+UNREADABLE_CODES = ("tool_use_failed", "output_parse_failed")
+OF_THE_DIALOGUE = re.compile(r"messages\W{0,3}\d")
+"""In such a complaint: it is of the calls that were sent along."""
+WRITTEN = re.compile(r"raw='(.*)' ?err=|at pos \d+: (.+)", re.S)
+"""What the model wrote, within a complaint of Ollama's, or the rest of it from there on, within one of llama.cpp's."""
 
 
 MOST_CALLS = 1000
@@ -97,16 +102,20 @@ def told_failure(fault: Any, status: int | None = None, wait: float | None = Non
     """What a server's error means: that of a status, or one that stands within a reply of the status 200.
 
     A server that checks what a model writes complains of it as if the request were wrong, or as if it had failed
-    itself: that is the model's doing (``unreadable``), and what it wrote stands beside the complaint.
+    itself: that is the model's doing (``unreadable``), and what it wrote stands beside the complaint, or in it, or
+    nowhere: the complaint itself is nothing that it wrote.
     """
     body = fault if isinstance(fault, Mapping) else {"message": fault}
     code, text = str(body.get("code") or ""), _words(body)
     detail = f"HTTP {status}: {text}" if status else f"error {code}: {text}"
-    written = body.get("failed_generation")
-    if isinstance(written, str) or code == "tool_use_failed" or UNREADABLE.search(text):
-        return ModelError("unreadable", detail, written=written if isinstance(written, str) else text)
     if status is None:
         status = int(code) if re.fullmatch(r"[345]\d\d", code) else STATUS.get(code, 500)
+    written, says_so = body.get("failed_generation"), status in (400, 422) or status >= 500
+    says_so = says_so and bool(UNREADABLE.search(text)) and not OF_THE_DIALOGUE.search(text)
+    if isinstance(written, str) or code in UNREADABLE_CODES or says_so:
+        held = WRITTEN.search(text)
+        given = written if isinstance(written, str) else next(filter(None, held.groups()), "") if held else ""
+        return ModelError("unreadable", detail, written=given)
     return ModelError(error_kind(status, code, str(body.get("type") or ""), text), detail, wait)
 
 
@@ -165,10 +174,10 @@ def _text(content: Any) -> Any:
         kind = part.get("type", "text") if isinstance(part, dict) else "text"
         if kind in REASONING:
             continue
-        text = part.get("refusal" if kind == "refusal" else "text") if isinstance(part, dict) else part
-        if kind not in ("text", "output_text", "refusal") or not isinstance(text, str):
+        text = part.get("refusal" if kind == "refusal" else "text", part) if isinstance(part, dict) else part
+        if kind not in ("text", "output_text", "refusal") or not isinstance(text, str | None):
             raise ValueError(f"part {place} is {_shown(part)}; read are parts with text, and reasoning is left out")
-        texts.append(text)
+        texts.append(text or "")
     return "".join(texts)
 
 
@@ -186,6 +195,8 @@ REASONING = ("thinking", "redacted_thinking", "reasoning", "reasoning_content", 
 Text = Annotated[str | None, BeforeValidator(_text)]
 """A message's content."""
 Arguments = Annotated[str, BeforeValidator(arguments_text)]
+NONE_IF_EMPTY = BeforeValidator(lambda given: given or None)
+"""Languages with one empty collection write it for no calls."""
 
 
 class Function(BaseModel):
@@ -193,6 +204,12 @@ class Function(BaseModel):
 
     name: str | None = None
     arguments: Arguments = Field("", validation_alias=AliasChoices("arguments", "input"))
+
+
+def _call(given: Any) -> Any:
+    """A call in the form of today; some keep its name and arguments without a ``function`` around them."""
+    flat = isinstance(given, dict) and isinstance(given.get("name"), str) and not given.keys() & {"function", "custom"}
+    return {"function": given} if flat else given
 
 
 class _Call(BaseModel):
@@ -203,8 +220,10 @@ class _Message(BaseModel):
     content: Text = None
     refusal: str | None = None
     reasoning: Any = Field(None, validation_alias=AliasChoices("reasoning_content", "reasoning"))
-    tool_calls: list[_Call] | None = Field(None, max_length=MOST_CALLS)
-    function_call: Function | None = None
+    tool_calls: Annotated[
+        list[Annotated[_Call, BeforeValidator(_call)]] | None, Field(max_length=MOST_CALLS), NONE_IF_EMPTY
+    ] = None
+    function_call: Annotated[Function | None, NONE_IF_EMPTY] = None
 
 
 class _Choice(BaseModel):

@@ -5,7 +5,7 @@ that was down, or a resumed run, is made good by projecting again. A run is foun
 projecting twice gives one run; ``sloop.folder`` says which folder it is the run of, so that a copy of that folder,
 whatever was done to it, is not logged over it.
 
-Where is decided by keys of ours (``tracking.uri``, ``name``) and below them by MLflow's own variables.
+Where is decided by keys of ours (``tracking.uri``, ``paths.mlruns``, ``name``) and below them by MLflow's variables.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ UPLOADED = ("*.jsonl", "card.md")
 
 DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
 """What ``mlruns`` holds."""
+MLRUNS = "mlruns"
+"""``paths.mlruns`` where nobody has given one (``conf/config.yaml``)."""
 FIGURES = "figures.html"
 STUDY = "study"
 """``name`` where nobody has given one (``conf/config.yaml``)."""
@@ -94,8 +96,12 @@ class Tracker:
         self._page = page
         self._mlruns = None if uri else mlruns
         if uri is not None:
-            self.client: MlflowClient = MlflowClient(tracking_uri=uri)
-            self.experiment_id = self._experiment(experiment, None)
+            try:
+                self.client: MlflowClient = MlflowClient(tracking_uri=uri)
+                self.experiment_id = self._experiment(experiment, None)
+            except (ImportError, ValueError) as error:  # a database whose driver is not installed; no address at all
+                helps = "Install that" if isinstance(error, ImportError) else "Give an address that can be read"
+                raise UserError(f"{_given_as(uri)}: {_public(str(error))}. {helps}, or {OTHERWISE}") from error
             return
         try:
             mlruns.mkdir(parents=True, exist_ok=True)
@@ -508,28 +514,37 @@ def _reached(where: str | Path) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    where = _public(str(where))
     try:
         yield
     except (OSError, SQLAlchemyError, sqlite3.Error) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = _public((str(error).splitlines() or [type(error).__name__])[0])
         raise UserError(
-            f"tracking to {where}: {first}. Move the database away or make room for it, or {OTHERWISE}"
+            f"{_given_as(where)}: {first}. Move the database away or make room for it, or {OTHERWISE}"
         ) from error
     except MlflowException as error:
         said = _public(error.message)
         helps = next((f"{advice}, or " for pattern, advice in ADVICE if re.search(pattern, said)), "Mend that, or ")
-        raise UserError(f"tracking.uri={where}: {said.rstrip('.')}. {helps}{OTHERWISE}") from error
+        raise UserError(f"{_given_as(where)}: {said.rstrip('.')}. {helps}{OTHERWISE}") from error
 
 
-def _public(uri: str) -> str:
+def _given_as(where: str | Path) -> str:
+    """Where runs are logged, with what says so."""
+    if isinstance(where, Path) or where.startswith("sqlite:"):
+        return f"tracking to {where}"
+    return f"{URI_VARIABLE if where == os.environ.get(URI_VARIABLE) else 'tracking.uri'}={_public(where)}"
+
+
+def _public(text: str) -> str:
     """A text without the name and the password that may stand in an address."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", uri)
+    text = re.sub(r"(?<=:)(//)?([^/\s:@]*:(?!\d+/)\S*|[^/\s:@]*)@", r"\1", text)
+    return re.sub(r"(?<=password=)[^&\s'\"]+", "...", text)
 
 
-def tracking_uri(given: str | None) -> str | None:
-    """Where runs are logged: what is given by a key of ours, or else MLflow's variable; None: the embedded database."""
-    return given or os.environ.get(URI_VARIABLE) or None
+def tracking_uri(given: str | None, mlruns: str = MLRUNS) -> str | None:
+    """Where runs are logged: what is given by a key of ours, or else MLflow's variable; None: the embedded database, as
+    where somebody has given a folder for it.
+    """
+    return given or (mlruns == MLRUNS and os.environ.get(URI_VARIABLE)) or None
 
 
 def experiment_of(study: str) -> str:

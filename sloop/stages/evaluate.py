@@ -25,7 +25,7 @@ from sloop.rollout import Episode
 from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students import answering
 from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches, recorded
-from sloop.students.base import Identified, NotedStudent, RemoteStudent, Student
+from sloop.students.base import AnsweredStudent, Identified, NotedStudent, RemoteStudent, Student
 
 GRADES, SCORES, JUDGEMENTS = "grades.jsonl", "scores.jsonl", "judgements.jsonl"
 
@@ -78,6 +78,8 @@ class Evaluate(Asking):
     def check(self, components: Components) -> None:
         """Raise a `UserError` for several trials of a student that can only repeat itself."""
         student = components.get(self.student, Student, "student")
+        if self.trials > 1 and isinstance(student, AnsweredStudent):
+            raise UserError(f"trials={self.trials}: every question was answered once in {student.answered}: trials=1")
         if self.trials > 1 and not self.decode.temperature and not isinstance(student, RemoteStudent):
             raise UserError(
                 f"trials={self.trials} at decode.temperature=0: a student in this process gives the likeliest answer, "

@@ -63,6 +63,16 @@ class Identified(Protocol):
 
 
 @runtime_checkable
+class AnsweredStudent(Student, Protocol):
+    """A student of which there is one answer to a question and no more."""
+
+    @property
+    def answered(self) -> str:
+        """Where the answers stand."""
+        ...
+
+
+@runtime_checkable
 class NotedStudent(Student, Protocol):
     """A student of which a reader of its scores must know something."""
 

@@ -7,7 +7,9 @@ an ``id`` (``custom_id`` of a batch): that of the benchmark's entry, or of the s
   text, or ``[{name: arguments}, ...]``; it is kept as it stands (`Prediction.raw`), for the official reading of it;
 - ``completion``, ``response`` (its ``body``) or ``message``: a chat completion or its message, read as an endpoint's.
 
-The answer to a question without a line could not be had: like an endpoint's failure it is neither right nor wrong.
+The answer to a question without a line could not be had: like an endpoint's failure it is neither right nor wrong. So
+is one whose line tells of a failure; such lines are counted by what they tell. A message that cannot be read as one
+ends the run before it begins.
 """
 
 from __future__ import annotations
@@ -18,16 +20,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from sloop.calls.formats import MARKS, FormatName, parse, parse_tool_calls
-from sloop.models.base import ModelError
-from sloop.models.wire import read_reply
+from sloop.calls.formats import MARKS, FormatName, after_thinking, parse, parse_tool_calls
+from sloop.calls.formats.python import list_at
+from sloop.models.base import ModelError, Reply
+from sloop.models.wire import read_reply, told_failure
 from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, digest, from_json
 from sloop.records.ranges import Name, PathText
 from sloop.store import Dataset, file_digest
 from sloop.store.files import lines_of, named
-from sloop.students.served import read_answer
+from sloop.students.served import read_answer, under_bare_names
 
 ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 FAILED = "Error during inference: "
@@ -35,6 +36,7 @@ FAILED = "Error during inference: "
 HELD = ("result", "completion", "response", "message")
 SHOWN = 3
 """Of the ids that are told."""
+SHOWN_LENGTH = 80
 
 
 class Answers(NamedTuple):
@@ -70,6 +72,15 @@ class RecordedStudent:
         self.notes(data)
         return Checkpoint(path=self.path, digest=digest([file_digest(file) for file in self._files]))
 
+    @property
+    def answered(self) -> str:
+        """Where the answers stand."""
+        return self.path
+
+    def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
+        """The format in which calls in text are read; what the model was shown is not known."""
+        return {"parser": self.answer_format or "the mark of each text", "template": "theirs"}
+
     def load(self, checkpoint: Checkpoint) -> None:
         """Nothing has to be loaded."""
 
@@ -84,7 +95,7 @@ class RecordedStudent:
         """How many questions have an answer, and what of the files is not used, a sentence each.
 
         Raises:
-            UserError: as `start`.
+            UserError: as `start`, or an answer is no message of a chat completion.
         """
         found = self._answers
         asked = {sample.id: _known_as(sample) for sample in data}
@@ -97,8 +108,16 @@ class RecordedStudent:
                 f"{theirs} and it asks {ours} Choose the benchmark that they were made on: benchmark=NAME"
             )
         told = [f"{len(asked) - len(lacking)} of {len(asked)} questions have an answer in {self.path}"]
+        failed: dict[str, tuple[str, list[str]]] = {}
+        for line in (found.by_id[known] for ids in asked.values() for known in ids if known in found.by_id):
+            try:
+                self._reply(line)
+            except ModelError as error:
+                if error.kind != "unreadable":
+                    failed.setdefault(error.kind, (error.detail, []))[1].append(line["id"])
         for ids, what in (
             (lacking, "questions have none, and are left out of every score"),
+            *((ids, f"answers could not be had ({kind}: {said})") for kind, (said, ids) in failed.items()),
             (sorted(unknown), "answers are to ids that this benchmark does not ask, and are passed over"),
             (found.repeated, "ids stand there again; the first answer counts"),
         ):
@@ -133,34 +152,44 @@ class RecordedStudent:
         row = next((self._answers.by_id[known] for known in _known_as(sample) if known in self._answers.by_id), None)
         if row is None:
             return Prediction(sample_id=sample.id, error="model")
-        if "result" in row:
-            return self._of_result(sample, row["result"])
-        message, finish = _message(row)
-        if message is None:
-            return Prediction(sample_id=sample.id, error="model")
-        completion = {"choices": [{"message": message, "finish_reason": finish}], "usage": None}
         try:
-            answer = read_answer(sample, read_reply(json.dumps(completion).encode()), self.answer_format)
+            reply = self._reply(row)
         except ModelError as error:
             if error.kind == "unreadable":
                 return Prediction(sample_id=sample.id, text=error.written, error="format")
-            return Prediction(sample_id=sample.id, error="model")
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"][2:]))
-            raise UserError(
-                f"{self.path}: the answer to {row['id']} is no message of a chat completion: {where}: {problem['msg']}."
-            ) from error
-        called = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-        raw = [{str(function.get("name")): function.get("arguments")} for function in called]  # not yet made a text
-        return answer.model_copy(update={"raw": raw or None})
+            failed = row.get("result")
+            return Prediction(sample_id=sample.id, raw=failed, text=failed or "", error="model")
+        if reply is None:
+            return self._of_result(sample, row["result"])
+        answer = read_answer(sample, reply, self.answer_format)
+        called = [call.get("function") or call for call in _choice(row)["message"].get("tool_calls") or ()]
+        if not called or not all(isinstance(function.get("name"), str) for function in called):
+            return answer
+        raw = [{function["name"]: function.get("arguments")} for function in called]  # not yet made a text
+        return answer.model_copy(update={"raw": raw})
+
+    def _reply(self, row: Mapping[str, Any]) -> Reply | None:
+        """What a line has as an endpoint's reply; None: it is of a result file.
+
+        Raises:
+            ModelError: there was no answer.
+            UserError: it is no message of a chat completion.
+        """
+        if "result" in row:
+            if isinstance(row["result"], str) and row["result"].startswith(FAILED):
+                raise ModelError("no_answer", row["result"])
+            return None
+        try:
+            return read_reply(json.dumps({"choices": [_choice(row)]}).encode())
+        except ModelError as error:
+            if error.kind != "malformed":
+                raise
+            raise UserError(f"{self.path}: the answer to {row['id']}: {error.said}") from error
 
     def _of_result(self, sample: Sample, result: Any) -> Prediction:
         """An answer of a result file; what is neither text nor calls is an attempt that cannot be read."""
         kept = {"sample_id": sample.id, "raw": result}
         if isinstance(result, str):
-            if result.startswith(FAILED):
-                return Prediction(**kept, text=result, error="model")
             read = parse(self.answer_format or _format_of(result), result, tools=sample.tools)
             return Prediction(
                 **kept, text=result, calls=read.calls, content=read.content, error=read.error, recovered=read.recovered
@@ -168,8 +197,8 @@ class RecordedStudent:
         if not isinstance(result, list) or not all(isinstance(call, dict) and len(call) == 1 for call in result):
             return Prediction(**kept, text=json.dumps(result, ensure_ascii=False), error="format")
         calls = [(name, _text(given)) for call in result for name, given in call.items()]
-        read = parse_tool_calls("", calls)
-        return Prediction(**kept, calls=read.calls, error=read.error)
+        read = under_bare_names(parse_tool_calls("", calls), sample.tools)
+        return Prediction(**kept, calls=read.calls, error=read.error, recovered=read.recovered)
 
 
 def _known_as(sample: Sample) -> tuple[str, str]:
@@ -199,25 +228,39 @@ def _row(line: str, where: str) -> tuple[str, Mapping[str, Any]]:
     return str(known_as), {**found, "id": str(known_as)}
 
 
-def _message(row: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Any]:
-    """The message of a line, and how it ended; None where a request failed."""
+def _choice(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The message of a line, and how it ended, as a choice of a chat completion.
+
+    Raises:
+        ModelError: the request failed, or ``malformed``: there is none.
+    """
     given = next(row[key] for key in HELD if key in row)
     if isinstance(given, dict) and "body" in given:
-        given = given["body"]
+        status, given = given.get("status_code"), given["body"]
+        if isinstance(status, int) and status >= 400:
+            raise told_failure(given.get("error") or given if isinstance(given, dict) else given, status)
     if isinstance(given, str):
-        return {"content": given}, "stop"
+        return {"message": {"content": given}, "finish_reason": "stop"}
+    if given is None or given == {}:
+        raise told_failure(row.get("error") or "nothing stands there")
     if not isinstance(given, dict):
-        return None, None
+        raise ModelError("malformed", f"no message, but {json.dumps(given)[:SHOWN_LENGTH]}")
     choices = given.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        message, finish = choices[0].get("message"), choices[0].get("finish_reason")
-        return (message if isinstance(message, dict) else None), finish
-    return (given, given.get("finish_reason", "stop")) if {"content", "tool_calls"} & given.keys() else (None, None)
+        kept = {key: part for key, part in choices[0].items() if key != "logprobs"}
+        return {"finish_reason": "stop", **kept, "message": choices[0].get("message") or {}}
+    if given.keys() & {"content", "tool_calls", "function_call"}:
+        return {"message": given, "finish_reason": given.get("finish_reason", "stop")}
+    if given.get("error") or "choices" in given:
+        raise told_failure(given.get("error") or "no choices")
+    raise ModelError("malformed", f"no message of a chat completion, but an object of the keys {', '.join(given)}")
 
 
 def _format_of(text: str) -> str:
-    """The format whose mark a text bears; of words, any."""
-    return next((name for name, mark in MARKS.items() if mark.search(text)), "hermes")
+    """The format whose mark a text without its reasoning bears, or in which calls stand further on; of words, any."""
+    answer = after_thinking(text, "hermes")
+    marked = (name for name, mark in MARKS.items() if mark.search(answer))
+    return next(marked, "pythonic" if list_at(answer) >= 0 else "hermes")
 
 
 def _text(arguments: Any) -> str:

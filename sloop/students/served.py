@@ -9,16 +9,19 @@ unknown model) stops the stage at once; what was answered before is kept.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sloop.calls.formats import FormatName, parse, parse_tool_calls, render_tool_calls
+from sloop.calls.formats import FormatName, Parsed, parse, parse_tool_calls, render_tool_calls
 from sloop.models.base import ModelError, Reply, Sampling
 from sloop.models.endpoint import Endpoint
-from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, digest
+from sloop.records import Checkpoint, Decode, Prediction, Sample, Tool, UserError, digest
 from sloop.records.ranges import Name, Seed
 from sloop.store import Dataset
+
+AROUND_NAMES = re.compile(r"\A\s*(functions\.)?\s*|\s+\Z")
 
 
 class ServedStudent:
@@ -149,12 +152,24 @@ def read_answer(sample: Sample, reply: Reply, answer_format: str | None) -> Pred
     if reply.ending == "cut":
         return Prediction(**measured, error="truncated")
     if answer_format is None or reply.calls:
-        parsed = parse_tool_calls(reply.content, written)
+        parsed = under_bare_names(parse_tool_calls(reply.content, written), sample.tools)
     else:
         parsed = parse(answer_format, reply.content, tools=sample.tools)
     return Prediction(
         **measured, calls=parsed.calls, content=parsed.content, error=parsed.error, recovered=parsed.recovered
     )
+
+
+def under_bare_names(parsed: Parsed, tools: Sequence[Tool]) -> Parsed:
+    """A format error, where a name has white space or a template's namespace around that of a tool on offer: as it was
+    handed over nobody can call it, and a lenient reader gets the call (``recovered``).
+    """
+    offered = {tool.name for tool in tools}
+    bare = [call.name if call.name in offered else AROUND_NAMES.sub("", call.name) for call in parsed.calls]
+    if not any(name in offered and name != call.name for name, call in zip(bare, parsed.calls, strict=True)):
+        return parsed
+    calls = (call.model_copy(update={"name": name}) for name, call in zip(bare, parsed.calls, strict=True))
+    return Parsed(content=parsed.content, error="format", recovered=tuple(calls))
 
 
 def _covers(reply: Reply) -> bool:

@@ -187,6 +187,52 @@ KINDS = [
         error(400, "Failed to generate tool_calls. Exception: Tool is not present in the tools list."),
         FORMAT,
     ),
+    _kind(
+        "a call that a server of llama.cpp could not read",
+        "noonghunna/club-3090#1195",
+        "500 `Failed to parse tool call arguments as JSON`",
+        error(500, "Failed to parse tool call arguments as JSON: parse error at line 1, column 7", code=500),
+        FORMAT,
+    ),
+    _kind(
+        "a call that a gateway could not read",
+        "OpenHands/OpenHands#10187",
+        "400 `Failed to parse tool call: ...`",
+        error(400, "Failed to parse tool call: expected a comma at column 9", type="invalid_request_error"),
+        FORMAT,
+    ),
+    _kind(
+        "an output that could not be parsed",
+        "OpenHands/OpenHands#10187",
+        "400 `output_parse_failed`",
+        error(400, "Parsing failed.", code="output_parse_failed"),
+        FORMAT,
+    ),
+    _kind(
+        "a call of a tool that is not available",
+        "anomalyco/opencode#31558",
+        "400 `Model tried to call unavailable tool`",
+        error(400, "Model tried to call unavailable tool 'shed'. Available tools: depot"),
+        FORMAT,
+    ),
+    _kind(
+        "a limit of the pace beside such words",
+        "groq/groq-typescript#28",
+        "429 `tool call validation failed`",
+        error(
+            429, "Rate limit reached; the last request said: tool call validation failed", code="rate_limit_exceeded"
+        ),
+        FAILED,
+        "rate_limit: HTTP 429",
+    ),
+    _kind(
+        "such words of the dialogue that was sent",
+        "am17an/llama.cpp#43",
+        "400 `messages[2].tool_calls[0]: error parsing tool call`",
+        error(400, "messages[2].tool_calls[0]: error parsing tool call arguments in your request"),
+        FAILED,
+        "refused: HTTP 400",
+    ),
     # --- failures under the status 200 ---
     _kind(
         "an upstream that broke",
@@ -326,6 +372,38 @@ KINDS = [
         "`[{type: reasoning}]`",
         reply({"content": [{"type": "reasoning", "summary": []}], "tool_calls": [CALL]}, "tool_calls"),
         CALL_READ,
+    ),
+    *(
+        _kind(f"no calls as {shown}", "mlflow/mlflow#14410", f"`{shown}`", reply({**SPOKEN, **beside}), WORDS)
+        for shown, beside in (
+            ("tool_calls: {}", {"tool_calls": {}}),
+            ('tool_calls: ""', {"tool_calls": ""}),
+            ("function_call: {}", {"function_call": {}}),
+            ("function_call: null, tool_calls: []", {"function_call": None, "tool_calls": []}),
+        )
+    ),
+    _kind(
+        "a part whose text is null",
+        "simonw/llm-mistral#39",
+        "`[{type: text, text: null}]` beside a call",
+        reply({"content": [{"type": "text", "text": None}], "tool_calls": [CALL]}, "tool_calls"),
+        CALL_READ,
+    ),
+    _kind(
+        "a call without a function around it",
+        "isair/jarvis#560",
+        "`tool_calls: [{name: ..., arguments: ...}]`",
+        reply({"content": None, "tool_calls": [CALL["function"]]}, "tool_calls"),
+        CALL_READ,
+    ),
+    *(
+        _kind(f"a name with {what}", source, f"`{name}`", calling('{"town": "Bari"}', name), FORMAT)
+        for what, name, source in (
+            ("a space behind", "depot ", "amd/gaia#3742"),
+            ("a line feed behind", "depot\n", "ml-explore/mlx-lm#1612"),
+            ("a space before", " depot", "code-yeongyu/oh-my-openagent#1595"),
+            ("a template's namespace", "functions.depot", "tontinton/maki#518"),
+        )
     ),
     _kind("texts in a list", "simonw/llm-mistral#39", '`["Good", ...]`', reply({"content": ["Good ", "day"]}), WORDS),
     _kind(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from kinds import Kind
 
 TITLE = "Tracking with MLflow"
@@ -33,6 +35,14 @@ WHERE = (
         "logged where the key says",
         ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, ("tracking.uri=SERVER",)),
         ("SERVER", "acme"),
+    ),
+    Kind(
+        "the folder of a database by a key above the variable",
+        _TRACKING,
+        "MLFLOW_TRACKING_URI=http://other paths.mlruns=./mlruns",
+        "logged into the database there, as by sloop runs sync --mlruns",
+        ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, ("paths.mlruns=./mlruns",)),
+        (None, "acme"),
     ),
     Kind(
         "an address that holds a password",
@@ -125,7 +135,43 @@ REFUSED = (
         "MLFLOW_TRACKING_URI=http://127.0.0.1:9",
         "not logged; start the server, or sync later",
         ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, ()),
-        r"tracking\.uri=http://127\.0\.0\.1:9: .*Start the server, or go on without it.*sloop runs sync",
+        r"MLFLOW_TRACKING_URI=http://127\.0\.0\.1:9: .*Start the server, or go on without it.*sloop runs sync",
+    ),
+    *(
+        Kind(
+            f"an address that MLflow itself breaks at: {name}",
+            source,
+            f"MLFLOW_TRACKING_URI={uri}",
+            "not logged; the variable, why, and no password",
+            ({"MLFLOW_TRACKING_URI": uri}, ()),
+            rf"MLFLOW_TRACKING_URI={re.escape(shown)}: .*{why}.*go on without it",
+        )
+        for name, source, uri, shown, why in (
+            (
+                "no driver of PostgreSQL",
+                "mlflow/mlflow#20926",
+                "postgresql+pg8000://me:secret@h/db",
+                "postgresql+pg8000://h/db",
+                "No module named 'pg8000'. Install that",
+            ),
+            (
+                "no driver of MySQL",
+                "mlflow/mlflow#8820",
+                "mysql+pymysql://me:sec@secret/x@h/db",
+                "mysql+pymysql://h/db",
+                "No module named 'pymysql'. Install that",
+            ),
+            ("no end of a host", _TRACKING, "http://[::1", "http://[::1", "Invalid IPv6 URL. Give an address"),
+            ("no slashes", _TRACKING, "postgresql:me:secret@h", "postgresql:h", "Could not parse SQLAlchemy URL"),
+        )
+    ),
+    Kind(
+        "an address that MLflow itself breaks at, by a key",
+        "mlflow/mlflow#8820",
+        "tracking.uri=mysql+pymysql://me:secret@h/db",
+        "not logged; the key, why, and no password",
+        ({}, ("tracking.uri=mysql+pymysql://me:secret@h/db",)),
+        r"tracking\.uri=mysql\+pymysql://h/db: No module named",
     ),
     Kind(
         "an address without http://",
