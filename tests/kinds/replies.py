@@ -75,8 +75,8 @@ KINDS = [
             ("COMPLETE", "vercel/ai packages/cohere/src/map-cohere-finish-reason.ts", SPOKEN, WORDS),
             ("TOOL_CALL", "vercel/ai packages/cohere/src/map-cohere-finish-reason.ts", CALLED, CALL_READ),
             ("FinishReason.STOP", "pydantic/pydantic-ai#3095", SPOKEN, WORDS),
-            ("FINISH_REASON_STOP", "googleapis/python-aiplatform types/content.py", SPOKEN, WORDS),
-            ("Stop.", LITELLM, SPOKEN, WORDS),
+            ("FINISH_REASON_STOP", "our own", SPOKEN, WORDS),
+            ("Stop.", "our own", SPOKEN, WORDS),
         )
     ),
     # --- cut short ---
@@ -89,10 +89,10 @@ KINDS = [
             ("model_length", "laravel/ai#955", SPOKEN),
             ("model_context_window_exceeded", "laravel/ai#955", CALLED),
             ("max_output_tokens", "vllm-project/vllm#24561", SPOKEN),
-            ("FINISH_REASON_MAX_TOKENS", "googleapis/python-aiplatform types/content.py", SPOKEN),
-            ("max_new_tokens", LITELLM, SPOKEN),
-            ("context_length", LITELLM, SPOKEN),
-            ("token_limit", LITELLM, SPOKEN),
+            ("FINISH_REASON_MAX_TOKENS", "our own", SPOKEN),
+            ("max_new_tokens", "turboderp-org/exllamav2 exllamav2/generator/dynamic.py", SPOKEN),
+            ("context_length", "our own", SPOKEN),
+            ("token_limit", "caikit/caikit-nlp#253", SPOKEN),
             ("ERROR_LIMIT", "vercel/ai packages/cohere/src/map-cohere-finish-reason.ts", SPOKEN),
         )
     ),
