@@ -2,7 +2,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import (
@@ -11,7 +11,6 @@ from sloop.calls.formats import (
     OPENINGS,
     opens_call,
     parse,
-    parse_hermes,
     parse_tool_calls,
     render_hermes,
 )
@@ -88,16 +87,16 @@ def test_calls_on_one_line_are_told_apart() -> None:
 
 
 def test_arguments_may_be_a_string_that_holds_an_object() -> None:
-    assert parse_hermes(block('{"name": "f", "arguments": "{\\"x\\": 1}"}')).calls == (call(x=1),)
+    assert parse("hermes", block('{"name": "f", "arguments": "{\\"x\\": 1}"}')).calls == (call(x=1),)
 
 
 def test_a_closing_tag_inside_a_string_is_text() -> None:
     text = render_hermes(Label(calls=(call(x="a </tool_call> <tool_call> b"),)))
-    assert parse_hermes(text).calls == (call(x="a </tool_call> <tool_call> b"),)
+    assert parse("hermes", text).calls == (call(x="a </tool_call> <tool_call> b"),)
 
 
 def test_whole_numbers_and_fractions_keep_their_type() -> None:
-    (found,) = parse_hermes(block('{"name": "f", "arguments": {"i": 1, "f": 1.0, "b": true}}')).calls
+    (found,) = parse("hermes", block('{"name": "f", "arguments": {"i": 1, "f": 1.0, "b": true}}')).calls
     assert [type(value) for value in found.arguments.values()] == [int, float, bool]
 
 
@@ -110,18 +109,18 @@ def test_whole_numbers_and_fractions_keep_their_type() -> None:
     ],
 )
 def test_reasoning_is_no_content_and_no_call(text: str) -> None:
-    parsed = parse_hermes(text)
+    parsed = parse("hermes", text)
     assert (parsed.calls, parsed.content, parsed.error) == ((), "done", None)
 
 
 def test_reasoning_that_never_ends_is_no_refusal_to_call() -> None:
-    parsed = parse_hermes("<think>" + block('{"name": "f"}'))
+    parsed = parse("hermes", "<think>" + block('{"name": "f"}'))
     assert (parsed.calls, parsed.content, parsed.error) == ((), "", "format")
 
 
 def test_a_think_tag_inside_an_argument_is_text() -> None:
     label = Label(calls=(call(x="a</think>b"),))
-    assert parse_hermes(render_hermes(label)).calls == label.calls
+    assert parse("hermes", render_hermes(label)).calls == label.calls
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_a_think_tag_inside_an_argument_is_text() -> None:
     ],
 )
 def test_what_is_no_call_in_a_block_is_a_format_error(body: str) -> None:
-    parsed = parse_hermes("words " + block(body))
+    parsed = parse("hermes", "words " + block(body))
     assert (parsed.calls, parsed.content, parsed.error) == ((), "words", "format")
 
 
@@ -175,11 +174,11 @@ def test_what_is_no_call_in_a_block_is_a_format_error(body: str) -> None:
     ],
 )
 def test_tags_that_do_not_pair_are_a_format_error(text: str) -> None:
-    assert parse_hermes(text).error == "format"
+    assert parse("hermes", text).error == "format"
 
 
 def test_one_bad_block_spoils_the_answer() -> None:
-    assert parse_hermes(block('{"name": "f"}') + block("?")).calls == ()
+    assert parse("hermes", block('{"name": "f"}') + block("?")).calls == ()
 
 
 @pytest.mark.parametrize(
@@ -198,28 +197,29 @@ def test_one_bad_block_spoils_the_answer() -> None:
 )
 def test_a_megabyte_of_tags_is_read(unit: str) -> None:
     text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
-    assert parse_hermes(text).error in {None, "format"}
-    assert parse_hermes('<tool_call>{"name": "f", "arguments": {"x": ' + text).error == "format"
+    assert parse("hermes", text).error in {None, "format"}
+    assert parse("hermes", '<tool_call>{"name": "f", "arguments": {"x": ' + text).error == "format"
 
 
 @settings(deadline=None, max_examples=300)
 @given(TAG_SOUP)
 def test_no_text_raises_and_an_error_has_no_calls(text: str) -> None:
-    parsed = parse_hermes(text)
+    parsed = parse("hermes", text)
     assert not (parsed.error and parsed.calls)
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.builds(Label, calls=st.lists(CALLS, max_size=3).map(tuple), content=CONTENT))
 def test_what_is_rendered_is_read_back(label: Label) -> None:
-    parsed = parse_hermes(render_hermes(label))
+    assume(label.calls or label.content)  # nothing said is no answer
+    parsed = parse("hermes", render_hermes(label))
     assert (parsed.calls, parsed.content, parsed.error) == (label.calls, label.content, None)
 
 
 @settings(deadline=None, max_examples=100)
 @given(JSON)
 def test_what_is_read_can_be_written(value: object) -> None:
-    for found in parse_hermes(block(json.dumps({"name": "f", "arguments": {"x": value}}))).calls:
+    for found in parse("hermes", block(json.dumps({"name": "f", "arguments": {"x": value}}))).calls:
         assert found.model_dump_json().encode()
         assert not any(isinstance(v, float) and not math.isfinite(v) for v in found.arguments.values())
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 from kinds import Kind
-from kinds.texts import BARI, DIALECTS, FOREIGN, KINDS, Said, Text
+from kinds.texts import BARE, BARI, BROKEN, DIALECTS, FOREIGN, KINDS, Said, Text
 
 from sloop.calls.formats import FORMATS, Parsed, opens_call, parse, parse_tool_calls
 from sloop.records import Tool
 
-TOOLS = (Tool(name="find_depot", parameters={"type": "object", "properties": {"town": {"type": "string"}}}),)
+PROPERTIES = {"town": {"type": "string"}, "x": {"type": ["string", "number"]}}
+TOOLS = tuple(
+    Tool(name=name, parameters={"type": "object", "properties": PROPERTIES}) for name in ("find_depot", "f", "g")
+)
 INNOCENT = [kind for kind in KINDS if not kind.given.format]
 
 
@@ -23,20 +26,38 @@ def said(parsed: Parsed) -> Said:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.given.format], ids=str)
 def test_a_text_is_read_as_its_row_says(kind: Kind) -> None:
     given: Text = kind.given
+    tools = [tool for tool in TOOLS if tool.name in given.offered]
     if given.format != "served":
-        assert said(parse(given.format, given.text, thinking=given.thinking)) == kind.comes
+        assert said(parse(given.format, given.text, thinking=given.thinking, tools=tools)) == kind.comes
         return
-    found, expected = said(parse_tool_calls(given.text, [])), kind.comes
+    found, expected = said(parse_tool_calls(given.text, [], tools)), kind.comes
     assert (found.calls, found.error, found.recovered) == (expected.calls, expected.error, expected.recovered)
 
 
 @pytest.mark.parametrize("kind", INNOCENT, ids=str)
 def test_an_answer_that_calls_nothing_is_words_in_every_format(kind: Kind) -> None:
     text = kind.given.text
-    for parsed in (parse_tool_calls(text, []), *(parse(form, text) for form in FORMATS)):
+    read = [parse(form, text, tools=tools) for form in FORMATS for tools in ((), TOOLS)]
+    for parsed in (parse_tool_calls(text, [], TOOLS), *read):
         assert not parsed.calls
         assert parsed.error is None
     assert not opens_call(text)
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_bare_call_of_a_tool_on_offer_is_no_words_in_any_format(name: str) -> None:
+    text, recovered = BARE[name]
+    for form in FORMATS:
+        parsed = parse(form, text, tools=TOOLS)
+        assert (parsed.calls, parsed.error, said(parsed).recovered) == ((), "format", recovered)
+    assert parse("hermes", text).error is None
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_call_in_broken_json_is_no_words_in_any_format(name: str) -> None:
+    for form in FORMATS:
+        parsed = parse(form, BROKEN[name][0])
+        assert (parsed.calls, parsed.error) == ((), "format")
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
-from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores, telling
+from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores, worth_showing
 from sloop.records import Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
 
 WEATHER = Tool(
@@ -194,9 +194,9 @@ def test_what_a_lenient_reading_gets_is_told_beside_the_strict_one_and_earns_not
     against_its_schema = graded(sample(ROME), text="x", error="format", recovered=(call(city=1),))
     assert [one.recovered for one in (strictly, leniently, against_its_schema)] == [False, True, False]
     assert leniently.model_copy(update={"recovered": False}) == strictly
-    told = [score.name for score in telling(scores([leniently]))]
+    told = [score.name for score in worth_showing(scores([leniently]))]
     assert "format_recovered" in told
-    assert [score.name for score in telling(scores([strictly]))] == [n for n in told if n != "format_recovered"]
+    assert [score.name for score in worth_showing(scores([strictly]))] == [n for n in told if n != "format_recovered"]
 
 
 @pytest.mark.parametrize("thinking", [False, True])

@@ -48,7 +48,7 @@ def answer(tmp_path: Path, row: dict[str, Any], answer_format: str | None = None
         ([{"f": {"x": 1}}], "f", None),
         ([{"f": '{"x": NaN}'}], None, "format"),
         ([{"f": "{}", "g": "{}"}], None, "format"),
-        ([], None, None),
+        ([], None, "format"),
         (None, None, "format"),
         ({"f": "{}"}, None, "format"),
         (["f"], None, "format"),

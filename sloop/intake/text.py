@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
-from sloop.calls.formats import FORMATS, Parsed, parse
+from sloop.calls.formats import FORMATS, Parsed, after_thinking, parse
 from sloop.records import ToolCall, from_json
 from sloop.tools.definitions import PARAMETERS, TOOLBENCH
 from sloop.tools.dialects import is_schema
@@ -144,7 +144,7 @@ def said(text: str, offered: Collection[str]) -> Parsed:
 
 def _tagged(text: str, offered: Collection[str]) -> Parsed | None:
     """JSON or Python between tags."""
-    *_, answer = text.rpartition("</think>")
+    answer = after_thinking(text, "hermes")
     tags = list(_TAG.finditer(answer))
     if not tags:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sloop.calls.formats.thoughts import THINKING_PARTS
 from sloop.intake.forms import Given
 from sloop.intake.text import calls_in, literal, one_call, results_in, said, wrong
 from sloop.records import Tool, ToolCall
@@ -32,8 +33,6 @@ ROLES: dict[str, Role] = {
 }
 CALLING = ("function_call", "tool_call")
 """Roles whose content is a call."""
-THOUGHT = ("thinking", "reasoning")
-"""Kinds of parts that are no part of an answer."""
 
 
 class NotTextError(Exception):
@@ -196,7 +195,7 @@ def _text(given: Any, where: str, calls: Sequence[Any]) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         if not isinstance(kind, str):
             raise wrong(f"{where}[{number}]", part, 'a part such as {"type": "text", "text": "..."}')
-        if kind in THOUGHT or (kind == "tool_use" and calls):  # LangChain repeats Anthropic's calls here
+        if kind in THINKING_PARTS or (kind == "tool_use" and calls):  # LangChain repeats Anthropic's calls here
             continue
         if kind not in ("text", "refusal"):
             raise NotTextError(kind)

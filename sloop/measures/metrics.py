@@ -79,7 +79,7 @@ def scores(grades: Iterable[Grade]) -> list[Score]:
     ]
 
 
-def telling(scores: Iterable[Score]) -> list[Score]:
+def worth_showing(scores: Iterable[Score]) -> list[Score]:
     """Scores of one benchmark without ``format_recovered``, where it nowhere differs from ``format_correctness``."""
     rows = list(scores)
     strict, lenient = (

@@ -16,7 +16,8 @@ failed     anything else: a word that stands in no row, none   as filtered, and 
 
 That nothing at all was said is a failure even where tokens were counted and the word is good: an upstream that broke, a
 parser that swallowed the call, or a reasoning parser that took the whole answer looks just so, and counted as an answer
-it would be a refusal to call.
+it would be a refusal to call. Reasoning in tags that nothing follows was seen to be the model's: an answer, which
+`sloop.calls.formats.parse` says is a format error.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
-from sloop.calls.formats import after_thinking, opens_call
+from sloop.calls.formats import opens_call
 
 Ending = Literal["answer", "cut", "unreadable", "filtered", "failed"]
 """From best to worst."""
 
 WORDS: dict[Ending, str] = {
     "answer": "stop end_turn stop_sequence eos eos_token complete tool_calls tool_call tool_use function_call",
-    "cut": "length max_tokens max_output_tokens max_length model_length error_limit context_length_exceeded "
-    "model_context_window_exceeded",
+    "cut": "length max_tokens max_output_tokens max_length max_new_tokens model_length token_limit error_limit "
+    "context_length context_length_exceeded model_context_window_exceeded",
     "unreadable": "malformed_function_call malformed_tool_use unexpected_tool_call",
     "filtered": "content_filter content_filtered safety recitation language blocklist prohibited_content spii refusal "
     "image_safety image_prohibited_content guardrail_intervened sensitive error_toxic",
+    "failed": "error failed abort aborted cancelled",
 }
 """The closed table: finish words of OpenAI, Anthropic, Gemini, Bedrock, Mistral, DeepSeek, Cohere, Zhipu, TGI,
 Together, vLLM, SGLang, llama.cpp, Ollama, Groq and OpenRouter, in either case and with any separator. What stands in no
@@ -44,7 +46,7 @@ row failed."""
 
 def _plain(word: str) -> str:
     """The word alone: Gemini's endpoint puts another and a colon before it, enumerations their class and a dot."""
-    return re.sub(r"[^a-z]", "", re.split(r"[:.]", word)[-1].casefold())
+    return re.sub(r"[^a-z]", "", re.split(r"[:.]", word.rstrip("."))[-1].casefold()).removeprefix("finishreason")
 
 
 _ENDING: dict[str, Ending] = {_plain(word): ending for ending, words in WORDS.items() for word in words.split()}
@@ -76,6 +78,6 @@ def read_ending(finish: str, content: str, called: bool) -> tuple[Ending, str]:
         return ending, f"finish_reason {finish!r}"
     if not called and word in _CALLED and not opens_call(content):
         return "failed", f"finish_reason {finish!r}, and no call came with it"
-    if not called and not after_thinking(content, "hermes").strip():
-        return "failed", "nothing was said or called" + (" after the reasoning" if content.strip() else "")
+    if not called and not content.strip():
+        return "failed", "nothing was said or called"
     return ending, ""

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from sloop.calls.formats import after_thinking
+from sloop.calls.formats.thoughts import split_thinking
 from sloop.calls.schema.validation import faults, validator
 from sloop.records import Message, from_json
 
@@ -27,6 +27,8 @@ WEAKER: dict[StructuredOutput, StructuredOutput] = dict(
 """What is tried where a server does not take the one before."""
 UNSUPPORTED = re.compile(r"response_?format|json_?schema|json_?object|structured|guided|grammar", re.I)
 PROBLEM_LENGTH = 300
+_OBJECT = re.compile(r'\{\s*+["{}]')
+"""What begins as an object does; a word in braces is none."""
 
 
 def response_format(schema: Mapping[str, Any], how: StructuredOutput) -> dict[str, Any] | None:
@@ -63,7 +65,7 @@ def read_object(text: str, schema: Mapping[str, Any]) -> Any:
         value = from_json(text)
     except ValueError as error:
         try:
-            value = _only_object(after_thinking(text, "json"))
+            value = _only_object(split_thinking(text, lambda _: False)[1] or "")
         except (ValueError, RecursionError):
             raise ValueError(f"not JSON: {error}") from None
     if worst := best_match(faults(_validator(json.dumps(schema)), value)):
@@ -77,11 +79,14 @@ def _only_object(text: str) -> Any:
     Raises:
         ValueError: there is none, or more than one.
     """
-    start = text.index("{")
-    _, end = json.JSONDecoder().raw_decode(text, start)
-    if "{" in text[end:]:
-        raise ValueError("more than one object")
-    return from_json(text[start:end])
+    found: list[str] = []
+    end = 0
+    while len(found) < 2 and (opened := _OBJECT.search(text, end)):
+        _, end = json.JSONDecoder().raw_decode(text, opened.start())  # once a text at most in vain
+        found.append(text[opened.start() : end])
+    if len(found) != 1:
+        raise ValueError("no object, or more than one")
+    return from_json(found[0])
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import openai
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
 
+from sloop.calls.formats.thoughts import THINKING_PARTS
 from sloop.models.base import CallText, ErrorKind, ModelError, Reply, Sampling, Usage
 from sloop.models.endings import read_ending, telling
 from sloop.records import Message, Tool, digest
@@ -172,7 +173,7 @@ def _text(content: Any) -> Any:
     texts: list[str] = []
     for place, part in enumerate(content):
         kind = part.get("type", "text") if isinstance(part, dict) else "text"
-        if kind in REASONING:
+        if kind in THINKING_PARTS:
             continue
         text = part.get("refusal" if kind == "refusal" else "text", part) if isinstance(part, dict) else part
         if kind not in ("text", "output_text", "refusal") or not isinstance(text, str | None):
@@ -190,8 +191,6 @@ def arguments_text(arguments: Any) -> Any:
     return "" if text.strip() in ("", "null", "[]") else text
 
 
-REASONING = ("thinking", "redacted_thinking", "reasoning", "reasoning_content", "reasoning_text")
-"""Kinds of parts of a content that a model thinks in."""
 Text = Annotated[str | None, BeforeValidator(_text)]
 """A message's content."""
 Arguments = Annotated[str, BeforeValidator(arguments_text)]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sloop.calls.formats import OPENINGS, parse, parse_tool_calls, thoughts_of
+from sloop.calls.formats import OPENINGS, after_thinking, parse, parse_tool_calls, thoughts_of
 from sloop.models.base import CallText
 from sloop.records import Sample, Tool
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
@@ -221,7 +221,8 @@ def handed_over(answer_format: str, text: str, tools: Sequence[Tool] = ()) -> tu
     marks of reasoning behind a call read otherwise: ``parse`` takes them for words.
     """
     parsed = parse(answer_format, text, tools=tools)
-    if parsed.error or (not parsed.calls and parse_tool_calls(text, ()).content == parsed.content):
+    plain = after_thinking(text, answer_format).strip() == parsed.content == parse_tool_calls(text, ()).content
+    if parsed.error or (not parsed.calls and plain):
         return text, ()
     calls = (CallText(name=c.name, arguments=json.dumps(c.arguments, ensure_ascii=False)) for c in parsed.calls)
     return (thoughts_of(text, answer_format) + parsed.content).rstrip(), tuple(calls)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sloop.measures.metrics import telling
+from sloop.measures.metrics import worth_showing
 from sloop.measures.stats import Comparison, rate
 from sloop.records import Grade, Score
 
@@ -70,7 +70,7 @@ def by_round(scores: Iterable[tuple[int, Score]], title: str) -> Figure:
 
     points: dict[str, list[tuple[int, Score]]] = {}
     scores = list(scores)
-    names = {score.name for score in telling(score for _, score in scores)}
+    names = {score.name for score in worth_showing(score for _, score in scores)}
     for number, score in scores:
         if score.name in names and not score.slice and score.value is not None:
             points.setdefault(score.name, []).append((number, score))
@@ -117,7 +117,7 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
     """Metrics x slices, the values written in the cells; a cell stays empty where a metric asks nothing of a slice."""
     from plotly.graph_objects import Figure, Heatmap
 
-    cells = {(score.name, score.slice): score for score in telling(scores) if score.value is not None}
+    cells = {(score.name, score.slice): score for score in worth_showing(scores) if score.value is not None}
     in_slices = {name for (name, part), score in cells.items() if part and _tells(score)}
     names = [name for name in dict.fromkeys(name for name, _ in cells) if name in in_slices]
     slices = ["", *dict.fromkeys(part for _, part in cells if part)]

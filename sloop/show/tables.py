@@ -11,7 +11,7 @@ from rich.table import Table
 from sloop.engine.folder import read_stage
 from sloop.intake import Intake
 from sloop.measures.constants import HEADLINE, constant_of, said
-from sloop.measures.metrics import telling
+from sloop.measures.metrics import worth_showing
 from sloop.measures.overlap import CONTAMINATION, HOWS, Overlap
 from sloop.models.preflight import Finding
 from sloop.records import Rejected, Sample, Score, StageRecord
@@ -87,7 +87,7 @@ def scores_table(scores: Sequence[Score], title: str) -> Table:
     answers = list(dict.fromkeys(answer for answer, _, _ in constants))
     for answer in answers:
         table.add_column(said(answer), justify="right")
-    for score in telling(scores):
+    for score in worth_showing(scores):
         if constant_of(score.name) or (score.value is None and score.slice):
             continue
         interval = (

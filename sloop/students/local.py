@@ -218,7 +218,7 @@ class LocalStudent:
                 f"checkpoint {named(folder)} does not say in which format it writes calls (no {RECORD_FILE}), and its "
                 f"chat template shows none. Set student.answer_format to one of: {', '.join(sorted(FORMATS))}"
             )
-        parse(found, "")  # an unknown format is said now, and not after the first answers
+        known_format(found)  # an unknown format is said now, and not after the first answers
         self._format = found
         self._tokenizer = tokenizer
         self._model = load_model(folder, self.dtype).to(self.device).eval()

@@ -197,7 +197,7 @@ class RecordedStudent:
         if not isinstance(result, list) or not all(isinstance(call, dict) and len(call) == 1 for call in result):
             return Prediction(**kept, text=json.dumps(result, ensure_ascii=False), error="format")
         calls = [(name, _text(given)) for call in result for name, given in call.items()]
-        read = under_bare_names(parse_tool_calls("", calls), sample.tools)
+        read = under_bare_names(parse_tool_calls("", calls, sample.tools), sample.tools)
         return Prediction(**kept, calls=read.calls, error=read.error, recovered=read.recovered)
 
 

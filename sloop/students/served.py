@@ -106,7 +106,7 @@ class ServedStudent:
             if error.kind == "too_long":
                 return Prediction(sample_id=sample.id, error="truncated")
             if error.kind == "unreadable":  # the model's own doing, and the server has judged it
-                found = parse_tool_calls(error.written, []).recovered
+                found = parse_tool_calls(error.written, [], sample.tools).recovered
                 return Prediction(sample_id=sample.id, text=error.written, error="format", recovered=found)
             raise
         return read_answer(sample, reply, self.answer_format)
@@ -152,7 +152,7 @@ def read_answer(sample: Sample, reply: Reply, answer_format: str | None) -> Pred
     if reply.ending == "cut":
         return Prediction(**measured, error="truncated")
     if answer_format is None or reply.calls:
-        parsed = under_bare_names(parse_tool_calls(reply.content, written), sample.tools)
+        parsed = under_bare_names(parse_tool_calls(reply.content, written, sample.tools), sample.tools)
     else:
         parsed = parse(answer_format, reply.content, tools=sample.tools)
     return Prediction(

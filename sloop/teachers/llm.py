@@ -154,9 +154,9 @@ class LLMTeacher:
         reply = await self._ask(order, brief, tools=order.tools)
         if reply.ending != "answer":
             raise _Unusable("unfinished", f"the assistant's reply ended with {reply.finish}")
-        parsed = parse_tool_calls(reply.content.strip(), [(call.name, call.arguments) for call in reply.calls])
+        written = [(call.name, call.arguments) for call in reply.calls]
+        parsed = parse_tool_calls(reply.content.strip(), written, order.tools)
         if parsed.error:
-            written = [(call.name, call.arguments) for call in reply.calls]
             raise _Unusable("invalid_call", f"cannot be read: {render_tool_calls(reply.content, written)}")
         for call in parsed.calls:
             if not any(tool.name == call.name for tool in order.tools):

@@ -75,6 +75,8 @@ KINDS = [
             ("COMPLETE", "vercel/ai packages/cohere/src/map-cohere-finish-reason.ts", SPOKEN, WORDS),
             ("TOOL_CALL", "vercel/ai packages/cohere/src/map-cohere-finish-reason.ts", CALLED, CALL_READ),
             ("FinishReason.STOP", "pydantic/pydantic-ai#3095", SPOKEN, WORDS),
+            ("FINISH_REASON_STOP", "our own", SPOKEN, WORDS),
+            ("Stop.", "our own", SPOKEN, WORDS),
         )
     ),
     # --- cut short ---
@@ -87,6 +89,10 @@ KINDS = [
             ("model_length", "laravel/ai#955", SPOKEN),
             ("model_context_window_exceeded", "laravel/ai#955", CALLED),
             ("max_output_tokens", "vllm-project/vllm#24561", SPOKEN),
+            ("FINISH_REASON_MAX_TOKENS", "our own", SPOKEN),
+            ("max_new_tokens", "turboderp-org/exllamav2 exllamav2/generator/dynamic.py", SPOKEN),
+            ("context_length", "our own", SPOKEN),
+            ("token_limit", "caikit/caikit-nlp#253", SPOKEN),
             ("ERROR_LIMIT", "vercel/ai packages/cohere/src/map-cohere-finish-reason.ts", SPOKEN),
         )
     ),
@@ -340,8 +346,22 @@ KINDS = [
         "vllm-project/vllm#12468",
         "`<think>...</think>` and nothing after",
         reply({"content": "<think>They greet.</think>\n"}),
+        FORMAT,
+    ),
+    _kind(
+        "a thought in tags that never ends",
+        "vllm-project/vllm#12468",
+        "`<think>...`",
+        reply({"content": "<think>They greet."}),
+        FORMAT,
+    ),
+    _kind(
+        "a good word and a provider's error",
+        "openrouter.ai/docs/api-reference/overview",
+        "`stop`, `native_finish_reason: error`",
+        reply(choice={"native_finish_reason": "error"}),
         FAILED,
-        "after the reasoning",
+        "no_answer",
     ),
     # --- forms of a message ---
     _kind(

@@ -38,6 +38,8 @@ class Text:
     format: str
     text: str
     thinking: bool = False
+    offered: tuple[str, ...] = ()
+    """Names of tools, each with a `town` and a number `x`."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ FAULTS = [
     _kind("a thought that the prompt opened and nothing closed", "QwenLM/Qwen3 chat template", "format error", Text("hermes", "I wonder.", True), Said(error=True)),
     _kind("a thought that nothing closed", "deepseek-ai/DeepSeek-R1", "format error", Text("hermes", "<think>I wonder."), Said(error=True)),
     _kind("a thought that nothing follows", "vllm-project/vllm vllm/parser/qwen3.py", "format error", Text("hermes", "<think>No tool fits.</think>\n"), Said(error=True)),
-    _kind("harmony's analysis that nothing follows", "ggml-org/llama.cpp#15789", "format error", Text("harmony", "<|channel|>analysis<|message|>No tool fits."), Said((), "<|channel|>analysis<|message|>No tool fits.", True)),
+    _kind("harmony's analysis that nothing follows", "ggml-org/llama.cpp#15789", "format error", Text("harmony", "<|channel|>analysis<|message|>No tool fits."), Said(error=True)),
     _kind("an observation that was made up", "QwenLM/Qwen-Agent react_chat.py", "format error; recovered", Text("react", "Action: f\nAction Input: {}\nObservation: 3"), Said(error=True, recovered=(F,))),
     _kind("a call in a thought that nothing closed", "vllm-project/vllm vllm/parser/qwen3.py", "format error; recovered", Text("hermes", f"<think>So {HERMES}"), Said(error=True, recovered=(F,))),
     _kind("Llama with arguments", f"{VLLM}/llama_tool_parser.py", "a call", Text("llama3", '{"name": "f", "arguments": {"x": 1}}'), Said((X,))),
@@ -192,6 +194,21 @@ FAULTS = [
     _kind("harmony with an analysis before", "openai/harmony docs/format.md", "a call", Text("harmony", "<|channel|>analysis<|message|>Call f.<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}"), Said((F,))),
     _kind("harmony with the recipient in the role", "openai/harmony docs/format.md", "a call", Text("harmony", "<|start|>assistant to=functions.f<|channel|>commentary json<|message|>{}<|call|>"), Said((F,))),
     _kind("harmony's answer", "openai/harmony docs/format.md", "words", Text("harmony", "<|channel|>final<|message|>Hello.<|return|>"), Said(content="Hello.")),
+    _kind("nothing at all", "BerriAI/litellm#24442", "format error", Text("hermes", ""), Said(error=True)),
+    _kind("a line break", "BerriAI/litellm#24442", "format error", Text("llama3", "\n"), Said(error=True)),
+    _kind("nothing in marks of an answer", f"{SGLANG}/cohere_command4_detector.py", "format error", Text("cohere", "<|START_RESPONSE|><|END_RESPONSE|>"), Said(error=True)),
+    _kind("an answer in marks", f"{SGLANG}/cohere_command4_detector.py", "words", Text("cohere", "<|START_RESPONSE|>Hi.<|END_RESPONSE|>"), Said(content="Hi.")),
+    _kind("a mark of what comes behind a call", f"{VLLM}/functiongemma_tool_parser.py", "a call", Text("functiongemma", "<start_function_call>call:f{x:1}<end_function_call><start_function_response>"), Said((X,))),
+    _kind("Gemma 4's mark behind a call", f"{SGLANG}/gemma4_detector.py", "a call", Text("gemma4", "<|tool_call>call:f{x:1}<tool_call|><|tool_response>"), Said((X,))),
+    _kind("harmony's next turn behind an answer", "openai/harmony docs/format.md", "words", Text("harmony", "<|channel|>final<|message|>Hi.<|end|><|start|>assistant"), Said(content="Hi.")),
+    *(
+        _kind(f"harmony's analysis that nothing follows, as {form}", "ggml-org/llama.cpp#15789", "format error", Text(form, "<|channel|>analysis<|message|>No tool fits.<|end|>"), Said(error=True))
+        for form in ("served", "hermes", "json", "mistral")
+    ),
+    _kind("a number with the type of a text and a number", f"{VLLM}/qwen3coder_tool_parser.py", "a call", Text("qwen3_coder", "<function=f><parameter=x>7</parameter></function>", offered=("f",)), Said((("f", {"x": 7}),))),
+    _kind("true where a text or a number is meant", f"{VLLM}/qwen3coder_tool_parser.py", "a call with a text", Text("qwen3_coder", "<function=f><parameter=x>true</parameter></function>", offered=("f",)), Said((("f", {"x": "true"}),))),
+    _kind("a typed call of the wrong format", f"{VLLM}/qwen3coder_tool_parser.py", "format error; recovered with its types", Text("served", "<function=f><parameter=x>1</parameter></function>", offered=("f",)), Said(error=True, recovered=(X,))),
+    _kind("Mistral's call without its first mark", "mistralai/mistral-common", "format error", Text("hermes", 'f[ARGS]{"x": 1}'), Said((), 'f[ARGS]{"x": 1}', True)),
     _kind("a harmony call without its tokens", "openai/codex#13114", "format error", Text("hermes", 'commentary to=functions.f json{"x": 1}'), Said((), 'commentary to=functions.f json{"x": 1}', True)),
 ]  # fmt: skip
 INNOCENT: dict[str, str] = {
@@ -244,14 +261,63 @@ INNOCENT: dict[str, str] = {
     "an API's description": '{"openapi": "3.0.0", "paths": {"/f": {"get": {"parameters": [{"name": "x", "in": "query"}]}}}}',
     "a server's settings": '{"command": "npx", "args": ["-y", "server"], "name": "fs"}',
     "steps": "1. [Install(ed)] first\n2. run it",
+    "a usage": "Usage: cli [OPTIONS] COMMAND [ARGS]...",
+    "a dictionary in Python": "{'name': 'Ada', 'age': 36}",
+    "a dictionary in Python with args": "{'name': 'Ada', 'args': ['-y']}",
+    "lists in Python": "Either ['Bari', 'Lecce'] or ['Rome'].",
+    "a tool in Python": "{'name': 'f', 'parameters': {'type': 'object', 'properties': {}}}",
+    "a tool that is named": "I would call find_depot(town='Bari'), but which town?",
+    "a tool's name": "find_depot",
+    "a sum of a tool's": "find_depot(town='Bari') + 2",
+    "code with a tool": "```python\ndef go():\n    return find_depot(town='Bari')\n```",
+    "an object under a tool's name": '{"find_depot": {"street": "Via Roma 1"}}',
+    "a text under a tool's name": '{"find_depot": "It finds one."}',
+    "a tool's name and an object": '{"find_depot": {"town": "Bari"}, "weather": {}}',
     "a query": "query { f(x: 1) { name } }",
 }
 """Answers that call nothing, in whichever format."""
 
+BROKEN: dict[str, tuple[str, str]] = {
+    "a call in single quotes": ("{'name': 'find_depot', 'arguments': {'town': 'Bari'}}", "vllm-project/vllm#22885"),
+    "a call in single quotes around double ones": ("""{'name': 'f', 'arguments': {"town": "Bari"}}""", "vllm-project/vllm#22885"),
+    "a call with a type that lost its last brace": ('{"type": "function", "name": "f", "parameters": {"town": "Bari"}', "vllm-project/vllm#11786"),
+    "a call with an id that lost its last brace": ('{"id": "1", "name": "f", "arguments": {"town": "Bari"}', "vllm-project/vllm#11786"),
+    "tool_use with a comma too many": ('{"type": "tool_use", "id": "x", "name": "f", "input": {"a": 1,}}', "anthropics/anthropic-sdk-python"),
+    "args that lost their last brace": ('{"name": "f", "args": {"a": 1}', "langchain-ai/langchain structured chat"),
+    "arguments in a text that is no JSON": (r'{"name": "f", "arguments": "{\"town\": Bari}"}', f"{SGLANG}/base_format_detector.py"),
+    "arguments in a text that holds no object": ('{"name": "f", "arguments": "Bari"}', f"{SGLANG}/base_format_detector.py"),
+}  # fmt: skip
+"""Calls in JSON, nearly, and whose they are."""
+BARE: dict[str, tuple[str, tuple[Call, ...]]] = {
+    "a call": ("find_depot(town='Bari')", (BARI,)),
+    "a call in a fence": ("```python\nfind_depot(town='Bari')\n```", (BARI,)),
+    "a call in a fence of no language": ("```\nfind_depot(town='Bari')\n```\n", (BARI,)),
+    "a call a line": ("find_depot(town='Bari')\nf(x=1)", (BARI, X)),
+    "calls with a comma": ("f(), g()", (F, G)),
+    "calls in brackets": ("(f(), g())", (F, G)),
+    "a call that is printed": ("print(f(x=1))", (X,)),
+    "a call that is assigned": ("depot = find_depot(town='Bari')", (BARI,)),
+    "a call by position": ('find_depot("Bari")', ()),
+    "a call of a name": ("find_depot(town=bari)", ()),
+    "an object under the name": ('{"find_depot": {"town": "Bari"}}', (BARI,)),
+    "objects under names": ('[{"find_depot": {"town": "Bari"}}, {"f": {}}]', (BARI, F)),
+    "an object under the name in a fence": ('```json\n{"f": {"x": 1}}\n```', (X,)),
+}
+"""Calls that are none but of tools on offer, and what is recovered of them."""
 KINDS = [
     *_own(),
     *_leaked(),
     *FAULTS,
+    *(
+        _kind(
+            f"{name}, bare",
+            "ShishirPatil/gorilla bfcl model_handler",
+            "format error; recovered",
+            Text("served", text, offered=("find_depot", "f", "g")),
+            Said(error=True, recovered=found),
+        )
+        for name, (text, found) in BARE.items()
+    ),
     *(
         Kind(f"no call: {name}", "our own", text, "words in every format", Text("", text), Said())
         for name, text in INNOCENT.items()

@@ -24,8 +24,8 @@ from pydantic import AfterValidator
 
 from sloop.calls.formats.bare import GLM4, REACT, is_name
 from sloop.calls.formats.base import Format, Parsed, Tools, Unreadable, join, json_calls, made
-from sloop.calls.formats.marked import HERMES
-from sloop.calls.formats.python import MAX_PYTHON, list_at
+from sloop.calls.formats.marked import HERMES, read_harmony
+from sloop.calls.formats.python import MAX_PYTHON, bare_calls, list_at
 from sloop.calls.formats.table import FORMATS, ROWS
 from sloop.calls.formats.thoughts import split_thinking
 from sloop.records import Label, ToolCall, UserError
@@ -43,7 +43,6 @@ __all__ = [
     "known_format",
     "opens_call",
     "parse",
-    "parse_hermes",
     "parse_tool_calls",
     "render_hermes",
     "render_tool_calls",
@@ -61,10 +60,12 @@ _STRAY = (
     "</tool_call>", "<|python_tag|>", "<|python_start|>", "<|python_end|>", "<｜tool▁call▁begin｜>",
     "<｜tool▁call▁end｜>", "<|tool_call_begin|>", "<|tool_call_end|>", "<tool_call|>", "<end_function_call>",
     "<|END_ACTION|>", "<|action_end|>", "<|tools_suffix|>", "</TOOLCALL>", "</minimax:tool_call>",
-    "</seed:tool_call>", "</function_calls>", "[ARGS]", "✿FUNCTION✿", "<longcat_tool_call>",
+    "</seed:tool_call>", "</function_calls>", "✿FUNCTION✿", "<longcat_tool_call>",
     "```tool_call",
 )  # fmt: skip
 """Marks of calls with which no row's calls begin: what a server leaves that takes tokens away."""
+_ARGS = re.compile(r"\w\[ARGS\]\s*+\{")
+"""Mistral's, between a name and an object; alone it is how the usage of commands is written."""
 
 
 def _formats() -> str:
@@ -84,8 +85,8 @@ FormatName = Annotated[str, AfterValidator(known_format)]
 def parse(format: str, text: str, *, thinking: bool = False, tools: Tools = ()) -> Parsed:
     """Read a model's answer. A call that is plainly one of another format is an attempt that cannot be read.
 
-    Reasoning is dropped. One that was never finished, or that nothing follows, is no answer, and no refusal to call
-    either: an error.
+    Reasoning is dropped. Nothing said is no answer, and no refusal to call either, but an error; so is reasoning that
+    was never finished, or that nothing follows. So are calls of tools on offer in bare Python, or as a name's object.
 
     Args:
         format: a name in `FORMATS`.
@@ -99,11 +100,9 @@ def parse(format: str, text: str, *, thinking: bool = False, tools: Tools = ()) 
     if format not in FORMATS:
         raise UserError(f"unknown tool-call format {format!r}: {_formats()}.")
     row = FORMATS[format]
-    thoughts, answer = split_thinking(text, row.mark.search, thinking=thinking)
+    _, answer = split_thinking(text, row.mark.search, thinking=thinking)
     if answer is None:
         return Parsed(error="format", recovered=_recover(row, text, tools))
-    if thoughts and not answer.strip():
-        return Parsed(error="format")
     try:
         calls, words = row.read(answer, tools)
     except (ValueError, RecursionError):
@@ -111,9 +110,15 @@ def parse(format: str, text: str, *, thinking: bool = False, tools: Tools = ()) 
         words = [answer[: found.start()] if found else answer]
         return Parsed(content=join(words), error="format", recovered=_recover(row, answer, tools))
     content = join(words)
-    if calls or not _opens(answer):
+    if calls:
         return Parsed(calls=tuple(calls), content=content)
-    return Parsed(content=content, error="format", recovered=_recover(row, answer, tools))
+    if not content or ("<|channel|>" in answer and _analysed(answer)):
+        return Parsed(error="format")
+    if _opens(answer):
+        return Parsed(content=content, error="format", recovered=_recover(row, answer, tools))
+    if tools and (bare := bare_calls(answer, tools)) is not None:
+        return Parsed(content=content, error="format", recovered=tuple(bare))
+    return Parsed(content=content)
 
 
 def opens_call(text: str, *, thinking: bool = False) -> bool:
@@ -141,25 +146,14 @@ def for_template(template: str) -> str | None:
     return next((row.name for row in ROWS if row.template and re.search(row.template, template)), None)
 
 
-def parse_hermes(text: str) -> Parsed:
-    """Read the Hermes form, which Qwen 2.5 and 3 write: ``<tool_call>``, a JSON object, ``</tool_call>``, repeated.
-
-    The object has a non-empty ``name`` and ``arguments`` (a JSON object, a string that holds one, or absent for none);
-    ``type``, ``id`` and OpenAI's nested form say no more, any other key is an error.
-    Text before, between and after the calls is content. A tag inside a JSON string is text. A close without an open is
-    an error too: a call whose opening was lost.
-    """
-    return parse("hermes", text)
-
-
-def parse_tool_calls(content: str, calls: Sequence[tuple[str, str]]) -> Parsed:
+def parse_tool_calls(content: str, calls: Sequence[tuple[str, str]], tools: Tools = ()) -> Parsed:
     """Read the OpenAI form, in which a server hands over (name, text of the arguments) apart from the words.
 
     Arguments are a JSON object, or nothing at all for none. Words that hold or attempt a call in a known format are a
     call that the server could not read. Reasoning is dropped.
     """
     if not calls:
-        parsed = parse("hermes", content)
+        parsed = parse("hermes", content, tools=tools)
         return Parsed(content=parsed.content, error="format", recovered=parsed.calls) if parsed.calls else parsed
     words = after_thinking(content, "hermes").strip()
     try:
@@ -169,7 +163,7 @@ def parse_tool_calls(content: str, calls: Sequence[tuple[str, str]]) -> Parsed:
 
 
 def render_hermes(label: Label) -> str:
-    """The text that a student is trained to write, which `parse_hermes` reads back: content, then one block a call."""
+    """The text that a student is trained to write, read back as "hermes": content, then one block a call."""
     bodies = (
         json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False, allow_nan=False)
         for call in label.calls
@@ -194,7 +188,7 @@ def _opens(answer: str) -> bool:
     """Whether an answer without its reasoning opens a call in any format."""
     if not any(map(answer.__contains__, _SUSPECT)):
         return False
-    if any(map(answer.__contains__, _STRAY)):
+    if any(map(answer.__contains__, _STRAY)) or ("[ARGS]" in answer and _ARGS.search(answer)):
         return True
     if any(opening in answer and mark.search(answer) for opening, mark in _OPENS):
         return True
@@ -206,6 +200,15 @@ def _opens(answer: str) -> bool:
         return False
     named = GLM4.match(answer)
     return bool(named and is_name(named["name"], ())) or next(json_calls(answer), False) is not False
+
+
+def _analysed(answer: str) -> bool:
+    """Whether gpt-oss's marks stand around reasoning alone."""
+    try:
+        calls, words = read_harmony(answer, ())
+    except (ValueError, RecursionError):
+        return False
+    return not calls and not join(words)
 
 
 def _recover(first: Format, answer: str, tools: Tools) -> tuple[ToolCall, ...]:

@@ -116,9 +116,19 @@ def until(text: str, at: int, mark: str) -> tuple[str, int]:
     return text[at:end], end + len(mark)
 
 
+_AROUND = re.compile(
+    r"<\|(?:START|END)_(?:RESPONSE|TEXT)\|>"  # Command R7B, A
+    r"|<start_function_response>|<\|tool_response>"  # FunctionGemma and Gemma 4 go on so behind a call
+    r"|<\|start\|>assistant\b|<\|(?:end|return|call)\|>"  # gpt-oss
+    r"|<\|(?:begin|end)_of_box\|>"  # GLM 4.5V
+)
+"""Special tokens that stand around words, and are none."""
+
+
 def join(words: list[str]) -> str:
     """Words outside of calls as one text."""
-    return "\n".join(part for part in (word.strip() for word in words) if part)
+    text = "\n".join(part for part in (word.strip() for word in words) if part)
+    return _AROUND.sub("", text).strip() if "<" in text else text
 
 
 def blocks(opening: re.Pattern[str], body: Body, closing: str | None = "", *, own: bool = True) -> Reader:
@@ -241,10 +251,12 @@ _PAIRS: dict[str, tuple[str, ...]] = {
     "tool": ("arguments", "parameters", "args", "tool_input"),
     "action": ("action_input",),
 }
-_BEGINS = re.compile(r'[\[{]\s*+[{"]')
+_BEGINS = re.compile(r"""[\[{]\s*+[{"']""")
 _ARGUMENTS = re.compile(r"""["'](?:arguments|parameters|args|input|tool_input|action_input)["']\s*+:""")
 _BROKEN = re.compile(
-    r"""\{\s*+["'](?:name|function|function_name|tool_name)["']\s*+:\s*+["'][^"'\n]{1,128}["']\s*+,\s*+["'](?:arguments|parameters)["']\s*+:"""
+    r"""\{\s*+(?:(?=[^{}]{0,200}?["']tool_use["'])(?P<use>))?(?:["'](?:type|id)["']\s*+:\s*+["'][^"'\n]{0,64}["']\s*+,\s*+)*+"""
+    r"""["'](?:name|function|function_name|tool_name)["']\s*+:\s*+["'][^"'\n]{1,128}["']\s*+,\s*+"""
+    r"""["'](?:arguments["']|parameters["']|args["'](?=\s*+:\s*+\{)|(?(use)input["']|(?!)))\s*+:"""
     r"""(?!\s*+\{\s*+["'](?:type["']\s*+:\s*+["']object|properties["']\s*+:))"""
 )
 MOST_BROKEN = 4
@@ -273,7 +285,7 @@ def is_schema(value: Any) -> bool:
 
 
 def json_calls(text: str) -> Iterator[ToolCall | None]:
-    """The calls that JSON says anywhere in a text; None for one that breaks off or cannot be decoded."""
+    """The calls that JSON says anywhere in a text; None for one that breaks off, or whose text cannot be decoded."""
     if not _ARGUMENTS.search(text):
         return
     at = broken = 0
@@ -289,6 +301,8 @@ def json_calls(text: str) -> Iterator[ToolCall | None]:
             value = held.pop()
             if isinstance(value, dict) and (call := loose_call(value)):
                 yield call
+            elif isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("name", "arguments")):
+                yield None
             elif isinstance(value, dict | list):
                 held += reversed(list(value.values()) if isinstance(value, dict) else value)
     if broken and _BROKEN.search(text):

@@ -47,6 +47,7 @@ HERMES = "<tool_call>", "</tool_call>"
 
 
 def _hermes(text: str, at: int, _: Tools) -> tuple[list[ToolCall], int]:
+    """One object: Qwen 2.5 and 3 repeat the block. A tag inside a JSON string is text."""
     body, at = DECODER.raw_decode(text, at)
     return [call_of(body)], at
 
@@ -198,7 +199,6 @@ def read_harmony(text: str, tools: Tools) -> Found:
     calls: list[ToolCall] = []
     words: list[str] = []
     at = 0
-    thought = False
     if _RECIPIENT.match(text.lstrip()):  # the prompt ended within this message's header
         text = f"<|start|>{text}"
     if started := _STARTS.search(text):
@@ -219,8 +219,4 @@ def read_harmony(text: str, tools: Tools) -> Found:
             calls.append(made(to[1].removeprefix("functions."), value))
         elif header["channel"] != "analysis":
             words.append(body)
-        else:
-            thought = True
-    if thought and not calls and not any(map(str.strip, words)):
-        raise ValueError("a thought that nothing follows")
     return calls, words

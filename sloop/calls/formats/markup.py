@@ -50,7 +50,7 @@ def typed(value: str, types: set[str], *, unknown_is_text: bool = True) -> Any:
             found = literal(bare) if types & {"object", "array"} else value
         except (ValueError, RecursionError):
             found = value
-    fits = not types or _kind(found) in types or (isinstance(found, int) and "number" in types)
+    fits = not types or _kind(found) in types or (type(found) is int and "number" in types)
     return found if fits or "string" not in types else value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from sloop.calls.formats.base import (
@@ -21,7 +22,7 @@ from sloop.calls.formats.base import (
 )
 from sloop.records import ToolCall, finite
 
-MAX_PYTHON = 50_000
+MAX_PYTHON = 20_000
 """Characters of a pythonic answer that are read; Python's parser takes long over more, which no call needs."""
 
 _DOTTED = re.compile(NAME)
@@ -42,11 +43,63 @@ def python_calls(text: str, *, built_in: bool = False) -> list[ToolCall]:
     for statement in _parsed(text):
         if not isinstance(statement, ast.Expr):
             raise ValueError("code is no call")
-        node = statement.value
-        calls += [_call(item, built_in) for item in (node.elts if isinstance(node, ast.List) else [node])]
+        calls += [_call(item, built_in) for item in _items(statement.value)]
     if not calls:
         raise ValueError("no call")
     return calls
+
+
+_BARE = re.compile(r"\s*+(?:\w++\s*+=\s*+)?(?:[\[(]\s*+)*+[\w.]++\s*+\(")
+
+
+def bare_calls(text: str, tools: Tools) -> list[ToolCall] | None:
+    """The calls of tools on offer that are the whole of a text, in a fence or not, in Python or as ``{"f": {...}}``.
+
+    None: it is anything else. A call that holds more than literals by name is one, and gives none.
+    """
+    if not any(tool.name in text for tool in tools):
+        return None
+    opened = _FENCED.match(text)
+    body = text[opened.end() :].rstrip().removesuffix("```") if opened else text
+    if body.lstrip().startswith(("{", "[{")):
+        return _by_name(body, {tool.name: tool.properties for tool in tools})
+    if not _BARE.match(body):
+        return None
+    nodes: list[ast.expr] = []
+    try:
+        for statement in _parsed(body):
+            if not isinstance(statement, ast.Expr | ast.Assign):
+                return None
+            for node in _items(statement.value):
+                nodes += node.args if isinstance(node, ast.Call) and ast.unparse(node.func) == "print" else [node]
+        names = [ast.unparse(node.func) if isinstance(node, ast.Call) else "" for node in nodes]
+        if not names or not set(names) <= {tool.name for tool in tools}:
+            return None
+    except (ValueError, RecursionError):
+        return None
+    try:
+        return [_call(node, False) for node in nodes]
+    except (ValueError, RecursionError):
+        return []
+
+
+def _by_name(text: str, names: Mapping[str, Mapping[str, Any]]) -> list[ToolCall] | None:
+    try:
+        values, end = json_values(text)
+    except (ValueError, RecursionError):
+        return None
+    bodies = [body for value in values for body in (value if isinstance(value, list) else [value])]
+    pairs = [pair for body in bodies for pair in (body.items() if isinstance(body, dict) else [("", None)])]
+    if end < len(text) or not pairs:
+        return None
+    for name, given in pairs:
+        if name not in names or not isinstance(given, dict) or not given.keys() <= names[name].keys():
+            return None
+    return [made(name, given) for name, given in pairs]
+
+
+def _items(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.List | ast.Tuple) else [node]
 
 
 def literal(text: str) -> Any:

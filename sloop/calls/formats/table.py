@@ -120,12 +120,14 @@ ROWS: tuple[Format, ...] = (
     ),
     _marked(
         "functiongemma", "<start_function_call>call:f{x:<escape>a<escape>}<end_function_call>", "FunctionGemma",
-        read_functiongemma, "<start_function_call>", closing="<end_function_call>",
+        read_functiongemma, "<start_function_call>", "<start_function_response>", mark="<start_function_call>",
+        closing="<end_function_call>",
     ),
     _marked("gemma3", "a fence tool_code with f(x=1)", "Gemma 2 and 3", read_gemma3, "```tool_code", closing="\n```"),
     _marked(
         "cohere", '<|START_ACTION|>[{"tool_name": "f", "parameters": {}}]<|END_ACTION|>', "Command R7B, A", read_cohere,
-        "<|START_ACTION|>", closing="<|END_ACTION|>",
+        "<|START_ACTION|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>", mark=r"<\|START_ACTION\|>",
+        closing="<|END_ACTION|>",
     ),
     _marked(
         "command_r", 'Action: and a fence [{"tool_name": "f", "parameters": {}}]', "Command R, R+", read_command_r,
@@ -158,7 +160,7 @@ ROWS: tuple[Format, ...] = (
     ),
     _marked(
         "function_call", '<function_call> {"name": "f", "arguments": {}}', "Granite 20B FC, Glaive's data",
-        read_function_call,         "<function_call>", "<functioncall>", mark=r"<function_?call>\s*+\{",
+        read_function_call, "<function_call>", "<functioncall>", mark=r"<function_?call>\s*+\{",
     ),
     _marked(
         "mistral", '[TOOL_CALLS][{"name": "f", "arguments": {}}] or [TOOL_CALLS]f[ARGS]{}',

@@ -15,6 +15,8 @@ THOUGHTS = {
     "<|channel>thought": "<channel|>",  # Gemma 4
     "◁think▷": "◁/think▷",  # Kimi VL
 }
+THINKING_PARTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_content", "reasoning_text")
+"""Kinds of the parts of a message's content that a model thinks in."""
 _HINTS = "hink", "HINK", "<|inner_", "channel"
 """Part of each mark: asked first, as most answers hold none and the pattern takes 25 times as long."""
 _OPENS = tuple(THOUGHTS)
