@@ -102,7 +102,7 @@ def test_what_is_lacking_unknown_or_twice_is_counted(tmp_path: Path) -> None:
     written(folder / "model" / "BFCL_v4_x_result.json", {"id": "e0", "result": "a"}, {"id": "java_0", "result": "a"})
     written(
         folder / "more.jsonl",
-        {"custom_id": "e0", "message": {"content": "b"}},
+        {"custom_id": "e0", "result": "a"},
         {"id": "e1", "message": {"content": ""}},
     )
     write_rows(tmp_path / "data.jsonl", asked("e0", "e1", "e2", "e3"))
@@ -111,7 +111,7 @@ def test_what_is_lacking_unknown_or_twice_is_counted(tmp_path: Path) -> None:
         f"2 of 4 questions have an answer in {folder}",
         "2 questions have none, and are left out of every score: e2, e3",
         "1 answers are to ids that this benchmark does not ask, and are passed over: java_0",
-        "1 ids stand there again; the first answer counts: e0",
+        "1 ids stand there again, with the same answer: e0",
     ]
     assert [answer.error for answer in found.predict(asked("e2", "e0"), Decode())] == ["model", None]
     assert found.predict(asked("e0"), Decode())[0].text == "a"
@@ -134,8 +134,16 @@ def test_what_holds_no_answer_is_said(tmp_path: Path, line: str, words: str) -> 
         student(path).notes(Dataset(tmp_path / "data.jsonl"))
 
 
+def test_answers_of_two_models_are_no_answers_of_one(tmp_path: Path) -> None:
+    for model, text in (("m1", "a"), ("m2", "b")):
+        written(tmp_path / "results" / model / "BFCL_v4_x_result.json", {"id": "e0", "result": text})
+    write_rows(tmp_path / "data.jsonl", asked("e0"))
+    with pytest.raises(UserError, match=r"m2/BFCL_v4_x_result\.json, line 1: another answer to e0 .*answers=FILE"):
+        student(tmp_path / "results").notes(Dataset(tmp_path / "data.jsonl"))
+
+
 def test_a_message_of_another_form_is_named_with_its_id(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the answer to e is no message of a chat completion: .*content"):
+    with pytest.raises(UserError, match=r"the answer to e is no message of a chat completion .*content"):
         answer(tmp_path, {"message": {"content": 5}})
 
 

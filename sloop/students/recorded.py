@@ -18,8 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from sloop.calls.formats import MARKS, FormatName, parse, parse_tool_calls
 from sloop.models.base import ModelError
 from sloop.models.wire import read_reply
@@ -43,7 +41,7 @@ class Answers(NamedTuple):
     by_id: dict[str, Mapping[str, Any]]
     """Lines by the id that they answer."""
     repeated: list[str]
-    """Ids that stand again; the first line counts."""
+    """Ids that stand again, with the same answer."""
 
 
 class RecordedStudent:
@@ -100,7 +98,7 @@ class RecordedStudent:
         for ids, what in (
             (lacking, "questions have none, and are left out of every score"),
             (sorted(unknown), "answers are to ids that this benchmark does not ask, and are passed over"),
-            (found.repeated, "ids stand there again; the first answer counts"),
+            (found.repeated, "ids stand there again, with the same answer"),
         ):
             if ids:
                 told.append(f"{len(ids)} {what}: {', '.join(ids[:SHOWN])}{', ...' if ids[SHOWN:] else ''}")
@@ -123,10 +121,14 @@ class RecordedStudent:
         for file in self._files:
             for number, line in lines_of(file, f"It is named by answers={self.path}."):
                 known_as, row = _row(line, f"{named(file)}, line {number}")
-                if known_as in by_id:
-                    repeated.append(known_as)
-                else:
-                    by_id[known_as] = row
+                if (first := by_id.setdefault(known_as, row)) is row:
+                    continue
+                if any(first.get(key) != row.get(key) for key in HELD):
+                    raise UserError(
+                        f"{named(file)}, line {number}: another answer to {known_as} than the first that stands in "
+                        f"{self.path}. Name the answers of one model alone: answers=FILE, or its own folder."
+                    )
+                repeated.append(known_as)
         return Answers(by_id, repeated)
 
     def _answer(self, sample: Sample) -> Prediction:
@@ -144,13 +146,11 @@ class RecordedStudent:
         except ModelError as error:
             if error.kind == "unreadable":
                 return Prediction(sample_id=sample.id, text=error.written, error="format")
+            if error.kind == "malformed":
+                raise UserError(
+                    f"{self.path}: the answer to {row['id']} is no message of a chat completion ({error}). Mend the line."
+                ) from error
             return Prediction(sample_id=sample.id, error="model")
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"][2:]))
-            raise UserError(
-                f"{self.path}: the answer to {row['id']} is no message of a chat completion: {where}: {problem['msg']}."
-            ) from error
         called = [call.get("function") or {} for call in message.get("tool_calls") or ()]
         raw = [{str(function.get("name")): function.get("arguments")} for function in called]  # not yet made a text
         return answer.model_copy(update={"raw": raw or None})
@@ -210,7 +210,7 @@ def _message(row: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Any]:
         return None, None
     choices = given.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        message, finish = choices[0].get("message"), choices[0].get("finish_reason")
+        message, finish = choices[0].get("message"), choices[0].get("finish_reason", "stop")
         return (message if isinstance(message, dict) else None), finish
     return (given, given.get("finish_reason", "stop")) if {"content", "tool_calls"} & given.keys() else (None, None)
 
