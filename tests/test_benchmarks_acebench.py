@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.benchmarks.acebench import CATEGORIES, AceBenchmark, _verdict, dialogue, shown
+from sloop.calls.readings import write_bracketed
 from sloop.calls.schema import validator
 from sloop.engine.build import build
 from sloop.records import Prediction, Sample, ToolCall, UserError
@@ -427,6 +428,16 @@ def test_calls_in_another_form_lose_white_space_in_a_step_as_bracketed_ones_do()
         answer = Prediction(sample_id="", calls=calls, raw=handed_over)
         assert _verdict(SINGLE, entry, answer).valid
         assert not _verdict(ADJUST, entry, answer).valid
+
+
+def test_a_recorded_call_is_known_by_its_name_with_dots(folder: Path) -> None:
+    benchmark = bench(folder)
+    sample = next(s for s in benchmark.data if any("." in f["name"] for f in benchmark._read.entries[s.id]["function"]))
+    names = {f["name"].replace(".", "_"): f["name"] for f in benchmark._read.entries[sample.id]["function"]}
+    calls = tuple(call.model_copy(update={"name": names[call.name]}) for call in gold(sample).calls)
+    for raw in (write_bracketed([{c.name: c.arguments} for c in calls]), [{c.name: c.arguments} for c in calls]):
+        found = benchmark.grade(sample, Prediction(sample_id=sample.id, calls=calls, raw=raw))
+        assert (found.official, found.correct) == (True, True)
 
 
 def test_a_recorded_text_is_read_as_it_stands_and_a_students_own_without_its_reasoning(folder: Path) -> None:

@@ -15,6 +15,7 @@ from sloop.benchmarks.bfcl import CATEGORIES, BfclBenchmark, shown
 from sloop.calls import bfcl_languages
 from sloop.calls.bfcl_languages import JAVA, JAVASCRIPT, parser_of
 from sloop.engine.build import build
+from sloop.measures.constants import constant_grades
 from sloop.records import Prediction, Sample, ToolCall, UserError
 
 BAD = "multiple_1"
@@ -287,6 +288,7 @@ def test_the_official_data_are_the_pinned_ones_and_their_gold_scores_as_official
 
 
 RIGHT = '{"city": "Oslo", "days": 2}'
+CALLED = (ToolCall(name="get_weather", arguments={"city": "Oslo", "days": 2}),)
 
 
 @pytest.mark.parametrize(
@@ -302,6 +304,9 @@ RIGHT = '{"city": "Oslo", "days": 2}'
         ("prompting", {"text": "<think>[f()]</think>get_weather('x', city='Oslo', days=1 + 1)"}, True),
         ("prompting", {"raw": "get.weather(city='Oslo')"}, True),
         ("prompting", {"raw": "get.weather(city=('Oslo',))"}, False),
+        ("prompting", {"calls": CALLED}, True),
+        ("prompting", {"calls": CALLED, "text": "<tool_call>...", "raw": [{"get_weather": RIGHT}]}, True),
+        ("qwen_fc", {"calls": CALLED}, True),
     ],
 )
 def test_an_answer_is_read_as_the_named_handler_reads_it(
@@ -310,6 +315,29 @@ def test_an_answer_is_read_as_the_named_handler_reads_it(
     benchmark = bench(folder, reading=reading)
     sample = next(iter(benchmark.data))
     assert benchmark.grade(sample, Prediction(sample_id=sample.id, **answer)).official is official
+
+
+@pytest.mark.parametrize("reading", [None, "qwen_fc", "prompting"])
+@pytest.mark.parametrize(
+    "raw", ["[get.weather(city='Oslo', days=2)]", [{"get.weather": RIGHT}], [{"get_weather": RIGHT}]]
+)
+def test_a_recorded_call_is_known_by_its_name_with_dots_and_without(
+    folder: Path, reading: str | None, raw: Any
+) -> None:
+    benchmark = bench(folder, reading=reading)
+    sample = next(iter(benchmark.data))
+    name = "get.weather" if "get.weather" in str(raw) else "get_weather"
+    calls = (ToolCall(name=name, arguments=json.loads(RIGHT)),)
+    found = benchmark.grade(sample, Prediction(sample_id=sample.id, raw=raw, calls=calls))
+    assert (found.correct, found.tool_correct, found.official if reading is None else True) == (True, True, True)
+
+
+@pytest.mark.parametrize("reading", [None, "fc", "qwen_fc", "prompting"])
+def test_who_always_calls_gets_no_irrelevance_by_any_reading(folder: Path, reading: str | None) -> None:
+    benchmark = bench(folder, reading=reading)
+    grades = constant_grades(benchmark.episodes)[1]["most_frequent_tool"]
+    assert {grade.official for grade in grades if grade.slice == "irrelevance"} == {False}
+    assert {grade.official for grade in grades if grade.slice == "live_relevance"} == {True}
 
 
 def test_who_calls_by_the_named_reading_has_not_abstained_by_ours_either(folder: Path) -> None:

@@ -59,6 +59,7 @@ def test_the_part_is_told_with_its_numbers_and_its_digest(tmp_path: Path) -> Non
 def test_a_limit_that_leaves_nothing_out_asks_the_same_data(tmp_path: Path) -> None:
     found = part(tmp_path, 10**6)
     assert found.data.sha256 == found.whole.data.sha256
+    assert found.notes() == found.whole.notes()
     assert [e.id for e in found.episodes()] == [e.id for e in found.whole.episodes()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import MAX_PYTHON
-from sloop.calls.readings import after_reasoning, read_bracketed
+from sloop.calls.readings import after_reasoning, read_bracketed, read_result
 
 
 def value(text: str) -> Any:
@@ -83,6 +84,23 @@ def test_a_value_is_read_as_officially(text: str, read: Any) -> None:
 )
 def test_what_is_no_value_makes_the_answer_unreadable(text: str) -> None:
     assert value(text) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "+".join(["[0]*99999"] * 300),
+        "+".join(["'a'*9999"] * 300),
+        "+".join(["([0]*9999+[])"] * 300),
+        "*".join(["(1<<99999)"] * 300),
+        "*".join(["(7**3000)"] * 300),
+        "[" + ",".join(["[0]*9999+[1]"] * 300) + "]+" + "+".join(["[0]*9999"] * 300),
+    ],
+)
+def test_what_would_be_too_large_is_known_before_it_is_computed(value: str) -> None:
+    began = time.process_time()
+    assert read_result("prompting", f"f(x={value})") is None
+    assert time.process_time() - began < 2
 
 
 def test_positional_arguments_are_dropped_and_starred_ones_are_in_no_schema() -> None:

@@ -403,6 +403,27 @@ def test_the_interval_of_a_difference_of_harmonic_means_covers_the_truth() -> No
     assert shown / 120 < 0.1
 
 
+@pytest.mark.parametrize(("calls", "others"), [(2, 2), (6, 6), (2, 60), (15, 60)])
+def test_few_samples_of_a_kind_show_no_difference_of_harmonic_means_that_is_none(calls: int, others: int) -> None:
+    rng, shown = random.Random(7), 0
+    which = {f"s{k}": k < calls for k in range(calls + others)}
+    for _ in range(150):
+        a, b = ({key: rng.random() < (0.5 if call else 0.8) for key, call in which.items()} for _ in "ab")
+        found = compare_paired(a, b, None, which)
+        assert found.p_value is not None
+        assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+        shown += found.p_value < 0.05
+    assert shown / 150 < 0.05
+
+
+def test_few_samples_that_all_gain_show_it() -> None:
+    which = {f"s{k}": k < 8 for k in range(16)}
+    found = compare_paired(dict.fromkeys(which, True), dict.fromkeys(which, False), None, which)
+    assert found.low > 0
+    assert found.p_value is not None
+    assert found.p_value < 0.05
+
+
 # --- what n can show, and answers that flip ---
 
 

@@ -205,7 +205,8 @@ def test_a_stage_reads_dialogues_and_says_how(tmp_path: Path, capsys: pytest.Cap
         file.write(json.dumps({"messages": rows[0]["messages"]}) + "\n")
     words = (f"data={given}", f"paths.outputs={tmp_path}", "steps=3", f"output_dir={tmp_path / 'model'}", ALONE)
     assert sloop("train", *acme(), *words) == 0
-    assert "20 samples of 21 lines, 1 of which made none, read as openai; left out: 1 lines without" in capsys.readouterr().out
+    told = "20 samples of 21 lines, 1 of which made none, read as openai; left out: 1 lines without"
+    assert told in capsys.readouterr().out
     (entry,) = read_json(tmp_path / "model" / "run.json")["inputs"]
     assert (entry["source"]["path"], entry["source"]["samples"]) == (str(given), 20)
     assert Dataset(Path(entry["path"])).ids() == [row["id"] for row in rows]

@@ -106,7 +106,7 @@ def test_what_is_lacking_unknown_or_twice_is_counted(tmp_path: Path) -> None:
     written(folder / "model" / "BFCL_v4_x_result.json", {"id": "e0", "result": "a"}, {"id": "java_0", "result": "a"})
     written(
         folder / "more.jsonl",
-        {"custom_id": "e0", "message": {"content": "b"}},
+        {"custom_id": "e0", "result": "a"},
         {"id": "e1", "message": {"content": ""}},
         {"id": "e4", "response": {"status_code": 503, "body": "upstream gone"}},
         {"id": "e5", "response": None, "error": {"code": "batch_expired", "message": "not in time"}},
@@ -122,7 +122,7 @@ def test_what_is_lacking_unknown_or_twice_is_counted(tmp_path: Path) -> None:
         "2 answers could not be had (server: HTTP 503: upstream gone): e4, e5",
         "1 answers could not be had (filtered: finish_reason 'content_filter'): e6",
         "1 answers are to ids that this benchmark does not ask, and are passed over: java_0",
-        "1 ids stand there again; the first answer counts: e0",
+        "1 ids stand there again, with the same answer: e0",
     ]
     assert [answer.error for answer in found.predict(asked("e2", "e0"), Decode())] == ["model", None]
     assert found.predict(asked("e0"), Decode())[0].text == "a"
@@ -202,6 +202,14 @@ def test_how_answers_were_read_is_told(tmp_path: Path) -> None:
     checkpoint = Checkpoint(path="a", digest="b")
     read = [student(tmp_path, given).identity(checkpoint)["parser"] for given in (None, "pythonic")]
     assert read == ["the mark of each text", "pythonic"]
+
+
+def test_answers_of_two_models_are_no_answers_of_one(tmp_path: Path) -> None:
+    for model, text in (("m1", "a"), ("m2", "b")):
+        written(tmp_path / "results" / model / "BFCL_v4_x_result.json", {"id": "e0", "result": text})
+    write_rows(tmp_path / "data.jsonl", asked("e0"))
+    with pytest.raises(UserError, match=r"m2/BFCL_v4_x_result\.json, line 1: another answer to e0 .*answers=FILE"):
+        student(tmp_path / "results").notes(Dataset(tmp_path / "data.jsonl"))
 
 
 def test_answers_that_others_made_are_scored_as_an_ordinary_run(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -41,8 +41,9 @@ from sloop.benchmarks.official import (
     without,
 )
 from sloop.calls.bfcl_languages import PYTHON, Language, language_of, parser_of
+from sloop.calls.formats import render_hermes
 from sloop.calls.match.bfcl import bfcl
-from sloop.calls.readings import after_reasoning, is_calls, read_result
+from sloop.calls.readings import after_reasoning, is_calls, read_result, write_bracketed
 from sloop.measures.metrics import grade, scores
 from sloop.records import (
     EnvSpec,
@@ -88,6 +89,11 @@ TYPES = {
 """JSON Schema's type for each of BFCL's; every other one is a string there."""
 Reading = Literal["fc", "qwen_fc", "prompting"]
 """A handler of the leaderboard, by what it reads: see `sloop.calls.readings.BFCL`."""
+WRITTEN: Mapping[str, Callable[[tuple[ToolCall, ...]], str]] = {
+    "qwen_fc": lambda calls: render_hermes(Label(calls=calls)),
+    "prompting": lambda calls: write_bracketed([{call.name: call.arguments} for call in calls]),
+}
+"""By the reading of a text: calls as it takes them."""
 
 
 class BfclBenchmark:
@@ -179,7 +185,7 @@ class BfclBenchmark:
         that could not be had counts officially where a file of results holds the error in the answer's place.
         """
         category, entry = sample.slice, self._read.entries[sample.id]
-        if prediction.raw is not None and self.reading in ("qwen_fc", "prompting"):  # which show names as they are
+        if prediction.raw is not None:  # a recorded model may have been shown names as they are
             prediction = as_shown(prediction)
         plain = grade(sample, prediction)
         if plain.error == "model" and prediction.raw is None:
@@ -214,7 +220,11 @@ class BfclBenchmark:
         language, reading = language_of(category), str(self.reading)
         if reading == "prompting" and language is not PYTHON:
             reading += f" {language.name.lower()}"
-        decoded = read_result(reading, raw if recorded else after_reasoning(prediction.text))
+        text = after_reasoning(prediction.text)
+        if not recorded and prediction.calls and (not text or (raw is not None and self.reading == "prompting")):
+            # Who gives calls apart, and not as this handler's model writes them, has called all the same.
+            text = WRITTEN[self.reading](prediction.calls)
+        decoded = read_result(reading, raw if recorded else text)
         if not recorded and is_calls(decoded):  # the student was shown names without dots, the handler's model was not
             names = {underscored(function["name"]): function["name"] for function in entry["function"]}
             decoded = [{names.get(name, name): given for name, given in call.items()} for call in decoded]

@@ -99,7 +99,9 @@ class Part:
         return self.whole.score(grades)
 
     def notes(self) -> list[str]:
-        """Those of the whole, and which part this is."""
+        """Those of the whole, and which part this is, if it is one."""
+        if len(self._chosen) == len(self._whole):
+            return self.whole.notes()
         parts = ", ".join(f"{part} {share} of {size}" for part, (share, size) in self._shares.items())
         told = (
             f"{self.name}: a part alone, {len(self._chosen)} of {len(self._whole)} ({parts}; "

@@ -48,7 +48,7 @@ UNREADABLE = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 """What decoding raises, here and there."""
-LARGEST = 100_000
+LARGEST = 10_000
 """Bits of a computed number, or items of a computed text or list."""
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -263,6 +263,10 @@ def _size(operation: ast.operator, left: Any, right: Any) -> int:
     match operation:
         case ast.Mod() if isinstance(left, str | bytes):
             return LARGEST + 1
+        case ast.Add() if isinstance(left, SEQUENCES) and isinstance(right, SEQUENCES):
+            return len(left) + len(right)
+        case ast.Mult() if isinstance(left, int) and isinstance(right, int):
+            return left.bit_length() + right.bit_length()
         case ast.Mult() if isinstance(left, SEQUENCES):
             return len(left) * int(right)
         case ast.Mult() if isinstance(right, SEQUENCES):

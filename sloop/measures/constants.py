@@ -30,9 +30,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from sloop.calls.formats import render_hermes
 from sloop.measures.stats import harmonic
-from sloop.records import Grade, Label, Prediction, Sample, Score, ToolCall, canonical_json, digest
+from sloop.records import Grade, Prediction, Sample, Score, ToolCall, canonical_json, digest
 from sloop.rollout import Episode, replay
 
 HEADLINE = "harmonic_accuracy"
@@ -68,7 +67,7 @@ class Questions:
         name = max(names, key=lambda name: self._frequent(self.called[name]))
         arguments, number = max(self.arguments.get(name, {"": 0}).items(), key=lambda pair: pair[1])
         calls = (ToolCall(name=name, arguments=json.loads(arguments) if self._frequent(number) else {}),)
-        return Prediction(sample_id=sample.id, calls=calls, text=render_hermes(Label(calls=calls)))
+        return Prediction(sample_id=sample.id, calls=calls)
 
     def _frequent(self, number: int) -> int:
         """A number of questions; of too few it says nothing of others."""

@@ -148,7 +148,8 @@ def _matches(
     if options.study is None:
         (a, at_a), (b, at_b) = (find_round(options.outputs, what) for what in (options.a, other))
         numbers = _numbers([(a, b)], (at_a, at_b), options.round)
-        yield "samples, McNemar exact", numbers, options.benchmark or a.benchmark(), [(a, b)]
+        test = "MOVER" if options.metric == HEADLINE else "McNemar exact"
+        yield f"samples, {test}", numbers, options.benchmark or a.benchmark(), [(a, b)]
         return
     runs = [found for found in find_runs(options.outputs / options.study) if found.record.is_loop]
     students = sorted({found.student for found in runs})
@@ -250,7 +251,7 @@ def _beside(pairs: Sequence[tuple[Run, Run]], numbers: tuple[int, int], benchmar
         values = (n if x == y else f"{n} ({x}, {y})" for n, x, y in zip(apart, first, second, strict=True))
         yield f"differ in: {'; '.join(values)}"
     scores = [
-        {score.name: score.value or 0.0 for score in run.scores_at(number) if not score.slice}
+        {score.name: score.value for score in run.scores_at(number) if not score.slice and score.value is not None}
         for run, number in zip(pairs[0], numbers, strict=True)
     ]
     wanted = f"eval/{benchmark}/{metric}"

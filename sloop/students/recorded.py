@@ -45,7 +45,7 @@ class Answers(NamedTuple):
     by_id: dict[str, Mapping[str, Any]]
     """Lines by the id that they answer."""
     repeated: list[str]
-    """Ids that stand again; the first line counts."""
+    """Ids that stand again, with the same answer."""
 
 
 class RecordedStudent:
@@ -119,7 +119,7 @@ class RecordedStudent:
             (lacking, "questions have none, and are left out of every score"),
             *((ids, f"answers could not be had ({kind}: {said})") for kind, (said, ids) in failed.items()),
             (sorted(unknown), "answers are to ids that this benchmark does not ask, and are passed over"),
-            (found.repeated, "ids stand there again; the first answer counts"),
+            (found.repeated, "ids stand there again, with the same answer"),
         ):
             if ids:
                 told.append(f"{len(ids)} {what}: {', '.join(ids[:SHOWN])}{', ...' if ids[SHOWN:] else ''}")
@@ -142,10 +142,14 @@ class RecordedStudent:
         for file in self._files:
             for number, line in lines_of(file, f"It is named by answers={self.path}."):
                 known_as, row = _row(line, f"{named(file)}, line {number}")
-                if known_as in by_id:
-                    repeated.append(known_as)
-                else:
-                    by_id[known_as] = row
+                if (first := by_id.setdefault(known_as, row)) is row:
+                    continue
+                if any(first.get(key) != row.get(key) for key in HELD):
+                    raise UserError(
+                        f"{named(file)}, line {number}: another answer to {known_as} than the first that stands in "
+                        f"{self.path}. Name the answers of one model alone: answers=FILE, or its own folder."
+                    )
+                repeated.append(known_as)
         return Answers(by_id, repeated)
 
     def _answer(self, sample: Sample) -> Prediction:
