@@ -148,7 +148,7 @@ class RecordedStudent:
                 return Prediction(sample_id=sample.id, text=error.written, error="format")
             if error.kind == "malformed":
                 raise UserError(
-                    f"{self.path}: the answer to {row['id']} is no message of a chat completion ({error}). Mend the line."
+                    f"{self.path}: the answer to {row['id']} is no message of a chat completion ({error.detail})."
                 ) from error
             return Prediction(sample_id=sample.id, error="model")
         called = [call.get("function") or {} for call in message.get("tool_calls") or ()]
