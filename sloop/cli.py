@@ -11,8 +11,9 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -172,11 +173,8 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, who say them in one line
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from sloop.models.environment import load_env
-    from sloop.records import UserError
 
     load_env()
     # argparse takes overrides in one piece: they come first, then the options and their values.
@@ -184,9 +182,8 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
     overrides = [word for word in rest if _is_override(word)]
     sys.argv = ["sloop", f"stage={stage}", *overrides, *(word for word in rest if not _is_override(word))]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_hydra_message(error, overrides)) from error
+        with _hydra_errors(overrides):
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
     finally:
         SweepCallback.close()
 
@@ -208,22 +205,17 @@ def _serve(rest: Sequence[str]) -> None:
         return
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    from sloop.records import UserError
     from sloop.serve.start import check_teacher, serve
 
-    try:
+    with _hydra_errors(rest, "serve"):
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             composed = compose("serve", list(rest))
         written: Any = OmegaConf.to_container(composed)
         if written.get("teacher"):
             check_teacher(written["teacher"])  # before its references: some are to keys that only a stage has
         plain: Any = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_hydra_message(error, rest, "serve")) from error
     from sloop.show.console import console
 
     out = console()
@@ -242,6 +234,35 @@ def conf_folder() -> Path:
 
 SEE = {"config": "sloop loop --cfg job", "serve": "sloop serve --help"}
 """By configuration: the command that shows its keys."""
+
+
+@contextmanager
+def _hydra_errors(overrides: Sequence[str], name: str = "config") -> Iterator[None]:
+    """What Hydra refuses, as a reader's mistake: some of it is a ValueError, and told from a fault by who raises it."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from sloop.records import UserError
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raised = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        theirs = isinstance(error, HydraException | OmegaConfBaseException)
+        if not theirs and not raised.is_relative_to(Path(hydra.__file__).parent):
+            raise
+        raise UserError(_no_option(overrides) or _hydra_message(error, overrides, name)) from error
+
+
+def _no_option(overrides: Sequence[str]) -> str:
+    """What to say where something else than a name is given for a part of the configuration."""
+    for word in overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        if key and (folder := conf_folder() / key).is_dir() and re.fullmatch(r"null|true|false|-?[\d.]+", value, re.I):
+            names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+            return f"{word}: it takes a name: {names}. Leave it out for what is used otherwise."
+    return ""
 
 
 def _hydra_message(error: Exception, overrides: Sequence[str], name: str = "config") -> str:

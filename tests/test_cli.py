@@ -82,6 +82,10 @@ def test_an_unknown_command_is_met_with_a_suggestion(capsys: pytest.CaptureFixtu
     [
         (["gen", "num_sample=3"], ["num_sample", "--cfg job"]),
         (["gen", "teacher.phrases=xx"], ["teacher.phrases=xx", "teacher.teacher.phrases", "teacher.label_noise"]),
+        (["loop", "judge=null"], ["judge=null", "grounding, llm"]),
+        (["loop", "-m", "seed=0,1", "--cfg", "job"], ["Only one of", "--multirun, --cfg"]),
+        (["loop", "judge=5", "-m", "seed=0,1"], ["judge=5", "grounding, llm"]),
+        (["serve", "teacher=null"], ["teacher=null", "template"]),
         (["gen", "preview=-1"], ["preview=-1", "whole number from 0"]),
         (["gen", "num_samples=5", "gen.offered=[3]"], ["gen.offered[1] is missing"]),
         (["gen"], ["num_samples is missing", "num_samples=1000"]),
