@@ -240,7 +240,7 @@ class AceBenchmark:
     def grade(self, sample: Sample, prediction: Prediction) -> Grade:
         """The official verdict on one answer, beside the strict comparison with whichever answer is met."""
         entry = self._read.entries[sample.id]
-        plain = _strict_grade(sample, entry, as_shown(prediction) if prediction.raw is not None else prediction)
+        plain = _strict_grade(sample, entry, as_shown(prediction))
         if plain.error == "model" and prediction.raw is None:
             return plain
         found = _verdict(sample.slice, entry, prediction)

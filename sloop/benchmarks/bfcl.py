@@ -185,8 +185,7 @@ class BfclBenchmark:
         that could not be had counts officially where a file of results holds the error in the answer's place.
         """
         category, entry = sample.slice, self._read.entries[sample.id]
-        if prediction.raw is not None:  # a recorded model may have been shown names as they are
-            prediction = as_shown(prediction)
+        prediction = as_shown(prediction)
         plain = grade(sample, prediction)
         if plain.error == "model" and prediction.raw is None:
             return plain

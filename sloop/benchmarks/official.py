@@ -35,7 +35,11 @@ def underscored(name: str) -> str:
 
 
 def as_shown(prediction: Prediction) -> Prediction:
-    """An answer of a model that was shown names with their dots, as if it had been shown ours."""
+    """An answer of a file of results, whose model may have been shown names with their dots, as if it had been shown
+    ours; any other answer as it is.
+    """
+    if not isinstance(prediction.raw, str) and (prediction.raw is None or prediction.text):
+        return prediction
     calls = tuple(call.model_copy(update={"name": underscored(call.name)}) for call in prediction.calls)
     return prediction.model_copy(update={"calls": calls})
 
