@@ -31,6 +31,9 @@ from sloop.store import predictions_at, read_json, write_rows
 DECODE = Decode(max_tokens=64)
 TOKEN = "planted-token-0123456789"
 
+BESIDE = {"logprob", "raw"}
+"""Of an answer: what differs in its last bits, and what was handed over apart, which is kept as it came."""
+
 
 @pytest.fixture(scope="module")
 def answering() -> CheckpointResponder:
@@ -351,9 +354,8 @@ def test_over_http_the_student_answers_as_in_process(
         finally:
             served.close()
         assert bool(proxy.faults) == bool(share)
-    beside = {"logprob", "raw"}  # what was handed over apart is kept as it came
-    plain = [prediction.model_dump(exclude=beside) for prediction in expected]
-    assert [prediction.model_dump(exclude=beside) for prediction in found] == plain
+    plain = [prediction.model_dump(exclude=BESIDE) for prediction in expected]
+    assert [prediction.model_dump(exclude=BESIDE) for prediction in found] == plain
     assert [p.logprob for p in found] == pytest.approx([p.logprob for p in expected], abs=1e-4)
     assert {prediction.error for prediction in found} == {None, "format"}
     assert list(scores(map(grade, samples, found))) == list(scores(map(grade, samples, expected)))
@@ -394,7 +396,7 @@ def test_probe_and_eval_through_faults_write_what_they_write_in_process(url: str
         assert set(answers[0]) == set(answers[1])
         for sample_id, one in answers[0].items():
             other = answers[1][sample_id]
-            assert other.model_dump(exclude={"logprob"}) == one.model_dump(exclude={"logprob"})
+            assert other.model_dump(exclude=BESIDE) == one.model_dump(exclude=BESIDE)
             assert other.perplexity == pytest.approx(one.perplexity, rel=1e-4)
     records = [read_json(tmp_path / "eval" / name / "run.json")["metrics"] for name in ("here", "there")]
     assert records[0] == records[1]
