@@ -55,7 +55,7 @@ class Terminal(Console):
 def console(stderr: bool = False) -> Terminal:
     """Standard output, or standard error; wide enough for the tables where it is not a terminal."""
     made = Terminal(stderr=stderr)
-    return made if made.is_terminal else Terminal(stderr=stderr, width=190)
+    return made if made.is_terminal else Terminal(stderr=stderr, width=210)
 
 
 class Progress:
