@@ -382,7 +382,8 @@ class _Tracking:
         if not self.config.tracking.enabled or self._down:
             return
         from sloop.records import UserError
-        from sloop.runs.track import connect, experiment_of, tracking_uri
+        from sloop.runs.destination import experiment_of, tracking_uri
+        from sloop.runs.track import connect
         from sloop.show.pages import page_of
 
         began = time.process_time()
@@ -434,7 +435,8 @@ class SweepCallback:
         tracker = None
         if settings.tracking.enabled:
             from sloop.records import UserError
-            from sloop.runs.track import connect, experiment_of, tracking_uri
+            from sloop.runs.destination import experiment_of, tracking_uri
+            from sloop.runs.track import connect
 
             try:
                 uri = tracking_uri(settings.tracking.uri, settings.paths.mlruns)

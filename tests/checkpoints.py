@@ -22,7 +22,8 @@ from sloop.serve.limits import ServeLimits
 from sloop.serve.protocol import Responder
 from sloop.serve.server import Server, listen
 from sloop.store import Dataset, checkpoint_at, write_rows
-from sloop.students.local import LocalStudent, Written
+from sloop.students.decoding import Written
+from sloop.students.local import LocalStudent
 
 MODEL = "tiny"
 

@@ -22,7 +22,8 @@ from transformers import AutoConfig
 
 from sloop.records import Checkpoint, UserError
 from sloop.store import Dataset, checkpoint_at, write_rows
-from sloop.students.local import LocalStudent, load_tokenizer, render_prompt
+from sloop.students.local import LocalStudent, load_tokenizer
+from sloop.students.templates import render_prompt
 from sloop.students.tiny import RECORD_FILE
 
 WEIGHTS = "model.safetensors"
@@ -279,7 +280,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_a_chat_template_that_does_not_end_is_ended(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sloop.students.local.TEMPLATE_SECONDS", 1.0)
+    monkeypatch.setattr("sloop.students.templates.TEMPLATE_SECONDS", 1.0)
     (folder / "chat_template.jinja").write_text(ENDLESS[kind])
     tokenizer, began = load_tokenizer(folder), time.perf_counter()
     with pytest.raises(UserError, match=r"the chat template of .*given fails on a dialogue"):

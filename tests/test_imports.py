@@ -41,7 +41,7 @@ FREE = {"__init__"}
 """The version, open to all; what else it names is loaded when asked for."""
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ONE_ROOM = {
-    "mlflow": {"runs/track.py"},
+    "mlflow": {"runs/track.py", "runs/destination.py", "runs/entries.py"},
     "hydra": {"cli.py"},
     "omegaconf": {"cli.py"},
     "openai": {"models/"},

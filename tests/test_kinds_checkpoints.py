@@ -18,7 +18,9 @@ from sloop.calls.formats import parse_tool_calls
 from sloop.calls.formats.thoughts import THOUGHTS
 from sloop.records import Prediction, Sample, Tool, ToolCall, UserError
 from sloop.serve.engine import handed_over
-from sloop.students.local import LocalStudent, Written, encode, render_answer, render_prompt
+from sloop.students.decoding import Written
+from sloop.students.local import LocalStudent
+from sloop.students.templates import encode, render_answer, render_prompt
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARK = re.compile(r"<\|[\w ]+\|?>|<[\w]+\|>|<｜[^｜\n]+｜>")
@@ -147,7 +149,9 @@ def test_a_template_that_loses_calls_is_told_of(calls: str, tmp_path: Path) -> N
     assert reads(student, ASKED["words"])[0].error is None
 
 
-@pytest.mark.skipif(FOLDER is None, reason="needs a folder of published chat templates named by SLOOP_TEMPLATES")
+@pytest.mark.skipif(
+    FOLDER is None, reason="reads published chat templates, which are not shipped: set SLOOP_TEMPLATES to their folder"
+)
 def test_what_other_published_templates_write_is_read_back(tmp_path: Path) -> None:
     """Every template of a folder (``*.jinja``) that writes calls in a known format: what looks like a mark is one."""
     assert FOLDER is not None

@@ -18,7 +18,7 @@ SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.sh"))
 def test_a_script_is_readable_shell(script: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
-        pytest.skip("no bash here")
+        pytest.skip("the scripts are for bash: install it")
     done = subprocess.run([bash, "-n", str(script)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -84,7 +84,9 @@ def test_behind_transformers_serve_the_student_answers_as_in_process(transformer
 
 @pytest.mark.slow
 def test_inspect_ai_gets_calls_probabilities_and_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inspect_ai = pytest.importorskip("inspect_ai", reason="pip install inspect-ai")
+    inspect_ai = pytest.importorskip(
+        "inspect_ai", reason="asks by another client, which is no dependency: pip install inspect-ai"
+    )
     from inspect_ai.dataset import Sample as Row
     from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
     from inspect_ai.scorer import match

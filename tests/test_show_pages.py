@@ -109,18 +109,22 @@ def test_other_endings_than_the_known_are_refused() -> None:
         content({"a": _figure()}, "title", Path("a.pdf"))
 
 
-@pytest.mark.skipif(find_spec("kaleido") is not None, reason="kaleido is installed")
+@pytest.mark.skipif(
+    find_spec("kaleido") is not None, reason="tells what is said where kaleido is missing: pip uninstall kaleido"
+)
 def test_an_image_without_kaleido_says_what_to_install() -> None:
     with pytest.raises(UserError, match="pip install kaleido"):
         content({"a": _figure()}, "title", Path("a.png"))
 
 
-@pytest.mark.skipif(find_spec("kaleido") is None, reason="kaleido is not installed")
+@pytest.mark.skipif(
+    find_spec("kaleido") is None, reason="draws by kaleido, which sloop does without: pip install kaleido"
+)
 def test_an_image_is_drawn_where_kaleido_is_installed() -> None:
     try:
         drawn = content({"a": _figure()}, "title", Path("a.svg"))
     except UserError as error:
         if "Chrome" not in str(error.__cause__):  # anything else is a failure
             raise
-        pytest.skip(f"kaleido has no browser to draw with: {error}")
+        pytest.skip(f"kaleido draws with a Chrome or Chromium, and finds none: {error}")
     assert drawn.startswith(b"<svg")

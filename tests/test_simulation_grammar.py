@@ -171,7 +171,10 @@ def test_the_same_generator_gives_the_same_request():
     assert GRAMMAR.say(made, drawn[0], Random(4)) == GRAMMAR.say(made, drawn[1], Random(4))
 
 
-@pytest.mark.skipif("SLOOP_TOOLS" not in os.environ, reason="SLOOP_TOOLS (the folder of the tool corpora) is not set")
+@pytest.mark.skipif(
+    "SLOOP_TOOLS" not in os.environ,
+    reason="reads public tool corpora, which are not shipped: set SLOOP_TOOLS to their folder",
+)
 def test_every_tool_of_the_corpus_gets_a_right_request():
     teacher = TemplateTeacher(
         templates="everyday",

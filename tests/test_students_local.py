@@ -9,7 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from sloop.records import Checkpoint, Decode, EnvSpec, Message, Sample, UserError
 from sloop.store import Dataset, write_rows
-from sloop.students.local import Device, Draws, LocalStudent, encode, generate, load_model, render_prompt, stop_ids
+from sloop.students.decoding import Draws, generate
+from sloop.students.local import Device, LocalStudent, load_model, stop_ids
+from sloop.students.templates import encode, render_prompt
 
 
 def student(**changes: object) -> LocalStudent:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sloop.records import Message, Sample, ToolCall, UserError
 from sloop.store import Dataset, read_json, write_rows
-from sloop.students.local import render_answer, render_prompt
+from sloop.students.templates import render_answer, render_prompt
 
 
 def tokens(text: str) -> list[str]:

@@ -110,7 +110,10 @@ def test_a_split_may_stand_beside_the_list(tmp_path):
     assert [tool.name for tool in load_tools(path, "dev")] == ["other"]
 
 
-@pytest.mark.skipif("SLOOP_TOOLS" not in os.environ, reason="SLOOP_TOOLS (the folder of the tool corpora) is not set")
+@pytest.mark.skipif(
+    "SLOOP_TOOLS" not in os.environ,
+    reason="reads public tool corpora, which are not shipped: set SLOOP_TOOLS to their folder",
+)
 @pytest.mark.parametrize(
     ("name", "count"), [("apizoo", 4216), ("bfcl_nonlive", 953), ("toolalpaca_eval", 94), ("toolbench_example", 29)]
 )

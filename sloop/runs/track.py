@@ -1,11 +1,10 @@
 """MLflow as a projection of the disk: `Tracker.project` replays a run's files, with their own times, as often as asked.
 
-The only module that imports mlflow, and only once something is to be logged. What is on disk is the truth: a server
-that was down, or a resumed run, is made good by projecting again. A run is found by its tag ``sloop.id``, so that
-projecting twice gives one run; ``sloop.folder`` says which folder it is the run of, so that a copy of that folder,
-whatever was done to it, is not logged over it.
-
-Where is decided by keys of ours (``tracking.uri``, ``paths.mlruns``, ``name``) and below them by MLflow's variables.
+With `sloop.runs.entries` (what becomes which entry) and `sloop.runs.destination` (where to) the only module that
+imports mlflow, and only once something is to be logged. What is on disk is the truth: a server that was down, or a resumed run,
+is made good by projecting again. A run is found by its tag ``sloop.id``, so that projecting twice gives one run;
+``sloop.folder`` says which folder it is the run of, so that a copy of that folder, whatever was done to it, is not
+logged over it.
 """
 
 from __future__ import annotations
@@ -14,49 +13,56 @@ import errno
 import json
 import logging
 import os
-import re
 import shlex
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from filelock import FileLock
-from pydantic import BaseModel, ValidationError
 
 from sloop.records import RUN_FILE, RoundRecord, Score, SweepRecord, Tracked, UserError, digest
 from sloop.runs.cite import is_gone
-from sloop.runs.files import holds, is_done, is_run, read_run, read_stage, write_run
-from sloop.runs.read import Run, metric_name
-from sloop.stages.train import LOSS
-from sloop.store import Lines
+from sloop.runs.destination import (
+    ARTIFACTS,
+    DATABASE,
+    OTHERWISE,
+    URI_VARIABLE,
+    experiment_of,
+    find_moved,
+    given_as,
+    public,
+    reached,
+)
+from sloop.runs.entries import (
+    TAG_LENGTH,
+    counts_of,
+    dataset_of,
+    flattened,
+    loss_curve,
+    metrics_of,
+    milliseconds,
+    params_of,
+    tags_of,
+)
+from sloop.runs.files import is_done, is_run, read_run, read_stage, write_run
+from sloop.runs.read import Run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import Metric
     from mlflow.entities import Run as Logged
 
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
-PARAM_LENGTH = 6000
-TAG_LENGTH = 5000
-NAME_LENGTH = 200
 UPLOADED = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
-DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
-"""What ``mlruns`` holds."""
-MLRUNS = "mlruns"
-"""``paths.mlruns`` where nobody has given one (``conf/config.yaml``)."""
 FIGURES = "figures.html"
-STUDY = "study"
-"""``name`` where nobody has given one (``conf/config.yaml``)."""
-URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 FOLDER = "sloop.folder"
 """Tag: where a run's folder is. At a server its host and path, in the embedded database its path from that, so that
 both may be moved or copied together."""
@@ -91,7 +97,7 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         mlruns = mlruns.resolve()
         self.uri = uri or f"sqlite:///{mlruns / DATABASE}"
-        self.where = f"{_public(uri) if uri else mlruns}, experiment {experiment}"
+        self.where = f"{public(uri) if uri else mlruns}, experiment {experiment}"
         """For people."""
         self._page = page
         self._mlruns = None if uri else mlruns
@@ -101,7 +107,7 @@ class Tracker:
                 self.experiment_id = self._experiment(experiment, None)
             except (ImportError, ValueError) as error:  # a database whose driver is not installed; no address at all
                 helps = "Install that" if isinstance(error, ImportError) else "Give an address that can be read"
-                raise UserError(f"{_given_as(uri)}: {_public(str(error))}. {helps}, or {OTHERWISE}") from error
+                raise UserError(f"{given_as(uri)}: {public(str(error))}. {helps}, or {OTHERWISE}") from error
             return
         try:
             mlruns.mkdir(parents=True, exist_ok=True)
@@ -117,7 +123,7 @@ class Tracker:
             )
             with closing(sqlite3.connect(mlruns / DATABASE)) as database:
                 database.execute("PRAGMA journal_mode=WAL")
-                _find_moved(database, mlruns)
+                find_moved(database, mlruns)
 
     def _experiment(self, name: str, location: str | None) -> str:
         """The id of the experiment, made if it is missing.
@@ -139,8 +145,8 @@ class Tracker:
                     raise
         if found.lifecycle_stage != "active":
             raise UserError(
-                f"tracking to {_public(self.uri)}: the experiment {name} was deleted there. Bring it back with: "
-                f"{URI_VARIABLE}={shlex.quote(_public(self.uri))} mlflow experiments restore --experiment-id "
+                f"tracking to {public(self.uri)}: the experiment {name} was deleted there. Bring it back with: "
+                f"{URI_VARIABLE}={shlex.quote(public(self.uri))} mlflow experiments restore --experiment-id "
                 f"{found.experiment_id}; or log under another name (name=...), or nowhere (tracking.enabled=false)."
             )
         return str(found.experiment_id)
@@ -152,7 +158,7 @@ class Tracker:
             Refused: MLflow has another run under its id.
             UserError: the server cannot be reached, or refuses.
         """
-        with _reached(self.uri):
+        with reached(self.uri):
             return self._project(folder)
 
     def _project(self, folder: Path) -> str:
@@ -161,7 +167,7 @@ class Tracker:
         parent = self._run_id(record.sweep) if record.sweep else None
         here = folder.resolve()
         place = f":{os.path.relpath(here, self._mlruns)}" if self._mlruns else f"{socket.gethostname()}:{here}"
-        tags = _run_tags(run) | {FOLDER: place[:TAG_LENGTH]}
+        tags = tags_of(run) | {FOLDER: place[:TAG_LENGTH]}
         if (found := self._found(record.id)) and (difference := self._difference(found, run)):
             raise Refused(
                 f"{folder}: the run that MLflow has under its id {record.id} {difference}, and is not logged over "
@@ -170,9 +176,9 @@ class Tracker:
         run_id = self._run(record.id, record.name, record.began, tags, parent)
         logged = record.mlflow
         if logged is None or logged.run_id != run_id:
-            config = _flat({key: part for key, part in record.config.items() if key != "prices"})
+            config = flattened({key: part for key, part in record.config.items() if key != "prices"})
             for start in range(0, len(config), BATCH_PARAMS):
-                self.client.log_batch(run_id, params=_params(config[start : start + BATCH_PARAMS]))
+                self.client.log_batch(run_id, params=params_of(config[start : start + BATCH_PARAMS]))
             logged = Tracked(run_id=run_id, experiment_id=self.experiment_id)
         rounds = self._rounds(run, logged.rounds, run_id) if record.is_loop else self._stage(run, logged.rounds, run_id)
         logged = logged.model_copy(update={"rounds": rounds, "cost": self._costs(run, logged.cost, run_id)})
@@ -182,7 +188,7 @@ class Tracker:
         if record.finished:
             logged = logged.model_copy(update={"figures": self._figures(run, logged.figures, run_id)})
             self.client.log_artifact(run_id, str(folder / RUN_FILE))
-            self.client.set_terminated(run_id, record.status, _milliseconds(record.finished))
+            self.client.set_terminated(run_id, record.status, milliseconds(record.finished))
         else:
             self.client.update_run(run_id, status="RUNNING")
         write_run(folder, read_run(folder).model_copy(update={"mlflow": logged}))
@@ -201,10 +207,10 @@ class Tracker:
             "sloop.host": record.machine.host,
             "sloop.pid": str(record.machine.pid),
         }
-        with _reached(self.uri):
+        with reached(self.uri):
             run_id = self._run(record.id, record.name, record.began, tags, None)
             if record.finished:
-                self.client.set_terminated(run_id, record.status, _milliseconds(record.finished))
+                self.client.set_terminated(run_id, record.status, milliseconds(record.finished))
         return run_id
 
     def links(self, server: str, run_ids: Sequence[str]) -> dict[str, str]:
@@ -246,17 +252,17 @@ class Tracker:
         return {**logged, **states}
 
     def _round(self, run: Run, round: RoundRecord, run_id: str) -> None:
-        number, when = round.round, _milliseconds(round.finished)
-        self._log_metrics(run_id, list(_metrics(round.metrics, number, when)))
-        tags = {**_run_tags(run), "sloop.kind": "round", "sloop.round": str(number)}
+        number, when = round.round, milliseconds(round.finished)
+        self._log_metrics(run_id, list(metrics_of(round.metrics, number, when)))
+        tags = {**tags_of(run), "sloop.kind": "round", "sloop.round": str(number)}
         child = self._run(f"{run.record.id}-{number}", f"round {number}", round.began, tags, run_id)
-        loss = _loss(run, f"round_{number}/train", when)
-        self._log_metrics(child, [*_metrics(round.metrics, number, when), *loss])
-        data = [_dataset(str(run.folder / round.data.path), round.data.sha256, f"round_{number}")]
+        loss = loss_curve(run, f"round_{number}/train", when)
+        self._log_metrics(child, [*metrics_of(round.metrics, number, when), *loss])
+        data = [dataset_of(str(run.folder / round.data.path), round.data.sha256, f"round_{number}")]
         for stage in round.stages:
             if stage.startswith("evaluate/"):
                 benchmark = stage.removeprefix("evaluate/")
-                data.append(_dataset(benchmark, run.data_sha256(benchmark, number), benchmark, "evaluation"))
+                data.append(dataset_of(benchmark, run.data_sha256(benchmark, number), benchmark, "evaluation"))
         for target in (run_id, child):
             self.client.log_inputs(target, datasets=data)
         for stage in round.stages:
@@ -280,7 +286,7 @@ class Tracker:
                 continue
             child = self._run_id(f"{run.record.id}-{number}")
             for target in (run_id, *([child] if child else [])):
-                self._log_metrics(target, list(_metrics(scores, number, _milliseconds(finished))))
+                self._log_metrics(target, list(metrics_of(scores, number, milliseconds(finished))))
             states[str(number)] = state
         return states
 
@@ -292,14 +298,14 @@ class Tracker:
         state = digest({name: file.model_dump() for name, file in stage.files.items()})
         if logged.get("stage") == state:
             return dict(logged)
-        when = _milliseconds(record.ended or record.began)
-        numbers = [*_metrics(record.metrics, 0, when), *_loss(run, "", when)]
-        self._log_metrics(run_id, [*numbers, *_counts(stage.summary, when)])
+        when = milliseconds(record.ended or record.began)
+        numbers = [*metrics_of(record.metrics, 0, when), *loss_curve(run, "", when)]
+        self._log_metrics(run_id, [*numbers, *counts_of(stage.summary, when)])
         context = "evaluation" if record.kind == "eval" else "training"
-        inputs = [_dataset(given.path, given.sha256, given.name, context) for given in record.inputs]
+        inputs = [dataset_of(given.path, given.sha256, given.name, context) for given in record.inputs]
         for name, file in stage.files.items():
             if name.endswith(".jsonl") and file.rows:
-                inputs.append(_dataset(str(run.folder / name), file.sha256, Path(name).stem, context))
+                inputs.append(dataset_of(str(run.folder / name), file.sha256, Path(name).stem, context))
         self.client.log_inputs(run_id, datasets=inputs)
         self._upload(run_id, run, "", record.kind)
         return {**logged, "stage": state}
@@ -345,7 +351,7 @@ class Tracker:
         if run_id := self._run_id(sloop_id):
             return run_id
         extra = {"sloop.id": sloop_id, **({"mlflow.parentRunId": parent} if parent else {})}
-        run = self.client.create_run(self.experiment_id, _milliseconds(began), {**tags, **extra}, name)
+        run = self.client.create_run(self.experiment_id, milliseconds(began), {**tags, **extra}, name)
         return str(run.info.run_id)
 
     def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -365,196 +371,9 @@ def _holds_run(folder: Path, sloop_id: str) -> bool:
         return False
 
 
-def _find_moved(database: sqlite3.Connection, mlruns: Path) -> None:
-    """Lead the experiments of a project that was moved or copied to their artifacts: MLflow keeps whole paths."""
-    rows = database.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
-    for experiment, old in rows:
-        before, ours, name = str(old).rpartition(f"/{ARTIFACTS}/")
-        here = mlruns / ARTIFACTS / unquote(name)
-        there = Path(unquote(before.removeprefix("file://"))) / ARTIFACTS / unquote(name)
-        if (
-            not ours
-            or "/" in name
-            or not old.startswith("file://")
-            or here == there
-            or (there.is_dir() and not here.is_dir())
-        ):
-            continue
-        database.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (here.as_uri(), experiment)
-        )
-        database.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
-            "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
-            (here.as_uri(), len(old) + 1, experiment, len(old) + 1, f"{old}/"),
-        )
-    database.commit()
-
-
-def _run_tags(run: Run) -> dict[str, str]:
-    record = run.record
-    tags = {
-        "sloop.kind": record.kind,
-        "sloop.run": record.name,
-        "sloop.seed": record.seed,
-        "sloop.student": run.student,
-        "sloop.variant": run.variant,
-        "sloop.config_hash": record.config_hash,
-        "sloop.code": record.code.digest,
-        "sloop.command": record.command,
-        "sloop.host": record.machine.host,
-        "sloop.pid": record.machine.pid,
-        "sloop.dirty": record.code.dirty,
-        "mlflow.source.name": "sloop",
-        "mlflow.source.git.commit": record.code.commit,
-    }
-    return {key: str(value)[:TAG_LENGTH] for key, value in tags.items() if value not in (None, "")}
-
-
-def _metrics(scores: Sequence[Score], step: int, when: int) -> Iterator[Metric]:
-    """Values, and the intervals of the overall ones under ``interval/``."""
-    from mlflow.entities import Metric
-
-    for score in scores:
-        if score.value is None:
-            continue
-        name = _fit(metric_name(score))
-        yield Metric(name, float(score.value), when, step)
-        if score.low is not None and score.high is not None and not score.slice:
-            yield Metric(f"interval/{name}/low", score.low, when, step)
-            yield Metric(f"interval/{name}/high", score.high, when, step)
-
-
-def _fit(name: str) -> str:
-    """A name as MLflow takes it, which refuses all of a batch for one mark in the name of a slice.
-
-    What had to be changed ends in letters of its digest, so that two slices do not become one.
-    """
-    parts = (re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/"))
-    fit = "/".join("_" if part in ("", ".", "..") else part for part in parts)[:NAME_LENGTH]
-    return name if fit == name else f"{fit}_{digest(name)[:6]}"
-
-
-class LossRow(BaseModel):
-    """What of a step of a training is a curve; the trainer writes more."""
-
-    step: int
-    loss: float | None = None
-    learning_rate: float | None = None
-
-
-def _loss(run: Run, under: str, when: int) -> Iterator[Metric]:
-    """The loss curve over optimizer steps; steps that an interrupted training repeated count once."""
-    from mlflow.entities import Metric
-
-    path = run.folder / under / "sidecar" / LOSS
-    if not holds(run.folder, path):
-        return
-    try:
-        rows = {row.step: row for row in (LossRow.model_validate(line) for _, line in Lines(path).read())}
-    except ValidationError as error:
-        raise UserError(f"{path}: no curve of a training. Delete it: nothing but its figure depends on it.") from error
-    for step, row in sorted(rows.items()):
-        for name, value in (("loss", row.loss), ("learning_rate", row.learning_rate)):
-            if value is not None:
-                yield Metric(f"train/curve/{name}", value, when, step)
-
-
-def _counts(summary: Mapping[str, Any], when: int, prefix: str = "data") -> Iterator[Metric]:
-    from mlflow.entities import Metric
-
-    for name, value in summary.items():
-        if isinstance(value, Mapping):
-            yield from _counts(value, when, f"{prefix}/{name}")
-        elif isinstance(value, int | float):
-            yield Metric(_fit(f"{prefix}/{name}"), float(value), when, 0)
-
-
-def _dataset(path: str, sha256: str, name: str, context: str = "training") -> DatasetInput:
-    """A dataset under our own digest: MLflow's ignores list columns and samples rows. Its field holds 36 characters."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    source = json.dumps({"uri": path})
-    dataset = Dataset(name=name, digest=sha256[:32], source_type="local", source=source)
-    return DatasetInput(dataset, [InputTag("sloop.sha256", sha256), InputTag("mlflow.data.context", context)])
-
-
-def _params(items: Sequence[tuple[str, str]]) -> list[Any]:
-    from mlflow.entities import Param
-
-    return [Param(key, value[:PARAM_LENGTH]) for key, value in items]
-
-
-def _flat(config: Any, prefix: str = "") -> list[tuple[str, str]]:
-    if not isinstance(config, Mapping) or not config:
-        return [(prefix, str(config))]
-    return [pair for key, value in config.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
-
-
-def _milliseconds(when: str) -> int:
-    return int(datetime.fromisoformat(when).timestamp() * 1000)
-
-
-ADVICE = (
-    ("'active' state", "It was deleted there: bring it back with: mlflow experiments restore, or mlflow runs restore"),
-    ("failed with exception", "Start the server"),
-    ("error code 401|error code 403|Permission denied", "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-    (
-        "error code 404|valid JSON|unsupported URI",
-        "Give the address of an MLflow server, such as http://127.0.0.1:5000",
-    ),
-    ("out-of-date database schema", "Do so"),
-)
-"""What helps, by what MLflow says (a pattern)."""
-OTHERWISE = "go on without it (tracking.enabled=false), and log later with: sloop runs sync"
-
-
-@contextmanager
-def _reached(where: str | Path) -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (OSError, SQLAlchemyError, sqlite3.Error) as error:
-        first = _public((str(error).splitlines() or [type(error).__name__])[0])
-        raise UserError(
-            f"{_given_as(where)}: {first}. Move the database away or make room for it, or {OTHERWISE}"
-        ) from error
-    except MlflowException as error:
-        said = _public(error.message)
-        helps = next((f"{advice}, or " for pattern, advice in ADVICE if re.search(pattern, said)), "Mend that, or ")
-        raise UserError(f"{_given_as(where)}: {said.rstrip('.')}. {helps}{OTHERWISE}") from error
-
-
-def _given_as(where: str | Path) -> str:
-    """Where runs are logged, with what says so."""
-    if isinstance(where, Path) or where.startswith("sqlite:"):
-        return f"tracking to {where}"
-    return f"{URI_VARIABLE if where == os.environ.get(URI_VARIABLE) else 'tracking.uri'}={_public(where)}"
-
-
-def _public(text: str) -> str:
-    """A text without the name and the password that may stand in an address."""
-    text = re.sub(r"(?<=:)(//)?([^/\s:@]*:(?!\d+/)\S*|[^/\s:@]*)@", r"\1", text)
-    return re.sub(r"(?<=password=)[^&\s'\"]+", "...", text)
-
-
-def tracking_uri(given: str | None, mlruns: str = MLRUNS) -> str | None:
-    """Where runs are logged: what is given by a key of ours, or else MLflow's variable; None: the embedded database, as
-    where somebody has given a folder for it.
-    """
-    return given or (mlruns == MLRUNS and os.environ.get(URI_VARIABLE)) or None
-
-
-def experiment_of(study: str) -> str:
-    """The experiment of a study: its name, or MLflow's variable where nobody has given it one."""
-    return (study == STUDY and os.environ.get(EXPERIMENT_VARIABLE)) or study
-
-
 def connect(uri: str | None, mlruns: Path, experiment: str, page: Page | None = None) -> Tracker:
     """A tracker, or a `UserError` where the server cannot be reached; arguments as of `Tracker`."""
-    with _reached(uri or mlruns):
+    with reached(uri or mlruns):
         if uri is None and (database := mlruns / DATABASE).is_dir():  # MLflow would try for minutes to open it
             raise IsADirectoryError(errno.EISDIR, "it is a folder, and a database is wanted", str(database))
         return Tracker(uri=uri, mlruns=mlruns, experiment=experiment, page=page)
@@ -581,13 +400,13 @@ def attach(run: Run, file: Path, place: str, *, uri: str | None, mlruns: Path, p
     if uri is None and experiment not in studies(mlruns):
         return False
     tracker = connect(uri, mlruns, experiment, page)
-    with _reached(tracker.uri):
+    with reached(tracker.uri):
         run_id = tracker.find(run)
     if run_id is None:
         return False
     if run.record.finished:  # one that is under way brings MLflow up to date itself: two would make its rounds twice
         run_id = tracker.project(run.folder)
-    with _reached(tracker.uri):
+    with reached(tracker.uri):
         tracker.client.log_artifact(run_id, str(file), artifact_path=place)
     return True
 
@@ -599,6 +418,6 @@ def studies(mlruns: Path) -> list[str]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
-    with _reached(mlruns / DATABASE):
+    with reached(mlruns / DATABASE):
         client = MlflowClient(tracking_uri=f"sqlite:///{mlruns.resolve() / DATABASE}")
         return [experiment.name for experiment in client.search_experiments()]

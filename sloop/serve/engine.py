@@ -21,7 +21,9 @@ from sloop.calls.formats import OPENINGS, after_thinking, parse, parse_tool_call
 from sloop.models.base import CallText
 from sloop.records import Sample, Tool
 from sloop.serve.protocol import Answer, ChatRequest, Finish, Piece, RequestError, Token
-from sloop.students.local import Draws, LocalStudent, Prompt, Unrendered, draw_seed
+from sloop.students.decoding import Draws, draw_seed
+from sloop.students.local import LocalStudent, Prompt
+from sloop.students.templates import Unrendered
 
 T = TypeVar("T")
 

@@ -86,7 +86,8 @@ def runs(arguments: Sequence[str]) -> None:
             shown.add_row(*cells)
         out.print(shown)
         return
-    from sloop.runs.track import Refused, connect, experiment_of
+    from sloop.runs.destination import experiment_of
+    from sloop.runs.track import Refused, connect
 
     uri, mlruns = tracked_there(options)
     refused: list[Refused] = []
@@ -116,7 +117,7 @@ def runs(arguments: Sequence[str]) -> None:
 
 def ui(arguments: Sequence[str]) -> None:
     """Start a lean MLflow server on loopback and print deep links."""
-    from sloop.runs.track import tracking_uri
+    from sloop.runs.destination import tracking_uri
 
     parser = _parser("ui", "Start the MLflow UI on this machine and print links to charts and comparison.")
     parser.add_argument("--mlruns", type=Path, default=Path("mlruns"), help="folder of the database (default: mlruns)")

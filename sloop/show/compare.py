@@ -17,8 +17,9 @@ from sloop.measures.metrics import METRICS
 from sloop.measures.stats import Comparison, Kinds, Outcomes, compare_paired, compare_runs, holm
 from sloop.records import Grade, UserError
 from sloop.records.ranges import Count, Positive
+from sloop.runs.destination import tracking_uri
 from sloop.runs.read import Run, check_same_data, find_round, find_runs, search, split_round
-from sloop.runs.track import attach, tracking_uri
+from sloop.runs.track import attach
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, of, parser
 from sloop.show.console import console, visible

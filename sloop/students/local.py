@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import AfterValidator
@@ -16,20 +14,19 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
-    DynamicCache,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
-from sloop.calls.formats import FORMATS, for_template, known_format, parse
-from sloop.calls.formats.thoughts import THOUGHTS
-from sloop.models.bounded import Bounded, Exceeded
-from sloop.records import Checkpoint, Decode, Message, Prediction, Sample, Tool, ToolCall, UserError, digest
+from sloop.calls.formats import FORMATS, known_format, parse
+from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, digest
 from sloop.records.ranges import Name, PathText, Threads, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
-from sloop.students.tiny import RECORD_FILE, Listing, TinySpec, chat_template
+from sloop.students.decoding import Draws, Watch, Written, draw_seed, generate
+from sloop.students.templates import encode, opened_thought, render_prompt, template_format
+from sloop.students.tiny import RECORD_FILE, TinySpec
 from sloop.students.trust import AS_SAVED, check_described, check_files, read_object
 
 DTypeName = Literal["fp32", "bf16"]
@@ -63,9 +60,6 @@ ENDS = (
 """Special tokens that end a turn wherever they are known, whatever a configuration says (ggml-org/llama.cpp
 src/llama-vocab.cpp): those of base models and of fine-tuned ones often name the end of a text alone."""
 
-Watch = Callable[[int, int, float], bool]
-"""Told (index of the prompt, token, its log-probability) as tokens are written; True: this answer needs no more."""
-
 
 class Prompt(NamedTuple):
     """What is read before an answer."""
@@ -75,60 +69,6 @@ class Prompt(NamedTuple):
     """The mark of the thought within which it ends, and with which the answer goes on; empty: it ends within none."""
 
 
-class Written(NamedTuple):
-    """What follows a prompt."""
-
-    tokens: list[int]
-    """With the one that ended it."""
-    logprobs: list[float]
-    """Natural-log probability of each token."""
-    ended: bool
-    """Whether it ended of itself."""
-
-
-class Draws:
-    """Next tokens drawn at a temperature: every prompt has draws of its own, whatever else is in its batch.
-
-    The largest of the log-probabilities with Gumbel noise on them is a draw from the distribution (the Gumbel-max
-    trick); unlike inverting the cumulative one, it lets the last bits of a logit change next to nothing.
-    """
-
-    def __init__(self, prompts: Sequence[tuple[float, int]]) -> None:
-        """Take the temperature and the seed of each prompt; at temperature 0 its likeliest tokens are taken."""
-        self._temperatures = [temperature for temperature, _ in prompts]
-        self._generators = [torch.Generator().manual_seed(seed) for _, seed in prompts]
-
-    def pick(self, logs: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """The next token of some prompts.
-
-        Args:
-            logs: (prompts, vocabulary) natural-log probabilities.
-            rows: which prompts these are.
-
-        Returns:
-            (prompts,) token ids.
-        """
-        tokens, size = logs.argmax(-1), logs.shape[-1]
-        places = [place for place, row in enumerate(rows) if self._temperatures[row]]
-        if places:
-            drawn = [rows[place] for place in places]
-            # In double precision: 24 random bits never draw a token of a chance below 6e-8
-            noise = torch.stack(
-                [torch.rand(size, generator=self._generators[row], dtype=torch.float64) for row in drawn]
-            )
-            heat = torch.tensor([self._temperatures[row] for row in drawn], dtype=torch.float64)[:, None]
-            chances = logs[places].cpu().double()
-            chances -= chances.max(-1, keepdim=True).values  # so that no temperature is too low to divide by
-            best = (chances / heat - noise.log().neg().log()).argmax(-1)
-            tokens[places] = best.to(tokens.device)
-        return tokens
-
-
-def draw_seed(parts: Any) -> int:
-    """The seed that belongs to what is drawn: plain data."""
-    return int(digest(parts)[:8], 16)
-
-
 class LocalStudent:
     """A Hugging Face causal language model, made from scratch, from a folder or from the Hub."""
 
@@ -136,7 +76,9 @@ class LocalStudent:
         "sloop.records.base",
         "sloop.records.samples",
         "sloop.calls.formats",
+        "sloop.students.decoding",
         "sloop.students.local",
+        "sloop.students.templates",
         "sloop.students.tiny",
         "sloop.students.trust",
         "sloop.models.bounded",
@@ -353,14 +295,6 @@ def recorded_format(folder: Path) -> str | None:
     return found
 
 
-def template_format(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The answer format that a tokenizer's chat template shows, the one for tools first; None: none is known."""
-    given: Any = tokenizer.chat_template
-    templates = {"": given or ""} if not isinstance(given, dict) else given
-    in_order = sorted(templates, key=lambda name: name != "tool_use")
-    return next(filter(None, (for_template(templates[name]) for name in in_order)), None)
-
-
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in a folder.
 
@@ -417,80 +351,6 @@ def _loading(folder: Path, what: str) -> Iterator[None]:
         raise UserError(f"checkpoint {named(folder)}: its {what} cannot be loaded ({reason}). {AS_SAVED}") from error
 
 
-class Shape(NamedTuple):
-    """How a chat template wants calls."""
-
-    as_text: bool = False
-    """Arguments as JSON text, and no objects."""
-    id: str = ""
-    """What a call is named, with places for its tool and its number in the dialogue; empty: nothing."""
-
-
-SHAPES = tuple(
-    Shape(as_text, id) for id in ("", "call{number:05}", "functions.{tool}:{number}") for as_text in (False, True)
-)
-"""In the order in which they are tried: Mistral's templates refuse any name but of nine letters, and Kimi's show it."""
-
-
-def chat(messages: Sequence[Message], shape: Shape = SHAPES[0]) -> list[dict[str, Any]]:
-    """Messages as chat templates want them: the OpenAI form, in one of `SHAPES`."""
-    rows: list[dict[str, Any]] = []
-    ids: dict[str, str] = {}
-    for message in messages:
-        row = message.to_openai()
-        for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
-            if not shape.as_text:
-                call["function"]["arguments"] = given.arguments
-            if shape.id:
-                call["id"] = ids[f"call_{len(ids)}"] = shape.id.format(tool=given.name, number=len(ids))
-        if message.tool_call_id is not None:
-            row["tool_call_id"] = ids.get(message.tool_call_id, message.tool_call_id)
-        rows.append(row)
-    return rows
-
-
-def render_prompt(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
-    """The text that a student reads before it answers ``sample``."""
-    return _render(tokenizer, sample, sample.messages, add_generation_prompt=True)
-
-
-def render_answer(tokenizer: PreTrainedTokenizerBase, sample: Sample, prompt: str) -> str:
-    """The text that says the sample's label after ``prompt``, up to and including the end token.
-
-    A thought that the prompt opens is closed at once: labels hold none.
-
-    Raises:
-        UserError: the chat template renders the dialogue with the answer otherwise than the one before it.
-    """
-    assert sample.label is not None
-    whole = _render(tokenizer, sample, (*sample.messages, sample.label.message()), add_generation_prompt=False)
-    if not whole.startswith(prompt) and (thought := opened_thought(prompt)):
-        before = prompt[: prompt.rindex(thought)]
-        if whole.startswith(before):
-            answer = whole[len(before) :]
-            said = answer.removeprefix(thought).lstrip()
-            closed = THOUGHTS[thought]
-            whole = prompt + (said if said.startswith(closed) else f"{closed}\n\n{said}")
-    if not whole.startswith(prompt):
-        raise UserError(
-            f"the chat template of {tokenizer.name_or_path} does not keep the prompt in front of the answer, so that "
-            "the loss cannot be laid on the answer alone. Use a checkpoint whose template does."
-        )
-    answer, end = whole[len(prompt) :], str(tokenizer.eos_token)
-    return answer[: answer.rindex(end)] + end if end in answer else answer + end
-
-
-def opened_thought(prompt: str) -> str:
-    """The mark of the thought within which a prompt ends, or empty."""
-    return next(filter(prompt.rstrip().endswith, THOUGHTS), "")
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text as it stands."""
-    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-    return rows
-
-
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Tokens that end an answer: what the configurations name, and the ends of turns that the vocabulary holds."""
     configured: Any = model.generation_config.eos_token_id
@@ -508,137 +368,3 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
         *map(special.get, ends),
     )
     return frozenset(token for token in found if token is not None)
-
-
-@torch.inference_mode()
-def generate(
-    model: PreTrainedModel,
-    prompts: Sequence[list[int]],
-    max_tokens: Sequence[int],
-    stops: frozenset[int],
-    watch: Watch | None = None,
-    draws: Draws | None = None,
-) -> list[Written]:
-    """The likeliest next token again and again, or a drawn one, for all prompts at once.
-
-    Written out rather than left to ``generate``: log-probabilities come without keeping the logits of every step
-    (batch x tokens x vocabulary), and rows that have ended leave the batch.
-
-    Args:
-        model: who writes.
-        prompts: token ids.
-        max_tokens: longest answer to each prompt, at least 1.
-        stops: tokens that end an answer.
-        watch: see `Watch`.
-        draws: choose the tokens; None: the likeliest ones.
-
-    Returns:
-        What follows each prompt, in their order.
-    """
-    tokens: list[list[int]] = [[] for _ in prompts]
-    logprobs: list[list[float]] = [[] for _ in prompts]
-    ended = [False] * len(prompts)
-    over = [False] * len(prompts)
-    if not prompts:
-        return []
-    longest = max(len(prompt) for prompt in prompts)
-    pad = next(iter(stops))
-    ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=model.device)
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
-    rows = list(range(len(prompts)))
-    while True:
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        logs = logits.float().log_softmax(-1)
-        token = logs.argmax(-1) if draws is None else draws.pick(logs, rows)
-        chosen = logs.gather(-1, token[:, None])[:, 0]
-        for row, index, logprob in zip(rows, token.tolist(), chosen.tolist(), strict=True):
-            if not over[row]:
-                tokens[row].append(index)
-                logprobs[row].append(logprob)
-                ended[row] = index in stops
-                enough = watch is not None and watch(row, index, logprob)
-                over[row] = ended[row] or enough or len(tokens[row]) >= max_tokens[row]
-        writing = [place for place, row in enumerate(rows) if not over[row]]
-        if not writing:
-            break
-        ids, positions = token[:, None], positions[:, -1:] + 1
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
-        if len(writing) <= len(rows) * KEEP_SHARE:
-            kept = torch.tensor(writing, device=model.device, dtype=torch.long)
-            ids, positions, mask = ids[kept], positions[kept], mask[kept]
-            cache.reorder_cache(kept)  # type: ignore[arg-type]
-            rows = [rows[place] for place in writing]
-    return [Written(*row) for row in zip(tokens, logprobs, ended, strict=True)]
-
-
-KEEP_SHARE = 0.75
-"""Ended rows leave the batch once no more than this share is still writing: each leaving copies the cache."""
-
-
-def _render(
-    tokenizer: PreTrainedTokenizerBase, sample: Sample, messages: Sequence[Message], *, add_generation_prompt: bool
-) -> str:
-    given = [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
-    if tokenizer.chat_template in OWN_TEMPLATES:
-        return _rendered(tokenizer, chat(messages), *given)
-    if (render := _RENDERERS.get(tokenizer)) is None:
-        held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
-        render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
-    shape: Shape | None = SHAPES[0]
-    if any(message.tool_calls for message in messages):
-        if tokenizer not in _SHAPES:
-            _SHAPES[tokenizer] = _shape(render)
-        shape = _SHAPES[tokenizer]
-    if shape is None:
-        raise Unrendered(
-            f"the chat template of {tokenizer.name_or_path} does not write the calls of a dialogue, or refuses them. "
-            "Use a checkpoint whose template takes tools, or give it one (chat_template.jinja)."
-        )
-    try:
-        return render(chat(messages, shape), *given)
-    except Exceeded as error:
-        raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
-
-
-def _shape(render: Bounded) -> Shape | None:
-    """How a template wants calls: of another shape it makes an error, Python's form of an object, or nothing at all."""
-    probe = ToolCall(name="get_probe", arguments={"key_probe": "value_probe"})
-    asked = (Message(role="user", content="?"), Message(role="assistant", tool_calls=(probe,)))
-    for shape in SHAPES:
-        try:
-            text = render(chat(asked, shape), [Tool(name="other", parameters={"type": "object"}).to_openai()], False)
-        except Exceeded:
-            continue
-        if all(part in text for part in ("get_probe", "key_probe", "value_probe")) and "{'key_probe'" not in text:
-            return shape
-    return None
-
-
-class Unrendered(UserError):
-    """A dialogue that a checkpoint's chat template refuses, or takes too long over."""
-
-
-OWN_TEMPLATES = frozenset(chat_template(listing) for listing in get_args(Listing))
-"""Templates that are known to end."""
-TEMPLATE_SECONDS = 10.0
-"""For one dialogue; templates take milliseconds."""
-_RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
-"""A process for each of the other templates."""
-_SHAPES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Shape | None] = weakref.WeakKeyDictionary()
-"""How each of them wants calls, once it was given some; None: in none of the shapes."""
-
-
-def _rendered(tokenizer: Any, messages: Any, tools: Any, add_generation_prompt: bool) -> str:
-    text = tokenizer.apply_chat_template(
-        messages, tools=tools, add_generation_prompt=add_generation_prompt, tokenize=False
-    )
-    return str(text)

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from sloop.records import Sample, digest
-from sloop.students.local import encode, render_answer, render_prompt
+from sloop.students.templates import encode, render_answer, render_prompt
 
 IGNORED = -100
 """Label of a token that carries no loss (PyTorch's convention)."""

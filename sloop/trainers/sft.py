@@ -36,6 +36,7 @@ class SFT:
         "sloop.records.samples",
         "sloop.calls.formats",
         "sloop.students.local",
+        "sloop.students.templates",
         "sloop.students.tiny",
         "sloop.students.trust",
         "sloop.models.bounded",
