@@ -33,6 +33,7 @@ from sloop.records.ranges import (
     checked,
     told,
 )
+from sloop.simulation.corruption import Corruption
 from sloop.stages.gen import GenSettings
 from sloop.stages.optimize.stage import OptimizeSettings
 from sloop.stages.samplers import Sampler
@@ -51,6 +52,8 @@ class LoopConfig(Record):
     rounds: Annotated[int, Within(1, 1_000)]
     budget: Samples
     first_steps: Positive
+    round_0: Literal["auto", True, False]
+    restart: bool
 
 
 class ExecutorConfig(Record):
@@ -123,6 +126,7 @@ class Config(Record):
     trainer: dict[str, Any]
     benchmark: dict[str, Any]
     variant: Variant
+    corruption: Corruption
 
     @model_validator(mode="after")
     def _fits_the_stage(self) -> Self:
@@ -149,10 +153,16 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         config = Config.model_validate(dict(plain))
     except ValidationError as error:
         raise UserError(f"{told(error)} See the keys with: sloop loop --cfg job") from error
-    for group in ("student", "benchmark"):
-        if "name" in (section := getattr(config, group)):
-            checked(Name, section["name"], f"{group}.name")
+    for path, section in {"student": config.student, **benchmark_sections(config.benchmark)}.items():
+        if "name" in section:
+            checked(Name, section["name"], f"{path}.name")
     return config
+
+
+def benchmark_sections(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The section of one benchmark, or those of several, by their place in the configuration."""
+    several = {f"benchmark.{key}": part for key, part in given.items() if isinstance(part, dict) and "_target_" in part}
+    return several if several and "_target_" not in given else {"benchmark": given}
 
 
 PARTS: dict[str, type[Any]] = {
@@ -210,9 +220,14 @@ class Builder:
         if "_target_" in section:
             source: ToolSource = self.part("tools")
             return tuple(map(_sized, source.tools()))
-        self._given("tools", "path")
+        _check_given(section, "tools", "path")
         files = checked(ToolFiles, section, "tools")
         return tuple(map(_sized, load_tools(files.path, files.split, keep_going=files.keep_going, tell=self._tell)))
+
+    def foreign_tools(self) -> tuple[Tool, ...]:
+        """The tools of another domain that the corruption mixes in; none where it mixes in none."""
+        settings = self.config.corruption
+        return tuple(map(_sized, load_tools(settings.foreign_tools, tell=self._tell))) if settings.foreign else ()
 
     def spec(self, group: str) -> dict[str, Any]:
         """The specification of a component.
@@ -220,18 +235,19 @@ class Builder:
         Raises:
             UserError: a value of it is missing.
         """
-        self._given(group, "_target_")
         found: dict[str, Any] = getattr(self.config, group)
-        return self._part_of(found) if group == "benchmark" else found
+        _check_given(found, group, "_target_")
+        return found
 
-    def _part_of(self, benchmark: dict[str, Any]) -> dict[str, Any]:
+    def _benchmark_spec(self, path: str, section: dict[str, Any]) -> dict[str, Any]:
         """A benchmark, or the part of it that ``limit`` and ``limit_seed`` choose."""
-        whole = {key: value for key, value in benchmark.items() if key not in ("limit", "limit_seed")}
-        limit, seed = benchmark.get("limit"), benchmark.get("limit_seed", 0)
-        checked(Seed, seed, "benchmark.limit_seed")
+        _check_given(section, path, "_target_")
+        whole = {key: value for key, value in section.items() if key not in ("limit", "limit_seed")}
+        limit, seed = section.get("limit"), section.get("limit_seed", 0)
+        checked(Seed, seed, f"{path}.limit_seed")
         if limit is None:
             return whole
-        checked(Samples, limit, "benchmark.limit")
+        checked(Samples, limit, f"{path}.limit")
         cache = str(Path(self.config.paths.outputs) / ".cache" / "parts")
         return {"_target_": PART, "benchmark": whole, "limit": limit, "limit_seed": seed, "cache_path": cache}
 
@@ -239,15 +255,19 @@ class Builder:
         """A component (one of `PARTS`), built when first asked for."""
         return self.components.get(self.spec(group), PARTS[group], group)
 
-    def benchmark(self) -> Benchmark:
+    def benchmarks(self) -> tuple[Benchmark, ...]:
         """What is asked.
 
         Raises:
-            UserError: its name cannot be that of a folder.
+            UserError: a name cannot be that of a folder, or two have the same.
         """
-        made: Benchmark = self.part("benchmark")
-        checked(Name, made.name, "benchmark.name")
-        return made
+        found: dict[str, Benchmark] = {}
+        for path, section in benchmark_sections(self.config.benchmark).items():
+            made = self.components.get(self._benchmark_spec(path, section), Benchmark, path)
+            if checked(Name, made.name, f"{path}.name") in found:
+                raise UserError(f"{path}.name={made.name}: another benchmark has that name. Give each its own.")
+            found[made.name] = made
+        return tuple(found.values())
 
     def dataset(self, key: str) -> Dataset:
         """The dataset that a top-level key names, in the form that ``form`` says."""
@@ -287,14 +307,14 @@ class Builder:
             component.meter = self.meter
             self.endpoints.append(component)
 
-    def _given(self, group: str, key: str) -> Any:
-        """Fail on the group's missing values while there is a name to give."""
-        for path, value in _leaves(getattr(self.config, group), group):
-            if value == "???":
-                raise UserError(f"{path} is missing and has no default. Give it, for example: {path}=VALUE")
-        if key not in getattr(self.config, group):
-            raise UserError(f"{group}.{key} is missing. Give it, for example: {group}.{key}=VALUE")
-        return getattr(self.config, group)[key]
+
+def _check_given(section: dict[str, Any], path: str, key: str) -> None:
+    """Fail on a section's missing values while there is a name to give."""
+    for place, value in _leaves(section, path):
+        if value == "???":
+            raise UserError(f"{place} is missing and has no default. Give it, for example: {place}=VALUE")
+    if key not in section:
+        raise UserError(f"{path}.{key} is missing. Give it, for example: {path}.{key}=VALUE")
 
 
 def _sized(tool: Tool) -> Tool:

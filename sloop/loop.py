@@ -1,44 +1,52 @@
 """The closed data loop, readable in one sitting: the order of the stages and nothing else.
 
-    pool and checkpoint 0, then every round: train -> evaluate -> probe -> optimize
+    pool and checkpoint 0 (evaluated: round 0), then every round: train -> evaluate -> probe -> optimize
 
 ``optimize`` makes the training set of the next round; the last round ends with its evaluation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from sloop.benchmarks.base import Benchmark
 from sloop.benchmarks.part import whole_data
 from sloop.engine.build import specification
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
-from sloop.records import Checkpoint, Decode, Record, RoundRecord, Source, Tool, UserError
-from sloop.records.ranges import Name
+from sloop.records import Checkpoint, Decode, Message, Record, RoundRecord, Sample, Source, Tool, UserError
+from sloop.records.ranges import Name, Within
+from sloop.simulation.corruption import Corruption, is_foreign
 from sloop.stages.accept import TRUTH
+from sloop.stages.corrupt import Corrupt
 from sloop.stages.evaluate import Evaluate
 from sloop.stages.gen import TRAIN, Gen, GenSettings
-from sloop.stages.optimize.compose import unseen_quota
+from sloop.stages.optimize.compose import by_hash, unseen_quota
 from sloop.stages.optimize.stage import DATASET, Optimize, OptimizeSettings
 from sloop.stages.portions import Portions
 from sloop.stages.probe import PREDICTIONS, Probe
 from sloop.stages.round import round_metrics, write_round
-from sloop.stages.train import Start, Train, checkpoint_of
+from sloop.stages.train import Start, Train, checkpoint_of, is_strange
 from sloop.store import Dataset, now
+
+SHOWN = "sloop.students.few_shot.FewShotStudent"
 
 
 class Variant(Record):
     """What a round hands to the next."""
 
     name: Name
-    data: Literal["repaired", "repeated", "fresh"]
+    data: Literal["repaired", "repeated", "fresh", "none"]
     """repaired: what optimize makes of the probe; repeated: round 1's set again; fresh: as many new samples from the
-    same teacher, unjudged and untargeted."""
+    same teacher, unjudged and untargeted; none: nothing is trained, and round 0 is all."""
+    clean: bool = False
+    """Of data that nothing was done to: neither corruption nor label noise."""
+    shots: Annotated[int, Within(0, 1_000)] = 0
+    """Samples of round 1's set that stand, with their labels, before every question of a benchmark."""
 
 
 class Settings(Record):
@@ -51,6 +59,9 @@ class Settings(Record):
     num_samples: int | None
     first_steps: int
     steps: int
+    round_0: bool
+    restart: bool
+    corruption: Corruption
     gen: GenSettings
     optimize: OptimizeSettings
     overlap: OverlapSettings
@@ -69,6 +80,8 @@ class Parts:
     sampler: Any
     trainer: Any
     benchmarks: tuple[Benchmark, ...]
+    foreign_tools: tuple[Tool, ...] = ()
+    """Of another domain, for a corruption that mixes one in."""
 
 
 def loop(
@@ -95,30 +108,41 @@ def loop(
         UserError: settings that contradict each other, or a folder that holds another run.
     """
     run = _Loop(parts, settings, place)
-    pool = run.generate(place.at("seed", "pool", prefix="round 0: "), round=0, source="seed", count=run.pool_size())
-    portions = run.portion(pool.dataset(TRAIN))
-    checkpoint = run.start(pool.dataset(TRAIN))
+    pool = run.found(place.at("seed", prefix="round 0: "), "pool", round=0, source="seed", count=run.pool_size())
+    portions = run.portion(pool[-1].dataset(TRAIN))
+    checkpoint = untrained = run.start(pool[-1].dataset(TRAIN))
     data = first = portions.dataset("round_1.jsonl")
     short = first_short = portions.summary.shortfall["round_1.jsonl"]
-    truths = [pool.folder / TRUTH]
+    examples = shown_before(first, settings.variant.shots, settings.seed)
+    truths = [path for made in pool if (path := made.folder / TRUTH).is_file()]
     rounds = []
-    for number in range(1, settings.rounds + 1):
+    trains = settings.variant.data != "none"
+    if settings.round_0 or not trains:
+        here, began = place.at("round_0", prefix="round 0: "), now()
+        asked = run.evaluate(here, checkpoint, examples)
+        metrics = round_metrics(run.held, asked, None, truths)
+        rounds.append(write_round(here.folder, 0, began, None, 0, asked, run.held, metrics))
+        if finished_round:
+            finished_round(here.folder)
+    for number in range(1, settings.rounds + 1 if trains else 1):
         here = place.at(f"round_{number}", prefix=f"round {number}: ")
         began = now()
         if began_round:
             began_round(number)
         run.say_short(here, "training set", settings.budget, short)
         hold(run.held, data)
-        trained = run.train(here, number, checkpoint, data)
+        trained = run.train(here, number, untrained if settings.restart else checkpoint, data)
         checkpoint = checkpoint_of(trained)
-        stages: dict[str, Made[Any]] = {"train": trained, **run.evaluate(here, checkpoint)}
+        stages: dict[str, Made[Any]] = {"train": trained, **run.evaluate(here, checkpoint, examples)}
         trained_on, trained_short = data, short
         if number < settings.rounds:
             if settings.variant.data == "repeated":
                 data, short = first, first_short
             elif settings.variant.data == "fresh":
-                stages["fresh"] = fresh = run.generate(here.at("fresh"), round=number, source="fresh")
-                data, short = fresh.dataset(TRAIN), fresh.summary.shortfall
+                fresh = run.found(here, "fresh", round=number, source="fresh", count=settings.budget)
+                stages |= {made.folder.name: made for made in fresh}
+                data = fresh[-1].dataset(TRAIN)
+                short = settings.budget - len(data)
             else:
                 unseen = portions.dataset(f"unseen_{number + 1}.jsonl")
                 stages["probe"] = run.probe(here, checkpoint, data, unseen)
@@ -170,14 +194,28 @@ class _Loop:
             )
         return settings.num_samples or needed
 
-    def generate(self, place: Place, *, round: int, source: Source, count: int | None = None) -> Made[Any]:
+    def found(self, place: Place, name: str, *, round: int, source: Source, count: int) -> list[Made[Any]]:
+        """What a user would bring, last of its stages: what the teacher writes, or that made dirty."""
+        pool = self.generate(place.at(name), self.parts.tools, round=round, source=source, count=count)
+        settings, seed = self.settings.corruption, self.settings.seed
+        if settings.is_clean or self.settings.variant.clean:
+            return [pool]
+        data, made, foreign = pool.dataset(TRAIN), [pool], None
+        if others := sum(is_foreign(sample_id, settings, seed) for sample_id in data.ids()):
+            tools, there = self.parts.foreign_tools, place.at(f"{name}_foreign")
+            made.append(self.generate(there, tools, round=round, source=source, count=others))
+            foreign = made[-1].dataset(TRAIN)
+        stage = Corrupt(data=data, foreign=foreign, settings=settings, seed=seed)
+        return [*made, run_stage(stage, place.at(f"{name}_corrupted"))]
+
+    def generate(self, place: Place, tools: tuple[Tool, ...], *, round: int, source: Source, count: int) -> Made[Any]:
         stage = Gen(
-            tools=self.parts.tools,
+            tools=tools,
             teacher=self.parts.teacher,
             judge=self.parts.judge,
             sampler=self.parts.sampler,
             settings=self.settings.gen,
-            num_samples=count or self.settings.budget,
+            num_samples=count,
             seed=self.settings.seed,
             train_split=1.0,
             forbidden=self.forbidden,
@@ -213,13 +251,16 @@ class _Loop:
         )
         return run_stage(stage, place.at("train"))
 
-    def evaluate(self, place: Place, checkpoint: Checkpoint) -> dict[str, Made[Any]]:
-        made = {}
+    def evaluate(self, place: Place, checkpoint: Checkpoint, examples: Sequence[Sample]) -> dict[str, Made[Any]]:
+        student, made = self.parts.student, {}
+        if examples:
+            turns = [message for sample in examples for message in (*sample.messages, _said(sample))]
+            student = {"_target_": SHOWN, "student": student, "turns": [turn.model_dump() for turn in turns]}
         for benchmark in self.parts.benchmarks:
             stage = Evaluate(
                 benchmark=specification(benchmark),
                 data=benchmark.data,
-                student=self.parts.student,
+                student=student,
                 checkpoint=checkpoint,
                 decode=self.settings.decode,
                 batch_size=self.settings.batch_size,
@@ -256,8 +297,19 @@ class _Loop:
 
 
 def steps_of(settings: Settings, number: int) -> int:
-    """Optimizer steps of a round."""
-    return settings.first_steps if number == 1 else settings.steps
+    """Optimizer steps of a round: other ones where it starts from checkpoint 0."""
+    return settings.first_steps if number == 1 or settings.restart else settings.steps
+
+
+def shown_before(data: Dataset, shots: int, seed: int) -> list[Sample]:
+    """The samples that stand before a question; none whose label calls what is not on offer, as in training."""
+    fit = {sample.id: sample for sample in data if not is_strange(sample)} if shots else {}
+    return [fit[sample_id] for sample_id in by_hash(list(fit), f"shown {seed}")[:shots]]
+
+
+def _said(sample: Sample) -> Message:
+    assert sample.label is not None
+    return sample.label.message()
 
 
 def hold(held: Mapping[str, Contamination], data: Dataset) -> None:
@@ -277,6 +329,7 @@ def hold(held: Mapping[str, Contamination], data: Dataset) -> None:
 def check_terms(settings: Settings, record: RoundRecord) -> None:
     """All variants have the same budget and steps; a round that had others is no evidence, and ends the run."""
     data = record.data
+    assert data is not None
     if record.steps != steps_of(settings, record.round) or not (0 <= data.shortfall == settings.budget - data.rows):
         raise AssertionError(
             f"round {record.round} broke the equal terms of all variants: {record.steps=} {data.rows=} "

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sloop.config import Builder, Config
+from sloop.config import Builder, Config, benchmark_sections
+from sloop.engine.build import specification
 from sloop.engine.identity import config_hash
 from sloop.engine.stage import Place, Report, run_stage
 from sloop.intake import Converted
@@ -104,6 +105,8 @@ def execute(
     with Builder(config, meter, tell) as parts:
         if config.stage == "loop":
             _check_trainable(parts)
+        if config.stage == "eval" and len(asked := benchmark_sections(config.benchmark)) > 1:
+            raise UserError(f"eval asks one benchmark, not {', '.join(asked)}. Give one, such as benchmark=sloop_bench")
         owed = failures(folder) if config.retry_failed else {}
         if config.preflight and (any(owed.values()) or not is_finished(folder)):
             asked = ASKS[config.stage]
@@ -115,7 +118,8 @@ def execute(
             if found and checked:
                 checked(found)
         for group in NEEDS[config.stage]:
-            parts.part(group)  # a part that cannot be built is told of before the first stage, not hours later
+            # a part that cannot be built is told of before the first stage, not hours later
+            parts.benchmarks() if group == "benchmark" else parts.part(group)
         name = run_name(config, plain)
         begun = run_record(kind=config.stage, name=name, config=plain, overrides=overrides, sweep=sweep)
         with keeping(folder, begun, owed=owed, project=project) as kept:
@@ -178,7 +182,9 @@ def _run_loop(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
         meter.flush()
         project(place.folder)
 
-    benchmark = parts.benchmark()
+    benchmarks, teacher = parts.benchmarks(), parts.spec("teacher")
+    if config.variant.clean and "label_noise" in teacher:
+        teacher = {**teacher, "label_noise": 0.0}
     settings = Settings(
         variant=config.variant,
         seed=config.seed,
@@ -187,6 +193,9 @@ def _run_loop(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
         num_samples=config.num_samples,
         first_steps=config.loop.first_steps,
         steps=config.steps,
+        round_0=config.student.get("path") is not None if config.loop.round_0 == "auto" else config.loop.round_0,
+        restart=config.loop.restart,
+        corruption=config.corruption,
         gen=config.gen,
         optimize=config.optimize,
         overlap=config.overlap,
@@ -195,10 +204,12 @@ def _run_loop(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
     )
     chosen = Parts(
         tools=parts.tools(),
-        benchmarks=(benchmark,),
-        **{group: parts.spec(group) for group in ("teacher", "judge", "student", "sampler", "trainer")},
+        foreign_tools=parts.foreign_tools(),
+        benchmarks=benchmarks,
+        teacher=teacher,
+        **{group: parts.spec(group) for group in ("judge", "student", "sampler", "trainer")},
     )
-    keep_questions(place.folder, (benchmark.name, benchmark.data))
+    keep_questions(place.folder, *((benchmark.name, benchmark.data) for benchmark in benchmarks))
     shared = replace(place, experiment=place.folder.parent)
     loop(chosen, settings, shared, began_round=began_round, finished_round=finished_round)
 
@@ -285,7 +296,7 @@ def _run_optimize(parts: Builder, place: Place, kept: Kept, project: Callable[[P
 
 def _run_eval(parts: Builder, place: Place, kept: Kept, project: Callable[[Path], None]) -> None:
     config = parts.config
-    benchmark = parts.benchmark()
+    (benchmark,) = parts.benchmarks()
     kept.inputs = [_input(benchmark.name, benchmark.data)]
     keep_questions(place.folder, (benchmark.name, benchmark.data))
     held = None
@@ -295,7 +306,7 @@ def _run_eval(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
         held = Contamination.of(benchmark.name, benchmark.data, config.overlap)
         held.add(data)
     stage = Evaluate(
-        benchmark=parts.spec("benchmark"),
+        benchmark=specification(benchmark),
         data=benchmark.data,
         student=parts.spec("student"),
         checkpoint=parts.trained(benchmark.data, place),

@@ -209,7 +209,7 @@ def _made(plain: dict[str, Any], group: str) -> None:
         if group == "tools":
             parts.tools()
         elif group == "benchmark":
-            parts.benchmark()
+            parts.benchmarks()
         elif group in PARTS:
             parts.part(group)
 

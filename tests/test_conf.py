@@ -77,7 +77,7 @@ def test_the_command_line_wins_over_a_preset():
 
 
 def test_every_group_is_told_by_the_configuration():
-    assert set(GROUPS) == {*COMPONENTS, "endpoint", "tools", "variant", "experiment"}
+    assert set(GROUPS) == {*COMPONENTS, "endpoint", "tools", "variant", "corruption", "experiment"}
 
 
 def test_every_key_of_the_root_is_typed_and_every_typed_key_is_there():
@@ -92,11 +92,12 @@ def test_no_hydra_key_reaches_the_typed_configuration():
 def test_every_component_is_built_from_its_defaults(option, tmp_path):
     group = option.split("=")[0]
     plain = _compose(option)
+    built = Builder(parse_config(plain))
     if _given(plain[group], group):
         with pytest.raises(UserError, match=r"is missing.*=VALUE"):
-            Builder(parse_config(plain)).part(group)
+            built.benchmarks() if group == "benchmark" else built.part(group)
         return
-    assert Builder(parse_config(plain)).part(group) is not None
+    assert built.benchmarks() if group == "benchmark" else built.part(group)
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.split("=")[0] == "tools"])
@@ -177,7 +178,7 @@ def test_a_benchmark_whose_name_is_no_folders_is_refused(name):
     plain = _compose()
     plain["benchmark"]["name"] = name
     with pytest.raises(UserError, match=r"benchmark\.name=.*: a folder or file is called so"):
-        Builder(parse_config(plain)).benchmark()
+        Builder(parse_config(plain)).benchmarks()
 
 
 def test_the_noise_of_the_teacher_follows_the_top_level_key():

@@ -137,7 +137,7 @@ def test_only_measures_read_the_truth(module):
     ]
     assert not reads
     if "truth.jsonl" in text:
-        assert str(module) in {"stages/gen.py", "stages/optimize/stage.py"}  # the two that write it
+        assert str(module) in {"stages/gen.py", "stages/corrupt.py", "stages/optimize/stage.py"}  # who write it
 
 
 def test_no_judge_knows_the_noise_or_the_truth():

@@ -48,10 +48,15 @@ NOT_RESULTS: Mapping[str, tuple[str, ...]] = {
 what it computes. A component's class lists its own arguments of this kind under the same name."""
 
 LATER: Mapping[str, Mapping[str, Any]] = {
-    "": {"trials": 1}, "decode": {"temperature": 0.0}, "benchmark": {"limit": None, "limit_seed": 0, "reading": None},
+    "": {"trials": 1}, "loop": {"round_0": "auto", "restart": False}, "corruption": {
+        "name": "clean", "wrong": 0.0, "drifted": 0.0, "foreign": 0.0, "keep": None, "foreign_tools": "server",
+        "refusal": "None of my tools can do that.", "mistakes": {
+            "wrong_tool": 1.0, "dropped_argument": 1.0, "altered_value": 1.0, "missing_call": 0.0, "spurious_call": 0.0,
+        },
+    }, "decode": {"temperature": 0.0}, "benchmark": {"limit": None, "limit_seed": 0, "reading": None},
 }  # fmt: skip
 """By section: keys that came after hashes had been published, with the value at which a run computes what it did
-before. At that value they are no part of the hash."""
+before. At that value they are no part of the hash, nor is a section of which nothing is left."""
 
 PUBLISHED = {new: old for old, new in MOVED.items()}
 """The name that a class had when hashes were published: moving it changes no hash."""
@@ -87,11 +92,17 @@ def _leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
 def _results(section: Mapping[str, Any], name: str) -> dict[str, Any]:
     left_out, later = NOT_RESULTS.get(name, ()), LATER.get(name, {})
     known = {key: PUBLISHED.get(value, value) if key == "_target_" else value for key, value in section.items()}
-    return {
-        key: _results(value, key) if isinstance(value, Mapping) else value
+    found = {
+        key: _results(value, name if _is_one_of_several(name, value) else key) if isinstance(value, Mapping) else value
         for key, value in known.items()
         if key not in left_out and (key not in later or later[key] != value)
     }
+    return {key: value for key, value in found.items() if value != {} or section[key] == {}}
+
+
+def _is_one_of_several(name: str, value: Mapping[str, Any]) -> bool:
+    """Whether a section is that of a benchmark among others."""
+    return name == "benchmark" and "_target_" in value
 
 
 # --- components ---------------------------------------------------------------------------------------------------

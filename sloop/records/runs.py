@@ -228,13 +228,14 @@ class DataRecord(Record):
 
 
 class RoundRecord(Versioned):
-    """``round.json``: a complete round."""
+    """``round.json``: a complete round; round 0 is the checkpoint as it came, evaluated."""
 
     round: int
     began: Moment
     finished: Moment
     steps: int
-    data: DataRecord
+    data: DataRecord | None
+    """None in round 0."""
     stages: dict[Inside, StageFiles]
     metrics: tuple[Score, ...]
     contamination: tuple[dict[str, Any], ...] = ()
@@ -288,7 +289,7 @@ class RoundSummary(Record):
     """A round as the run's record remembers it: training data, and its metrics over all samples."""
 
     round: int
-    data: DataRecord
+    data: DataRecord | None
     metrics: tuple[Score, ...]
 
 

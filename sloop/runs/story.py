@@ -66,7 +66,7 @@ def tell(
         sample_id, places = _found(index, record, beginning)
         sample, words = row_at(places[0], Sample, sample_id), index.words(sample_id)
         by_file = {place.path: place for place in places}
-        sets = {round.round: by_file.get(folder / round.data.path) for round in rounds}
+        sets = {round.round: by_file.get(folder / round.data.path) for round in rounds if round.data}
         return SampleStory(
             id=sample_id,
             sample=sample,

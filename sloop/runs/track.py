@@ -258,7 +258,8 @@ class Tracker:
         child = self._run(f"{run.record.id}-{number}", f"round {number}", round.began, tags, run_id)
         loss = loss_curve(run, f"round_{number}/train", when)
         self._log_metrics(child, [*metrics_of(round.metrics, number, when), *loss])
-        data = [dataset_of(str(run.folder / round.data.path), round.data.sha256, f"round_{number}")]
+        trained = round.data
+        data = [dataset_of(str(run.folder / trained.path), trained.sha256, f"round_{number}")] if trained else []
         for stage in round.stages:
             if stage.startswith("evaluate/"):
                 benchmark = stage.removeprefix("evaluate/")

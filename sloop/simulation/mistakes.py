@@ -14,10 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
 from sloop.records import Label, Tool, ToolCall
 from sloop.simulation.grammar import Grammar
 from sloop.simulation.invent import Unsayable
+from sloop.simulation.templates import load_templates
+from sloop.simulation.values import Values
+
+_TRIES = 5
 
 _WORD = re.compile(r"[^\s.,;:!?]+")
 _NAME = re.compile(r"[A-Z][\w'-]*(?: [A-Z][\w'-]*)*")
@@ -96,6 +101,47 @@ MISTAKES: Mapping[str, Mistake] = {
     "missing_call": missing_call,
     "spurious_call": spurious_call,
 }
+
+
+def packaged_grammar() -> Grammar:
+    """What invented values are drawn from: the packaged training values, those made up included."""
+    values = Values(load_templates("everyday").types, part="train", random_values=0.3)
+    return Grammar(values, part="train", spelled_values=0.0)
+
+
+def spoilt(
+    tools: tuple[Tool, ...],
+    request: str,
+    right: Label,
+    rng: Random,
+    grammar: Grammar,
+    *,
+    weights: Mapping[str, float],
+    refusal: str,
+) -> tuple[str, Label | None]:
+    """A mistake's name and the label with it; None where the sample leaves room for none.
+
+    Args:
+        tools: on offer.
+        request: the last user message.
+        right: the label; one without calls can only get a call too many.
+        rng: decides which mistake, and how.
+        grammar: see `packaged_grammar`.
+        weights: of the mistakes, by their names in `MISTAKES`.
+        refusal: content of a label that has lost its only call.
+    """
+    left = dict(weights) if right.calls else {"spurious_call": weights["spurious_call"]}
+    while any(left.values()):
+        name = rng.choices(list(left), list(left.values()))[0]
+        for _ in range(_TRIES):
+            wrong = MISTAKES[name](tools, request, right, rng, grammar)
+            if wrong is None:
+                break
+            if not strict(tools, wrong.calls, right).valid:
+                content = right.content if wrong.calls and right.calls else "" if wrong.calls else refusal
+                return name, wrong.model_copy(update={"content": content})
+        left[name] = 0.0
+    return "", None
 
 
 def _with(label: Label, place: int, call: ToolCall) -> Label:

@@ -10,17 +10,11 @@ from __future__ import annotations
 
 from random import Random
 
-from sloop.calls.match.strict import strict
 from sloop.engine.executor import Remote, units_in_flight
 from sloop.records import Dialogue, Label, Message, Order, Rejected, Tool, UserError
 from sloop.records.ranges import Share, Weight
-from sloop.simulation.grammar import Grammar
-from sloop.simulation.mistakes import MISTAKES
-from sloop.simulation.templates import load_templates
-from sloop.simulation.values import Values
+from sloop.simulation.mistakes import packaged_grammar, spoilt
 from sloop.teachers.base import Choosy, Teacher
-
-_TRIES = 5
 
 
 class NoisyTeacher:
@@ -86,8 +80,7 @@ class NoisyTeacher:
         self._label_noise = label_noise
         self._weights = weights
         self._refusal = refusal
-        values = Values(load_templates("everyday").types, part="train", random_values=0.3)
-        self._grammar = Grammar(values, part="train", spelled_values=0.0)
+        self._grammar = packaged_grammar()
 
     @property
     def in_flight(self) -> int:
@@ -127,26 +120,12 @@ class NoisyTeacher:
             if rng.random() >= self._label_noise:
                 continue
             request = _request(dialogue.messages[:index])
-            mistake, wrong = self._spoilt(dialogue.tools, request, right, rng)
+            given = dialogue.tools, request, right, rng, self._grammar
+            mistake, wrong = spoilt(*given, weights=self._weights, refusal=self._refusal)
             if wrong is not None:
                 messages[index] = wrong.message()
                 noise[index] = mistake
         return dialogue.model_copy(update={"messages": tuple(messages), "truth": truth, "noise": noise})
-
-    def _spoilt(self, tools: tuple[Tool, ...], request: str, right: Label, rng: Random) -> tuple[str, Label | None]:
-        """A mistake's name and the label with it; None where the sample leaves room for none."""
-        weights = dict(self._weights) if right.calls else {"spurious_call": self._weights["spurious_call"]}
-        while any(weights.values()):
-            name = rng.choices(list(weights), list(weights.values()))[0]
-            for _ in range(_TRIES):
-                wrong = MISTAKES[name](tools, request, right, rng, self._grammar)
-                if wrong is None:
-                    break
-                if not strict(tools, wrong.calls, right).valid:
-                    content = right.content if wrong.calls and right.calls else "" if wrong.calls else self._refusal
-                    return name, wrong.model_copy(update={"content": content})
-            weights[name] = 0.0
-        return "", None
 
 
 def _request(messages: tuple[Message, ...]) -> str:

@@ -24,20 +24,22 @@ Stages = Mapping[str, Made[Any]]
 
 
 def round_metrics(
-    held: Mapping[str, Contamination], stages: Stages, data: Dataset, truths: Sequence[Path]
+    held: Mapping[str, Contamination], stages: Stages, data: Dataset | None, truths: Sequence[Path]
 ) -> list[Score]:
     """Every number of a round. Truths are read here for metrics alone, after all decisions have been taken.
 
     Args:
         held: by benchmark: what it shares with the training sets so far.
         stages: of the round.
-        data: what was trained on.
+        data: what was trained on; None in round 0.
         truths: files of truths, of all rounds so far.
     """
-    metrics = [Score(name="data/size", value=len(data), n=len(data)), *audit_dataset(data, truths)]
-    for source, count in sorted(Counter(data.column("source")).items()):
-        metrics.append(Score(name=f"data/share/{source}", value=count / len(data), n=len(data)))
-    metrics.append(Score(name="train/loss", value=stages["train"].summary.loss, n=1))
+    metrics: list[Score] = []
+    if data is not None:
+        metrics += [Score(name="data/size", value=len(data), n=len(data)), *audit_dataset(data, truths)]
+        for source, count in sorted(Counter(data.column("source")).items()):
+            metrics.append(Score(name=f"data/share/{source}", value=count / len(data), n=len(data)))
+        metrics.append(Score(name="train/loss", value=stages["train"].summary.loss, n=1))
     for name, contamination in held.items():
         folder = stages[f"evaluate/{name}"].folder
         found = [*read_rows(folder / SCORES, Score), *contamination.split(grades_of(folder))]
@@ -60,7 +62,7 @@ def write_round(
     folder: Path,
     number: int,
     began: str,
-    data: Dataset,
+    data: Dataset | None,
     short: int,
     stages: Stages,
     held: Mapping[str, Contamination],
@@ -71,24 +73,25 @@ def write_round(
 
     Args:
         folder: of the round.
-        number: from 1.
+        number: from 1; 0 of the checkpoint as it came.
         began: when its first stage did.
-        data: what was trained on.
+        data: what was trained on; None in round 0.
         short: how many samples the stage that made it reported to be missing.
         stages: of the round.
         held: by benchmark: what it shares with the training sets so far.
         metrics: see `round_metrics`.
     """
-    path = folder / ROUND_FILE
+    path, trained = folder / ROUND_FILE, None
+    if data is not None:
+        place = os.path.relpath(data.path, folder.parent)
+        trained = DataRecord(path=place, rows=len(data), shortfall=short, sha256=data.sha256)
     before = read_record(path, RoundRecord) if is_file(path) else None
     record = RoundRecord(
         round=number,
         began=before.began if before else began,
         finished=before.finished if before else now(),
-        steps=stages["train"].summary.steps,
-        data=DataRecord(
-            path=os.path.relpath(data.path, folder.parent), rows=len(data), shortfall=short, sha256=data.sha256
-        ),
+        steps=stages["train"].summary.steps if "train" in stages else 0,
+        data=trained,
         stages={name: StageFiles(key=made.key, files=made.record.files) for name, made in stages.items()},
         metrics=tuple(metrics),
         contamination=tuple(overlap.model_dump(mode="json") for overlap in write_evidence(folder, held.values())),

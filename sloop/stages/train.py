@@ -125,15 +125,15 @@ def _offered(data: Dataset, path: Path) -> tuple[Dataset, int]:
     Raises:
         UserError: nothing is left.
     """
-    count = sum(map(_is_strange, data))
+    count = sum(map(is_strange, data))
     if not count:
         return data, 0
-    if not write_rows(path, (sample for sample in data if not _is_strange(sample))):
+    if not write_rows(path, (sample for sample in data if not is_strange(sample))):
         raise UserError(f"{data.path}: every label calls a tool that its sample does not offer. Give others.")
     return Dataset(path), count
 
 
-def _is_strange(sample: Sample) -> bool:
+def is_strange(sample: Sample) -> bool:
     """Whether a label calls a tool that is not on offer."""
     called = {call.name for call in sample.label.calls} if sample.label else set()
     return not called <= {tool.name for tool in sample.tools}

@@ -12,7 +12,8 @@ from sloop.records import Tool, UserError, from_json
 from sloop.store.files import lines_of, named, read_text
 from sloop.tools.definitions import FORM, definitions, read_tool
 
-EVERYDAY = Path(__file__).with_name("everyday.json")
+PACKAGED = {name: Path(__file__).with_name(f"{name}.json") for name in ("everyday", "server")}
+"""Sets that come with sloop: what samples are made of, and another domain's tools (`sloop.stages.corrupt`)."""
 SPLITS = ("train", "dev", "test")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _LONGEST_LIST = 5
@@ -40,8 +41,8 @@ def load_tools(
     Names become such as servers take: letters, digits, _ and -.
 
     Args:
-        path: "everyday" for the packaged set, else a ``.json`` file or a ``.jsonl`` file (a value a line), either of
-            them gzipped if its name ends in ``.gz``.
+        path: the name of a packaged set, "everyday" or "server", else a ``.json`` file or a ``.jsonl`` file (a value a
+            line), either of them gzipped if its name ends in ``.gz``.
         split: keep the definitions whose extra key ``split`` says this; None: all of them.
         keep_going: leave out what cannot be read.
         tell: told in a sentence what was left out, and which names were changed.
@@ -53,7 +54,7 @@ def load_tools(
         UserError: no such file, not JSON, nothing of that split, or a definition that cannot be read: no tool, a bad or
             repeated name, parameters that are no JSON Schema (draft 2020-12) of type object, or would be lost.
     """
-    source = EVERYDAY if str(path) == "everyday" else Path(path)
+    source = PACKAGED.get(str(path), Path(path))
     rows = list(_rows(source))
     if split is not None:
         rows = [(place, row) for place, row in rows if not isinstance(row, Mapping) or row.get("split") == split]

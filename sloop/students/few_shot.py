@@ -1,0 +1,60 @@
+"""A student that is shown examples: solved requests stand before every question, as earlier turns of its dialogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sloop.records import Checkpoint, Decode, Message, Prediction, Sample
+from sloop.store import Dataset
+from sloop.students.base import Identified, Student
+
+
+class FewShotStudent:
+    """Another student (`sloop.students.base.Student`), whose template writes the examples as it writes any turn.
+
+    The tools of the examples are not on offer: they would change what is right.
+    """
+
+    MODULES = ("sloop.records.base", "sloop.records.samples", "sloop.students.few_shot")
+
+    def __init__(self, *, student: Student, turns: list[Message]) -> None:
+        """Take the student and the turns that it is shown."""
+        self._student = student
+        self._turns = tuple(turns)
+        self._calls = sum(len(turn.tool_calls) for turn in turns)
+
+    def start(self, data: Dataset, *, seed: int, out: Path) -> Checkpoint:
+        """The student's own checkpoint 0."""
+        return self._student.start(data, seed=seed, out=out)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Answer from these weights from now on."""
+        self._student.load(checkpoint)
+
+    def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        """The student's answers to the questions behind the examples."""
+        asked = [sample.model_copy(update={"messages": self.shown(sample.messages)}) for sample in samples]
+        answers = self._student.predict(asked, decode)
+        return [
+            answer.model_copy(update={"sample_id": sample.id}) for answer, sample in zip(answers, samples, strict=True)
+        ]
+
+    def shown(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The turns behind what the system says; answers to calls are to those of the dialogue itself, as before."""
+        first = next((place for place, message in enumerate(messages) if message.role != "system"), len(messages))
+        return (*messages[:first], *self._turns, *map(self._moved, messages[first:]))
+
+    def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
+        """The student's own."""
+        return self._student.identity(checkpoint) if isinstance(self._student, Identified) else {}
+
+    def close(self) -> None:
+        """Free what the student holds."""
+        self._student.close()
+
+    def _moved(self, message: Message) -> Message:
+        if message.tool_call_id is None:
+            return message
+        number = int(message.tool_call_id.removeprefix("call_")) + self._calls
+        return message.model_copy(update={"tool_call_id": f"call_{number}"})
