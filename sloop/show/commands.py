@@ -21,7 +21,7 @@ from sloop.show.arguments import parser as _parser
 from sloop.show.compare import compare, tracked_at, tracked_there
 from sloop.show.console import console
 from sloop.show.story import show
-from sloop.show.tables import rounds_table
+from sloop.show.tables import rounds_tables
 
 
 def run(command: str, arguments: Sequence[str]) -> None:
@@ -46,7 +46,8 @@ def table(arguments: Sequence[str]) -> None:
     loops = [found for found in find_runs(options.outputs / options.study) if found.record.is_loop]
     if not loops:
         raise UserError(f"no loops under {options.outputs / options.study}. Make one with: sloop loop experiment=demo")
-    console().print(rounds_table(loops))
+    for each in rounds_tables(loops):
+        console().print(each)
 
 
 def figures(arguments: Sequence[str]) -> None:

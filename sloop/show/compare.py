@@ -16,7 +16,7 @@ from sloop.measures.constants import HEADLINE, constant_of, said
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import Comparison, Kinds, Outcomes, compare_paired, compare_runs, holm
 from sloop.records import Grade, UserError
-from sloop.records.ranges import Count, Positive
+from sloop.records.ranges import Count
 from sloop.runs.destination import tracking_uri
 from sloop.runs.read import Run, check_same_data, find_round, find_runs, search, split_round
 from sloop.runs.track import attach
@@ -59,7 +59,7 @@ def compare(arguments: Sequence[str]) -> None:
     made.add_argument("--student", help="with --study: of this student alone")
     made.add_argument("--benchmark", help="(default: the first that A was evaluated on)")
     made.add_argument(
-        "--round", type=of(Positive, "round"), help="where no @ROUND says otherwise (default: the last that all have)"
+        "--round", type=of(Count, "round"), help="where no @ROUND says otherwise (default: the last that all have)"
     )
     made.add_argument("--metric", choices=COMPARED, default="call_accuracy", help="(default: call_accuracy)")
     made.add_argument("--slices", action="store_true", help="a line for each slice, too")

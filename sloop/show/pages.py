@@ -72,7 +72,8 @@ def _measured(run: Run, round: int | None) -> dict[int, list[Score]]:
 def _of_benchmark(run: Run, benchmark: str, measured: Mapping[int, list[Score]]) -> dict[str, Figure]:
     shares = {number: list(_shares(scores, benchmark)) for number, scores in measured.items()}
     first, *_, last = [min(shares), max(shares)]
-    where = {number: f"{run.name}, round {number}" if number else run.name for number in shares}
+    rounds = {number: f"round {number}" if run.record.is_loop else "" for number in sorted(shares)}
+    where = {number: f"{run.name}, {told}" if told else run.name for number, told in rounds.items()}
     whose = where[last] if first == last else run.name
     found: dict[str, Figure] = {}
     if len(shares) > 1:
@@ -87,13 +88,11 @@ def _of_benchmark(run: Run, benchmark: str, measured: Mapping[int, list[Score]])
         found["heat_map"] = heat_map(of_benchmark, f"{where[last]}: {benchmark} by slice")
     if slices := [score.slice for score in of_benchmark if score.slice and score.name.endswith(f"/{HEADLINE}")]:
         series = {
-            f"round {number}" if number else "": [_of_slice(shares[number], benchmark, part) for part in slices]
+            rounds[number]: [_of_slice(shares[number], benchmark, part) for part in slices]
             for number in dict.fromkeys((first, last))
         }
         found["slices"] = dots(series, f"{whose}: {said(HEADLINE)} by slice of {benchmark}", slices)
-    grades = {
-        f"round {number}" if number else "": list(run.grades(benchmark, number).values()) for number in sorted(shares)
-    }
+    grades = {told: list(run.grades(benchmark, number).values()) for number, told in rounds.items()}
     found["errors"] = error_kinds(grades, f"{whose}: wrong answers on {benchmark}")
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,12 @@ MAIN_METRICS = (
 )
 FORMAT = next(place for place, (name, _) in enumerate(MAIN_METRICS) if name == "format_correctness")
 SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
+
+
+def rounds_tables(runs: Sequence[Run]) -> Iterator[Table]:
+    """`rounds_table` for every benchmark that they were evaluated on; one where there is none yet."""
+    names = (score.name.split("/") for run in runs for _, score in run.scores())
+    yield from (rounds_table(runs, name) for name in dict.fromkeys(n[1] for n in names if n[0] == "eval") or [None])
 
 
 def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
@@ -224,7 +230,8 @@ def print_run(folder: Path, tracked: str, tracking_seconds: float) -> None:
     run = Run.at(folder)
     record = run.record
     if record.is_loop:
-        out.print(rounds_table([run]))
+        for table in rounds_tables([run]):
+            out.print(table)
         for found in run.rounds[-1].contamination:
             out.say(_contamination_note(Overlap.model_validate(found)))
         asked = f"round_{run.last_round()}/evaluate/"
@@ -274,8 +281,8 @@ def print_note(note: str) -> None:
 def print_sweep(study: Path) -> None:
     """The runs of a study side by side."""
     loops = [run for run in find_runs(study) if run.record.is_loop]
-    if loops:
-        console().print(rounds_table(loops))
+    for table in rounds_tables(loops) if loops else ():
+        console().print(table)
 
 
 def print_preview(samples: Sequence[Sample | Rejected]) -> None:
