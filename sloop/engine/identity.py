@@ -43,12 +43,14 @@ NOT_RESULTS: Mapping[str, tuple[str, ...]] = {
     ),
     "endpoint": ("limits", "cache", "cache_path"),
     "benchmark": ("cache_path",),
+    "student": ("models",),
 }  # fmt: skip
 """By section of the configuration ("" is the top), wherever it stands: what says where and how a run is kept, and not
 what it computes. A component's class lists its own arguments of this kind under the same name."""
 
 LATER: Mapping[str, Mapping[str, Any]] = {
     "": {"trials": 1}, "decode": {"temperature": 0.0}, "benchmark": {"limit": None, "limit_seed": 0, "reading": None},
+    "student": {"attn_implementation": None, "prefill_tokens": None, "sha256": None},
 }  # fmt: skip
 """By section: keys that came after hashes had been published, with the value at which a run computes what it did
 before. At that value they are no part of the hash."""
