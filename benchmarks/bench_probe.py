@@ -29,7 +29,17 @@ def main() -> None:
     benchmark = SampleBenchmark(name="sloop_dev", path="sloop_bench/dev.jsonl.gz")
     samples = sorted(islice(benchmark.data, count), key=prompt_size)
     student = LocalStudent(
-        name="bench", path=found[0], scratch=None, answer_format=None, threads=1, dtype="fp32", device="cpu"
+        name="bench",
+        path=found[0],
+        scratch=None,
+        answer_format=None,
+        threads=1,
+        dtype="fp32",
+        device="cpu",
+        attn_implementation=None,
+        prefill_tokens=None,
+        models=None,
+        sha256=None,
     )
     student.load(checkpoint_at(Path(found[0])))
     student.predict(samples[:8], Decode(max_tokens=110))

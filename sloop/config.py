@@ -75,6 +75,7 @@ class PathsConfig(Record):
     outputs: PathText
     mlruns: PathText
     cache: PathText
+    models: PathText
 
 
 class ToolFiles(Record):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models import WEATHER, ask, pool, spec, trainer
+from models import UNSET, WEATHER, ask, pool, spec, trainer
 from running import scratch
 
 from sloop.calls.formats import render_tool_calls
@@ -72,6 +72,7 @@ SETTINGS = {
     "threads": 1,
     "dtype": "fp32",
     "device": "cpu",
+    **UNSET,
 }
 
 

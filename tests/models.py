@@ -22,6 +22,10 @@ TIMER = Tool(
 NOTHING = Tool(name="ping", parameters={"type": "object"})
 
 
+UNSET = {"attn_implementation": None, "prefill_tokens": None, "models": None, "sha256": None}
+"""Settings of the local student that a small one has no use for."""
+
+
 def spec(**changes: object) -> TinySpec:
     settings = {
         "architecture": "lfm2",

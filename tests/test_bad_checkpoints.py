@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import ask, pool, spec, trainer
+from models import UNSET, ask, pool, spec, trainer
 from running import scratch, sloop
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
@@ -49,7 +49,7 @@ def changed(path: Path, **changes: Any) -> None:
 
 def student(folder: Path) -> LocalStudent:
     return LocalStudent(
-        name="s", path=str(folder), scratch=None, answer_format=None, threads=1, dtype="fp32", device="cpu"
+        name="s", path=str(folder), scratch=None, answer_format=None, threads=1, dtype="fp32", device="cpu", **UNSET
     )
 
 

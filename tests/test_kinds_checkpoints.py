@@ -10,7 +10,7 @@ import pytest
 import torch
 from kinds import Kind
 from kinds.checkpoints import CHATML, IM_END, KINDS, Published, chat
-from models import WEATHER, ask
+from models import UNSET, WEATHER, ask
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -82,7 +82,7 @@ def checkpoint(folder: Path, published: Published, template: str) -> LocalStuden
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     student = LocalStudent(
-        name="own", path=str(folder), scratch=None, answer_format="auto", threads=1, dtype="fp32", device="cpu"
+        name="own", path=str(folder), scratch=None, answer_format="auto", threads=1, dtype="fp32", device="cpu", **UNSET
     )
     student.load(student.start(data=None, seed=0, out=folder))  # type: ignore[arg-type]
     return student

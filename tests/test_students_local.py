@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import WEATHER, ask, pool, spec, trainer
+from models import UNSET, WEATHER, ask, pool, spec, trainer
 from pydantic import TypeAdapter, ValidationError
 
 from sloop.records import Checkpoint, Decode, EnvSpec, Message, Sample, UserError
@@ -23,6 +23,7 @@ def student(**changes: object) -> LocalStudent:
         "threads": 1,
         "dtype": "fp32",
         "device": "cpu",
+        **UNSET,
     }
     return LocalStudent(**{**settings, **changes})  # type: ignore[arg-type]
 

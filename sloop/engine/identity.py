@@ -43,6 +43,7 @@ NOT_RESULTS: Mapping[str, tuple[str, ...]] = {
     ),
     "endpoint": ("limits", "cache", "cache_path"),
     "benchmark": ("cache_path",),
+    "student": ("models",),
 }  # fmt: skip
 """By section of the configuration ("" is the top), wherever it stands: what says where and how a run is kept, and not
 what it computes. A component's class lists its own arguments of this kind under the same name."""
@@ -54,6 +55,7 @@ LATER: Mapping[str, Mapping[str, Any]] = {
             "wrong_tool": 1.0, "dropped_argument": 1.0, "altered_value": 1.0, "missing_call": 0.0, "spurious_call": 0.0,
         },
     }, "decode": {"temperature": 0.0}, "benchmark": {"limit": None, "limit_seed": 0, "reading": None},
+    "student": {"attn_implementation": None, "prefill_tokens": None, "sha256": None},
 }  # fmt: skip
 """By section: keys that came after hashes had been published, with the value at which a run computes what it did
 before. At that value they are no part of the hash, nor is a section of which nothing is left."""

@@ -78,6 +78,12 @@ def _path(text: str) -> str:
     return text
 
 
+def _sha256(text: str) -> str:
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise refused("give the 64 hex digits of a SHA-256, in small letters")
+    return text
+
+
 Share = Annotated[float, Within(0, 1, "a share")]
 PositiveShare = Annotated[float, Within(0, 1, "a share", above=True)]
 Weight = Annotated[float, Within(0, 1e6)]
@@ -99,6 +105,7 @@ Port = Annotated[int, Within(0, 65_535)]
 Seed = Annotated[int, Within(0, 2**32 - 1)]
 Name = Annotated[str, AfterValidator(_name)]
 """What becomes the name of a folder or file."""
+Sha256 = Annotated[str, AfterValidator(_sha256)]
 PathText = Annotated[str, AfterValidator(_path)]
 
 

@@ -96,6 +96,10 @@ def responder_of(config: ServeConfig) -> Responder:
         threads=config.threads,
         dtype=config.dtype,
         device=config.device,
+        attn_implementation=None,
+        prefill_tokens=None,
+        models=None,
+        sha256=None,
     )
     student.load(checkpoint)
     return CheckpointResponder(

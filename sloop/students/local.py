@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -21,13 +20,14 @@ from transformers.utils import logging as transformers_logging
 
 from sloop.calls.formats import FORMATS, known_format, parse
 from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, digest
-from sloop.records.ranges import Name, PathText, Threads, refused
+from sloop.records.ranges import Name, PathText, Sha256, Threads, Tokens, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
+from sloop.students.converted import converted, gguf_file
 from sloop.students.decoding import Draws, Watch, Written, draw_seed, generate
 from sloop.students.templates import encode, opened_thought, render_prompt, template_format
 from sloop.students.tiny import RECORD_FILE, TinySpec
-from sloop.students.trust import AS_SAVED, check_described, check_files, read_object
+from sloop.students.trust import check_described, check_files, check_loaded, loading, read_object
 
 DTypeName = Literal["fp32", "bf16"]
 DTYPES: dict[DTypeName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -42,6 +42,8 @@ def _usable(device: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(_usable)]
+
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 
 AUTO = "auto"
 
@@ -70,12 +72,13 @@ class Prompt(NamedTuple):
 
 
 class LocalStudent:
-    """A Hugging Face causal language model, made from scratch, from a folder or from the Hub."""
+    """A Hugging Face causal language model, made from scratch, from a folder, from a GGUF file or from the Hub."""
 
     MODULES = (
         "sloop.records.base",
         "sloop.records.samples",
         "sloop.calls.formats",
+        "sloop.students.converted",
         "sloop.students.decoding",
         "sloop.students.local",
         "sloop.students.templates",
@@ -85,6 +88,8 @@ class LocalStudent:
     )
 
     FOLDERS = frozenset({"path"})
+
+    NOT_RESULTS = frozenset({"models"})
 
     def __init__(
         self,
@@ -96,6 +101,10 @@ class LocalStudent:
         threads: Threads,
         dtype: DTypeName,
         device: Device,
+        attn_implementation: Attention | None,
+        prefill_tokens: Tokens | None,
+        models: PathText | None,
+        sha256: Sha256 | None,
     ) -> None:
         """Take the settings as they stand in ``conf/student/*.yaml``, which says what each value is.
 
@@ -115,16 +124,24 @@ class LocalStudent:
         self.threads = threads
         self.dtype = DTYPES[dtype]
         self.device = device
+        self.attn_implementation = attn_implementation
+        self.prefill_tokens = prefill_tokens
+        self.models = models
+        self.sha256 = sha256
         self._model: PreTrainedModel | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._format = ""
         self._stops: frozenset[int] = frozenset()
 
     def start(self, data: Dataset, *, seed: int, out: Path) -> Checkpoint:
-        """Checkpoint 0: made from scratch under ``out``, a given folder as it is, or a copy of a Hub model."""
+        """Checkpoint 0: made from scratch under ``out``, a given folder as it is, a GGUF file as it was converted once,
+        or a copy of a Hub model.
+        """
         if self.scratch is not None:
             return self.scratch.make(data, seed=seed, out=out)
         assert self.path is not None
+        if (file := gguf_file(self.path)) is not None:
+            return converted(file, Path(self.models or out), self.sha256)
         if os.path.isdir(self.path):  # noqa: PTH112 - a path that no folder can have is none
             given = checkpoint_at(Path(self.path))
             check_files(Path(self.path))
@@ -139,7 +156,7 @@ class LocalStudent:
             raise UserError(
                 f"student.path={self.path}: neither a folder nor a model that could be had from the Hub and runs "
                 f"without code of its own ({error}). Give a folder with config.json and model.safetensors, or a hub id "
-                "such as Qwen/Qwen3-0.6B."
+                "such as Qwen/Qwen3-0.6B, or a .gguf file."
             ) from error
         write_json(out / RECORD_FILE, {"format": self._asked or template_format(tokenizer), "source": self.path})
         return checkpoint_at(out)
@@ -163,7 +180,7 @@ class LocalStudent:
         known_format(found)  # an unknown format is said now, and not after the first answers
         self._format = found
         self._tokenizer = tokenizer
-        self._model = load_model(folder, self.dtype).to(self.device).eval()
+        self._model = load_model(folder, self.dtype, self.attn_implementation).to(self.device).eval()
         self._stops = stop_ids(self._model, tokenizer)
         if not self._stops or not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
             raise UserError(
@@ -302,13 +319,13 @@ def load_tokenizer(folder: Path) -> Any:
         UserError: it cannot be loaded, or asks for code of its own.
     """
     check_files(folder)
-    with _loading(folder, "tokenizer"):
+    with loading(folder, "tokenizer"):
         return AutoTokenizer.from_pretrained(
             folder, padding_side="left", trust_remote_code=False, local_files_only=True
         )
 
 
-def load_model(folder: Path, dtype: torch.dtype) -> Any:
+def load_model(folder: Path, dtype: torch.dtype, attention: Attention | None = None) -> Any:
     """The causal language model in a folder, without Transformers' progress bars.
 
     Raises:
@@ -317,7 +334,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> Any:
     entries = check_files(folder)
     auto: Any = AutoModelForCausalLM
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    with _loading(folder, "model"):
+    with loading(folder, "model"):
         if entries is not None:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             with torch.device("meta"), torch.random.fork_rng(devices=[]):
@@ -329,26 +346,11 @@ def load_model(folder: Path, dtype: torch.dtype) -> Any:
             trust_remote_code=False,
             local_files_only=True,
             use_safetensors=True,
+            attn_implementation=attention,
             output_loading_info=True,
         )
-        if lacking := sorted(found["missing_keys"]):  # Transformers draws them at random, and warns
-            raise UserError(
-                f"checkpoint {named(folder)}: {len(lacking)} of the model's weights, such as {lacking[0]}, stand in "
-                f"none of its files. {AS_SAVED}"
-            )
+        check_loaded(folder, found)
     return model
-
-
-@contextmanager
-def _loading(folder: Path, what: str) -> Iterator[None]:
-    """Say of a folder that it cannot be loaded: what Transformers raises is of every type."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"checkpoint {named(folder)}: its {what} cannot be loaded ({reason}). {AS_SAVED}") from error
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -10,6 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,45 @@ def check_files(folder: Path) -> int | None:
     entries = check_weights(folder, settings.get(INDEX), quantized=packed)
     check_sizes(settings[CONFIG], folder / CONFIG, entries)
     return None if packed else entries
+
+
+@contextmanager
+def loading(path: Path, what: str, given: str = AS_SAVED) -> Iterator[None]:
+    """Say of a folder or file that it cannot be loaded: what Transformers raises is of every type.
+
+    Args:
+        path: of the checkpoint.
+        what: of it is loaded.
+        given: the advice, a sentence.
+
+    Raises:
+        UserError: as said.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"checkpoint {named(path)}: its {what} cannot be loaded ({reason}). {given}") from error
+
+
+def check_loaded(path: Path, found: Mapping[str, Any], given: str = AS_SAVED) -> None:
+    """Pass a model all of whose weights were there.
+
+    Args:
+        path: of the checkpoint.
+        found: Transformers' loading info.
+        given: the advice, a sentence.
+
+    Raises:
+        UserError: some were not.
+    """
+    if lacking := sorted(found["missing_keys"]):  # Transformers draws them at random, and warns
+        raise UserError(
+            f"checkpoint {named(path)}: {len(lacking)} of the model's weights, such as {lacking[0]}, stand in none of "
+            f"its files. {given}"
+        )
 
 
 def check_code(folder: Path, settings: Mapping[str, Any]) -> None:
