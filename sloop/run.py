@@ -105,8 +105,10 @@ def execute(
     with Builder(config, meter, tell) as parts:
         if config.stage == "loop":
             _check_trainable(parts)
-        if config.stage == "eval" and len(asked := benchmark_sections(config.benchmark)) > 1:
-            raise UserError(f"eval asks one benchmark, not {', '.join(asked)}. Give one, such as benchmark=sloop_bench")
+        if config.stage == "eval" and len(several := benchmark_sections(config.benchmark)) > 1:
+            raise UserError(
+                f"eval asks one benchmark, not {', '.join(several)}. Give one, such as benchmark=sloop_bench"
+            )
         owed = failures(folder) if config.retry_failed else {}
         if config.preflight and (any(owed.values()) or not is_finished(folder)):
             asked = ASKS[config.stage]

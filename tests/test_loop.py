@@ -7,6 +7,7 @@ import time
 from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import acme_tools
 import pytest
@@ -16,12 +17,15 @@ from running import ALONE, QUESTIONS, acme, acme_loop, ended, fresh_database, ma
 from sloop.engine.stage import Place
 from sloop.loop import Parts, Settings, check_terms, hold, loop
 from sloop.measures.overlap import CONTAMINATION, Contaminated, Contamination, Overlap, OverlapSettings
-from sloop.records import Dialogue, Order, Rejected, RoundRecord, UserError
+from sloop.records import Dialogue, Order, Rejected, RoundRecord, Ruling, UserError
+from sloop.runs.read import Run
 from sloop.stages.samplers import RandomSampler
+from sloop.stages.train import is_strange
 from sloop.store import Dataset, read_json, read_rows, write_rows
 from sloop.tools.sources import load_tools
 
 BUDGET, FIRST_STEPS, STEPS = 60, 8, 4
+CLEAN = {"name": "clean", "mistakes": {}, "refusal": "No.", "foreign_tools": "server", "keep": None}
 SHARED = ("seed/pool", "seed/portions", "seed/start", "round_1/train", "round_1/evaluate/dev")
 
 
@@ -183,6 +187,57 @@ def test_settings_without_a_loop_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+# --- round 0, restarts, arms, dirty data --------------------------------------------------------------------------
+
+
+def key_parts(folder: Path) -> dict[str, Any]:
+    return dict(read_json(folder / "stage.json")["parts"])
+
+
+def test_round_0_is_the_checkpoint_as_it_came_and_variants_share_it(tmp_path: Path) -> None:
+    words = ("loop.round_0=true", "loop.rounds=2", "loop.restart=true", "corruption=wrong_calls")
+    full, static = (acme_loop(tmp_path / name, *words, f"variant={name}") for name in ("full", "static"))
+    zero, one, two = rounds(full)
+    assert (zero["round"], zero["steps"], zero["data"], set(zero["stages"])) == (0, 0, None, {"evaluate/dev"})
+    assert values(zero)["eval/dev/call_accuracy"] < values(one)["eval/dev/call_accuracy"]
+    assert values(zero)["eval/dev/baseline/always_refuse/call_accuracy"] is not None
+    place = Path("round_0/evaluate/dev")
+    assert read_json(static / place / "sidecar/linked.json") == {"from": str(full / place)}
+    started = read_json(full / "seed/start/stage.json")["summary"]["checkpoint"]["digest"]
+    assert key_parts(full / place)["checkpoint"] == started
+    assert [key_parts(full / f"round_{number}/train")["start"] for number in (1, 2)] == [started, started]
+    assert (one["steps"], two["steps"]) == (FIRST_STEPS, FIRST_STEPS)
+    assert values(one)["data/label_noise"] > 0.3, "half of the calls are wrong"
+    assert Run.at(full).grades("dev", 0).keys() == Run.at(full).grades("dev", 2).keys()
+
+
+def test_what_is_shown_examples_trains_nothing(tmp_path: Path) -> None:
+    few = acme_loop(tmp_path / "few", "variant=few_shot")
+    (zero,) = rounds(few)
+    asked = key_parts(few / "round_0/evaluate/dev")["student"]
+    assert asked["_target_"].endswith("FewShotStudent")
+    assert [turn["role"] for turn in asked["turns"]] == ["user", "assistant"] * 5
+    assert zero["data"] is None
+
+
+def test_the_clean_arm_has_the_set_before_anything_was_done_to_it(tmp_path: Path) -> None:
+    words = ("corruption=wrong_domain", "loop.rounds=1")
+    dirty, clean = (acme_loop(tmp_path / name, *words, f"variant={name}") for name in ("static", "clean"))
+    assert read_json(dirty / "seed/pool_corrupted/stage.json")["summary"]["kinds"]["foreign"] > BUDGET / 2
+    assert not (clean / "seed/pool_corrupted").exists()
+    assert rounds(clean)[0]["data"]["rows"] == rounds(dirty)[0]["data"]["rows"] == BUDGET
+
+
+def test_labels_of_an_older_schema_reach_the_judge_and_leave_the_next_set(tmp_path: Path) -> None:
+    full = acme_loop(tmp_path / "full", "corruption=schema_drift", "loop.rounds=2")
+    ruled = [row for row in read_rows(full / "round_1/optimize/rulings.jsonl", Ruling) if row.old.calls]
+    drifted = [row for row in ruled if all("_value" in "".join(call.arguments) for call in row.old.calls)]
+    assert len(drifted) > len(ruled) / 2
+    assert {row.outcome for row in drifted} <= {"LABEL_WRONG", "BOTH_WRONG", "ABSTAIN"}
+    assert "LABEL_WRONG" in {row.outcome for row in drifted}
+    assert not any(map(is_strange, Dataset(full / rounds(full)[1]["data"]["path"])))
+
+
 # --- kills --------------------------------------------------------------------------------------------------------
 
 SLOW = ("trainer.pause=0.1",)
@@ -303,6 +358,9 @@ def test_a_pool_that_falls_short_is_told_and_written_down(variant: str, tmp_path
             "num_samples": None,
             "first_steps": FIRST_STEPS,
             "steps": STEPS,
+            "round_0": False,
+            "restart": False,
+            "corruption": {**dict.fromkeys(("wrong", "drifted", "foreign"), 0.0), **CLEAN},
             "gen": {"kinds": {"chat": 1.0}, "offered": (2, 2), "contrast": 0.0},
             "optimize": {"judge_agreements": False, "axes": ("values",), "similarity": 0.7, "shares": shares},
             "overlap": {"words": 6, "share": 0.5, "examples": 10},

@@ -1,0 +1,40 @@
+"""A student that is shown examples: where they stand, and whose answer it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import acme_tools
+
+from sloop.records import Decode, Message, Prediction, Sample, Tool, ToolCall
+from sloop.students.few_shot import FewShotStudent
+
+CALL = ToolCall(name="look", arguments={"at": "it"})
+TURNS = [Message(role="user", content="before"), Message(role="assistant", tool_calls=(CALL, CALL))]
+
+
+class Told(acme_tools.LookupStudent):
+    """Remembers what it was asked."""
+
+    asked: Sequence[Sample] = ()
+
+    def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
+        self.asked = samples
+        return [Prediction(sample_id=sample.id, calls=(CALL,)) for sample in samples]
+
+
+def test_examples_stand_behind_the_system_and_before_the_dialogue_whose_answers_stay_its_own() -> None:
+    dialogue = (
+        Message(role="system", content="be brief"),
+        Message(role="user", content="now"),
+        Message(role="assistant", tool_calls=(CALL,)),
+        Message(role="tool", content="seen", tool_call_id="call_0"),
+    )
+    sample = Sample(tools=(Tool(name="look", parameters={"type": "object"}),), messages=dialogue)
+    student = Told(name="told", skill=1.0)
+    (answer,) = FewShotStudent(student=student, turns=TURNS).predict([sample], Decode())
+    assert answer.sample_id == sample.id
+    (asked,) = student.asked
+    assert asked.tools == sample.tools
+    assert asked.messages[:3] == (dialogue[0], *TURNS)
+    assert [message.tool_call_id for message in asked.messages[3:]] == [None, None, "call_2"]
