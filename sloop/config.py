@@ -52,7 +52,7 @@ class LoopConfig(Record):
     rounds: Annotated[int, Within(1, 1_000)]
     budget: Samples
     first_steps: Positive
-    round_0: Literal["auto", True, False]
+    round_0: bool | None
     restart: bool
 
 

@@ -195,7 +195,7 @@ def _run_loop(parts: Builder, place: Place, kept: Kept, project: Callable[[Path]
         num_samples=config.num_samples,
         first_steps=config.loop.first_steps,
         steps=config.steps,
-        round_0=config.student.get("path") is not None if config.loop.round_0 == "auto" else config.loop.round_0,
+        round_0=config.student.get("path") is not None if config.loop.round_0 is None else config.loop.round_0,
         restart=config.loop.restart,
         corruption=config.corruption,
         gen=config.gen,

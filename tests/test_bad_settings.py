@@ -55,7 +55,8 @@ LIKE: dict[str, Any] = {
     ),
     **dict.fromkeys(("trainer.max_length", "trainer.max_memory"), 1),
     "trainer.optimizer": "text",
-    **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute", "benchmark.limit"), 1),
+    **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute", "benchmark.limit", "corruption.keep"), 1),
+    "loop.round_0": True,
     "*tool_choice": "text",
     "*skip_special_tokens": True,
     **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model", "benchmark.reading"), "text"),
@@ -69,7 +70,17 @@ LIKE: dict[str, Any] = {
 ZERO = {
     **dict.fromkeys(("*seed", "serve.port"), "the first of numbers"),
     **dict.fromkeys(
-        ("*label_noise", "*train_split", "*max_left_out", "gen.*", "optimize.*", "teacher.*", "judge.*"), "none of it"
+        (
+            "*label_noise",
+            "corruption.*",
+            "*train_split",
+            "*max_left_out",
+            "gen.*",
+            "optimize.*",
+            "teacher.*",
+            "judge.*",
+        ),
+        "none of it",
     ),
     **dict.fromkeys(("*temperature", "preview", "overlap.examples", "spending.*", "prices.*"), "none of it"),
     **dict.fromkeys(
@@ -78,7 +89,15 @@ ZERO = {
     ),
     **dict.fromkeys(("*retries", "*backoff", "serve.batch_wait"), "at once, and once"),
 }
-NEVER_ZERO = ("*max_tokens", "judge.votes", "gen.offered*", "*.limits.concurrency", "*.limits.timeout", "*.max_wait")
+NEVER_ZERO = (
+    "corruption.keep",
+    "*max_tokens",
+    "judge.votes",
+    "gen.offered*",
+    "*.limits.concurrency",
+    "*.limits.timeout",
+    "*.max_wait",
+)
 FREE = {
     **dict.fromkeys(("name", "*.name"), "any name"),
     **dict.fromkeys(("*cache_path", "paths.*", "output_dir", "serve.path"), "is made, or looked for, when it is used"),
@@ -91,12 +110,13 @@ FREE = {
     "*known_bad*": "are looked for when the data are read",
     **dict.fromkeys(("*.model", "serve.model", "*query*"), "only the server knows"),
     "*.key_header": "only the server knows",
-    **dict.fromkeys(("teacher.refusal", "teacher.styles*"), "what somebody says"),
+    **dict.fromkeys(("teacher.refusal", "corruption.refusal", "teacher.styles*"), "what somebody says"),
+    "corruption.foreign_tools": "is looked for where a share of another domain is asked for",
     "serve.host": "is looked up when the server listens",
 }
 """Texts of one's own, where any other setting takes one of a few words or a file that is there."""
 EMPTY = {
-    "teacher.refusal": "a refusal without words",
+    **dict.fromkeys(("teacher.refusal", "corruption.refusal"), "a refusal without words"),
     "teacher.styles*": "leaves the style to the model",
     "*query*": "nothing is sent after the address",
     "*known_bad*": "none is known",
@@ -110,7 +130,7 @@ OPEN = {"prices": "names models", "*query": "names what a server takes", "*diges
 NULL = {
     **dict.fromkeys(("*seed",), "endpoints are sent none"),
     **dict.fromkeys(("*answer_format", "*digests", "*known_bad", "*sha256"), "any, or what is recorded"),
-    "tools.split": "all of them",
+    **dict.fromkeys(("tools.split", "corruption.keep"), "all of them"),
     "*in_text.*": "is not sent",
     **dict.fromkeys(("teacher.prompts", "judge.prompts"), "those in sloop"),
 }
@@ -122,14 +142,18 @@ def _composed(name: str, *overrides: str) -> dict[str, Any]:
     return found
 
 
+ELSEWHERE = (("student", "endpoint"), ("benchmark", "both"))
+"""Options whose settings are read off others: with an endpoint of each kind, and as each of the two benchmarks."""
+
+
 def _rows() -> list[tuple[tuple[str, ...], ...]]:
     """As few configurations as show every option of every group: in each row another option of each."""
-    options: dict[str, list[tuple[str, ...]]] = {group: [] for group in (*PARTS, "variant")}
+    options: dict[str, list[tuple[str, ...]]] = {group: [] for group in (*PARTS, "variant", "corruption")}
     for path in sorted(CONF.glob("*/*.yaml")):
         group, name = path.parent.name, path.stem
         if group == "endpoint":
             options["student"].append(("student=endpoint", f"endpoint@student.endpoint={name}"))
-        elif group != "experiment" and (group, name) != ("student", "endpoint"):
+        elif group != "experiment" and (group, name) not in ELSEWHERE:
             options[group].append((f"{group}={name}",))
     return [tuple(filter(None, row)) for row in zip_longest(*options.values(), fillvalue=())]
 

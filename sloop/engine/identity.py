@@ -49,7 +49,7 @@ NOT_RESULTS: Mapping[str, tuple[str, ...]] = {
 what it computes. A component's class lists its own arguments of this kind under the same name."""
 
 LATER: Mapping[str, Mapping[str, Any]] = {
-    "": {"trials": 1}, "loop": {"round_0": "auto", "restart": False}, "corruption": {
+    "": {"trials": 1}, "loop": {"round_0": None, "restart": False}, "corruption": {
         "name": "clean", "wrong": 0.0, "drifted": 0.0, "foreign": 0.0, "keep": None, "foreign_tools": "server",
         "refusal": "None of my tools can do that.", "mistakes": {
             "wrong_tool": 1.0, "dropped_argument": 1.0, "altered_value": 1.0, "missing_call": 0.0, "spurious_call": 0.0,
