@@ -21,8 +21,7 @@ if [[ ",$VARIANTS," == *",full,"* ]]; then
     $SLOOP compare full full@0 --study "$STUDY" --benchmark "$benchmark"  # what the loop adds to the checkpoint as it came
     for control in ${VARIANTS//,/ }; do
       [[ "$control" == full ]] && continue
-      at=""; [[ "$control" == few_shot ]] && at="@0"
-      $SLOOP compare full "$control$at" --study "$STUDY" --benchmark "$benchmark"
+      $SLOOP compare full "$control" --study "$STUDY" --benchmark "$benchmark"
     done
   done
 fi

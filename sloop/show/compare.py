@@ -43,8 +43,8 @@ class Row(NamedTuple):
     """One line of a comparison."""
 
     what: str
-    rounds: tuple[int, int]
-    """Of A and of B; 0 for an evaluation alone."""
+    rounds: tuple[int | None, int | None]
+    """Of A and of B; None for an evaluation alone."""
     found: Comparison
     p_adjusted: float | None
     """Holm's, over the lines of the table; None where there is one line, or no p-value."""
@@ -72,7 +72,7 @@ def compare(arguments: Sequence[str]) -> None:
     options = made.parse_args(arguments)
     if options.student and not options.study:
         made.error("--student chooses among the loops of a study: give --study as well")
-    rows: list[tuple[str, tuple[int, int], Comparison]] = []
+    rows: list[tuple[str, tuple[int | None, int | None], Comparison]] = []
     left_out: list[str] = []
     beside: list[str] = []
     compared: dict[Path, Run] = {}
@@ -95,7 +95,8 @@ def compare(arguments: Sequence[str]) -> None:
                     continue  # the metric asks nothing of this slice, or nothing on both sides
                 one = options.study is None
                 found = compare_paired(*outcomes[0], kinds) if one else compare_runs(outcomes, kinds)
-                rows.append((line, numbers, found))
+                a, b = (n if run.record.is_loop else None for run, n in zip(pairs[0], numbers, strict=True))
+                rows.append((line, (a, b), found))
                 if not part:
                     beside += [f"{prefix}{whose}{told}" for told in _beside(pairs, numbers, benchmark, options.metric)]
                     beside += [f"{prefix}{whose}{told}" for told in _named(graded[0], options.metric, options.samples)]
@@ -169,10 +170,21 @@ def _matches(
 def _numbers(
     pairs: Sequence[tuple[Run, Run]], named: tuple[int | None, int | None], default: int | None
 ) -> tuple[int, int]:
-    """The rounds of both sides: those that were named, else the default, else the last that all loops have."""
+    """The rounds of both sides: those that were named, else the default, else the last that all loops have; loops that
+    train nothing have round 0 alone.
+    """
     loops = [run for pair in pairs for run in pair if run.record.is_loop]
-    last = min((run.last_round() for run in loops), default=0) if default is None else default
-    a, b = (at or last if run.record.is_loop else 0 for run, at in zip(pairs[0], named, strict=True))
+    lasts = [run.last_round() for run in loops]
+    last = min(filter(None, lasts), default=0) if default is None else default
+
+    def chosen(run: Run, at: int | None) -> int:
+        if not run.record.is_loop:
+            return 0
+        if at is None:
+            return min(last, run.last_round()) if default is None else default
+        return at
+
+    a, b = map(chosen, pairs[0], named)
     return a, b
 
 
@@ -284,7 +296,7 @@ def outcome(metric: str, grade: Grade) -> bool | None:
     return bool(right) if of else None
 
 
-def adjusted(rows: Sequence[tuple[str, tuple[int, int], Comparison]]) -> list[Row]:
+def adjusted(rows: Sequence[tuple[str, tuple[int | None, int | None], Comparison]]) -> list[Row]:
     """The lines of a table with their p-values adjusted for their number, where there is more than one."""
     known = {str(k): found.p_value for k, (_, _, found) in enumerate(rows) if found.p_value is not None}
     corrected: Mapping[str, float] = holm(known) if len(rows) > 1 else {}
@@ -311,7 +323,7 @@ def _print(rows: Sequence[Row], title: str, form: str) -> None:
 
 def _cells(row: Row, many: bool) -> list[str]:
     found = row.found
-    rounds = ", ".join(str(number or "-") for number in dict.fromkeys(row.rounds))
+    rounds = ", ".join("-" if number is None else str(number) for number in dict.fromkeys(row.rounds))
     cells = [row.what, rounds, f"{found.a * 100:.1f}", f"{found.b * 100:.1f}"]
     cells += [f"{found.delta * 100:+.1f}", f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"]
     cells.append("-" if found.detectable is None else f"{found.detectable * 100:.1f}")
