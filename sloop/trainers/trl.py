@@ -1,0 +1,306 @@
+"""What the trainers over TRL share: rows that we rendered, no telemetry, counted losses, resuming, the same files.
+
+TRL's own templating never runs: it would render tools and arguments through Arrow, whose clean-up of nulls deletes
+genuine ones. Prompts and answers reach it as token ids, made by `sloop.trainers.batches.examples` like those of SFT.
+"""
+# No postponed annotations: subclasses in other modules inherit these fields, and their types are read there.
+
+import copy
+import math
+import os
+import shutil
+import warnings
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any, ClassVar, Literal
+
+import huggingface_hub.constants
+import torch
+from datasets import Dataset as Table
+from datasets.utils.logging import disable_progress_bar
+from transformers import PrinterCallback, Trainer, TrainerCallback, set_seed
+
+from sloop.records import Checkpoint, UserError, digest
+from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
+from sloop.store import Dataset, checkpoint_at, read_json, write_json
+from sloop.students.local import Device, DTypeName, load_model, load_tokenizer
+from sloop.students.tiny import RECORD_FILE
+from sloop.trainers.answers import Reader, Row, likeliest, told
+from sloop.trainers.base import Progress
+from sloop.trainers.batches import examples
+
+huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every trainer that is made
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # to processes that this one starts as well
+
+LearningRate = Annotated[float, Within(0, 1_000, above=True)]
+TOLD = (
+    "loss", "learning_rate", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "kl", "entropy",
+    "rewards/accuracies", "rewards/margins", "completions/mean_length", "completions/clipped_ratio",
+)  # fmt: skip
+"""What of TRL's logs is told; what it calls ``tool_call/`` is told as well."""
+KEY, WHOLE = "key.json", "whole"
+MODULES = (
+    "sloop.records.base",
+    "sloop.records.samples",
+    "sloop.calls",
+    "sloop.students",
+    "sloop.models.bounded",
+    "sloop.trainers.answers",
+    "sloop.trainers.batches",
+    "sloop.trainers.trl",
+)
+
+
+@dataclass
+class Work:
+    """One training, as the methods see it."""
+
+    start: Path
+    model: Any
+    tokenizer: Any
+    reader: Reader
+    rows: list[Row]
+    """Shuffled by the seed."""
+    predictions: Path | None
+    out: Path
+    steps: int
+    seed: int
+    told: dict[str, float]
+    """Told with every step beside what TRL logs."""
+    progress: Progress
+
+    def fresh(self) -> Any:
+        """The start's weights once more, as a reference that stays as it is."""
+        return copy.deepcopy(self.model).requires_grad_(False)
+
+
+@dataclass(kw_only=True)
+class TRLTrainer(ABC):
+    """A method of TRL's, by the protocol of `sloop.trainers.base.Trainer`; ``conf/trainer`` says what each value is."""
+
+    MODULES: ClassVar[tuple[str, ...]] = MODULES
+
+    learning_rate: LearningRate
+    batch_size: Batch
+    accumulate: Batch
+    warmup: Share
+    schedule: Literal["linear", "cosine", "constant_with_warmup"]
+    weight_decay: Annotated[float, Within(0, 1_000)]
+    clip: Annotated[float, Within(0, 1e9, above=True)]
+    gradient_checkpointing: bool
+    dtype: DTypeName
+    threads: Threads
+    device: Device
+    save_every: Positive
+    max_length: Tokens
+    max_answer: Tokens
+    watched: Count
+    watch_every: Positive
+
+    @abstractmethod
+    def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
+        """TRL's trainer for this training, made with the ``common`` arguments among its own."""
+
+    def train(
+        self,
+        start: Checkpoint,
+        data: Dataset,
+        predictions: Path | None,
+        *,
+        steps: int,
+        seed: int,
+        out: Path,
+        progress: Progress | None = None,
+    ) -> Checkpoint:
+        """Train for exactly ``steps`` optimizer steps; see `sloop.trainers.base.Trainer`.
+
+        The same arguments give the same weights on one machine with as many ``threads``, also when training was
+        interrupted. ``out/sidecar/left_out.json`` says why samples were left out.
+
+        Raises:
+            UserError: nothing of ``data`` can be trained on, or the loss became infinite.
+        """
+        torch.set_num_threads(self.threads)
+        disable_progress_bar()
+        folder = Path(start.path)
+        tokenizer = load_tokenizer(folder)
+        rows, left_out = labelled(tokenizer, data, self.max_length)
+        if not rows:
+            raise UserError(
+                f"none of the {len(data)} samples of {data.path} can be trained on ({dict(left_out)}); give labelled "
+                f"samples, or raise trainer.max_length (now {self.max_length} tokens)."
+            )
+        write_json(out / "sidecar" / "left_out.json", dict(left_out))
+        Random(seed).shuffle(rows)
+        set_seed(seed)
+        model: Any = load_model(folder, torch.float32).to(self.device)
+        configured = copy.deepcopy((model.config, model.generation_config))
+        reader = Reader(folder, model, tokenizer)
+        # TRL ends answers where this says, and masks what follows
+        model.generation_config.eos_token_id = sorted(reader.stops)
+        work = Work(
+            folder, model, tokenizer, reader, rows, predictions, out, steps, seed,
+            {"left_out": float(left_out.total())}, progress or (lambda *_: None),
+        )  # fmt: skip
+        with _quiet():
+            resumed = _Partial(
+                out / "sidecar" / "partial", digest([repr(self), start.digest, data.sha256, steps, seed])
+            )
+            trainer = self.trainer(work, self._common(work, resumed.folder))
+            trainer.remove_callback(PrinterCallback)
+            trainer.add_callback(_Teller(self, work))
+            trainer.train(resume_from_checkpoint=resumed.whole())
+        model.config, model.generation_config = configured
+        model.save_pretrained(out)
+        load_tokenizer(folder).save_pretrained(out)
+        record = folder / RECORD_FILE
+        if record.is_file():
+            shutil.copyfile(record, out / RECORD_FILE)
+        shutil.rmtree(resumed.folder)
+        return checkpoint_at(out)
+
+    def _common(self, work: Work, partial: Path) -> dict[str, Any]:
+        """Arguments that every configuration of TRL's takes."""
+        return {
+            "output_dir": str(partial),
+            "max_steps": work.steps,
+            "learning_rate": self.learning_rate,
+            "lr_scheduler_type": self.schedule,
+            "warmup_steps": math.ceil(self.warmup * work.steps),
+            "weight_decay": self.weight_decay,
+            "max_grad_norm": self.clip,
+            "gradient_accumulation_steps": self.accumulate,
+            "gradient_checkpointing": self.gradient_checkpointing,
+            "bf16": self.dtype == "bf16",
+            "use_cpu": self.device == "cpu",
+            "seed": work.seed,
+            "data_seed": work.seed,
+            "logging_steps": 1,
+            "logging_nan_inf_filter": False,
+            "save_strategy": "steps",
+            "save_steps": self.save_every,
+            "save_total_limit": 2,
+            "report_to": "none",
+            "disable_tqdm": True,
+            "dataloader_pin_memory": False,
+        }
+
+    def parts(self, rows: int) -> int:
+        """Rows of a step that are in memory at once.
+
+        Raises:
+            UserError: a step cannot be cut into so many parts.
+        """
+        if rows % self.accumulate:
+            raise UserError(
+                f"trainer.accumulate={self.accumulate}: a step of {rows} rows cannot be cut into so many equal parts. "
+                "Give a divisor."
+            )
+        return rows // self.accumulate
+
+
+def labelled(tokenizer: Any, data: Dataset, max_length: int) -> tuple[list[Row], Counter[str]]:
+    """Every labelled sample with its tokens, as often as its copies say, and what was left out for which reason."""
+    left_out: Counter[str] = Counter()
+    rows = []
+    for sample in data:
+        kept, lost = examples(tokenizer, [sample], max_length)
+        rows += [Row(sample, example) for example in kept]
+        left_out += lost
+    return rows, left_out
+
+
+def table(rows: list[dict[str, Any]]) -> Any:
+    """Rows as TRL takes them; they hold texts, numbers and token ids alone."""
+    return Table.from_list(rows)
+
+
+class Untouched:
+    """In front of a trainer of TRL's: takes its rows as they are, tokens and all."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+
+class Rendered:
+    """In front of a trainer of TRL's that writes answers: its prompts are token ids, and stay what they are."""
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[Any], None, dict[str, Any]]:
+        return [self.prompt_ids[prompt] for prompt in prompts], None, {}  # type: ignore[attr-defined]
+
+
+class _Teller(TrainerCallback):
+    """Tells progress, watches some answers, and ends a training that has gone astray."""
+
+    def __init__(self, settings: TRLTrainer, work: Work) -> None:
+        self.settings = settings
+        self.work = work
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "train_runtime" in logs:  # the sum of it all, after the last step
+            return
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name) or 0.0):
+                raise UserError(
+                    f"the training has gone astray: {name} is {logs[name]} at step {state.global_step}. Lower "
+                    f"trainer.learning_rate (now {self.settings.learning_rate})."
+                )
+        values = {
+            name: float(value)
+            for name, value in logs.items()
+            if value is not None and (name in TOLD or name.startswith("tool_call/"))
+        }
+        if not any(name.startswith("tool_call/") for name in values):  # else those of the answers that were drawn
+            values |= self._watched(state.global_step)
+        self.work.progress(state.global_step, self.work.steps, values | self.work.told)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        Path(args.output_dir, f"checkpoint-{state.global_step}", WHOLE).touch()
+
+    def _watched(self, step: int) -> dict[str, float]:
+        """How right the likeliest answers to the watched samples are, now and then."""
+        settings, work = self.settings, self.work
+        if not settings.watched or (step % settings.watch_every and step not in (1, work.steps)):
+            return {}
+        rows = sorted(work.rows, key=lambda row: row.sample.id)[: settings.watched]
+        answers = likeliest(
+            work.model, rows, work.reader.stops, max_tokens=settings.max_answer, batch_size=settings.batch_size
+        )
+        return told([work.reader.match(row, written.tokens) for row, written in answers])
+
+
+class _Partial:
+    """Where a half-finished training lies, and whether it may be gone on with."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        """Take the folder; what is left there of a training with other arguments goes."""
+        self.folder = folder
+        path = folder / KEY
+        if folder.exists() and not (path.is_file() and read_json(path) == {"key": key}):
+            shutil.rmtree(folder)
+        write_json(path, {"key": key})
+
+    def whole(self) -> str | None:
+        """The last state that was written whole."""
+        done = [path.parent for path in self.folder.glob(f"checkpoint-*/{WHOLE}")]
+        return str(max(done, key=lambda path: int(path.name.rpartition("-")[2]))) if done else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep advice for the callers of TRL and Transformers, which a user cannot follow, from the terminal."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            transformers_logging.set_verbosity(level)
