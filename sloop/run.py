@@ -27,7 +27,7 @@ from sloop.stages.evaluate import SCORES, Evaluate, grades_of
 from sloop.stages.gen import Gen, preview
 from sloop.stages.optimize.stage import Optimize
 from sloop.stages.probe import Probe
-from sloop.stages.train import Train
+from sloop.stages.train import Train, train_scores
 from sloop.store import Dataset, file_digest, read_rows
 from sloop.students.base import RemoteStudent
 
@@ -241,7 +241,7 @@ def _run_train(parts: Builder, place: Place, kept: Kept, project: Callable[[Path
         steps=steps,
         seed=config.seed,
     )
-    run_stage(stage, place)
+    kept.metrics = train_scores(run_stage(stage, place).summary, len(data))
 
 
 def _run_probe(parts: Builder, place: Place, kept: Kept, project: Callable[[Path], None]) -> None:

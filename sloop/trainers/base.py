@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from sloop.records import Checkpoint
+from pydantic import Field
+
+from sloop.records import Checkpoint, Record
 from sloop.store import Dataset
 
 Progress = Callable[[int, int, dict[str, float]], None]
-"""Called now and then with (steps done, steps in all, {"loss": ..., "learning_rate": ...})."""
+"""Called now and then with (steps done, steps in all, {"loss": ..., "learning_rate": ...}); with an empty dict where it
+is only told that the training lives."""
+
+TRAINING_FILE = "sidecar/training.json"
+"""Under a trained checkpoint: a `Training`."""
+
+
+class Training(Record):
+    """What a trainer says of a training beside its weights; one that writes no such file says nothing."""
+
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Samples that were not trained on, by reason."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The values in force, where some are chosen by the checkpoint."""
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from random import Random
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from sloop.records import Sample, digest
+from sloop.records import Sample, UserError, digest
 from sloop.students.templates import encode, render_answer, render_prompt
 
 IGNORED = -100
@@ -57,6 +57,33 @@ def examples(
         else:
             kept.extend([Example(prompt, answer)] * count)
     return kept, left_out
+
+
+ADVICE = {"too long": "raise trainer.max_length", "no label": "give samples with labels"}
+"""By reason for which samples are left out: what to do about it."""
+
+
+def check_left_out(left_out: Mapping[str, int], total: int, most: float) -> None:
+    """Pass a dataset of which enough can be trained on.
+
+    Args:
+        left_out: samples by reason.
+        total: samples in all.
+        most: share of them that may be left out.
+
+    Raises:
+        UserError: more are left out, or all.
+    """
+    count = sum(left_out.values())
+    if count < total and count <= most * total:
+        return
+    reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+    advice = "; ".join(ADVICE[reason] for reason in left_out if reason in ADVICE)
+    raise UserError(
+        f"{count} of {total} samples cannot be trained on ({reasons}), and trainer.max_left_out={most:g} of them may "
+        f"be left out. {f'{advice[0].upper()}{advice[1:]}; or' if advice else 'Give others, or'} train on the rest: "
+        "trainer.max_left_out=1"
+    )
 
 
 def batch_indices(lengths: Sequence[int], *, step: int, batch_size: int, seed: int) -> list[int]:
