@@ -101,6 +101,7 @@ def loop(
     data = first = portions.dataset("round_1.jsonl")
     short = first_short = portions.summary.shortfall["round_1.jsonl"]
     truths = [pool.folder / TRUTH]
+    answers: Path | None = None
     rounds = []
     for number in range(1, settings.rounds + 1):
         here = place.at(f"round_{number}", prefix=f"round {number}: ")
@@ -109,7 +110,7 @@ def loop(
             began_round(number)
         run.say_short(here, "training set", settings.budget, short)
         hold(run.held, data)
-        trained = run.train(here, number, checkpoint, data)
+        trained = run.train(here, number, checkpoint, data, answers)
         checkpoint = checkpoint_of(trained)
         stages: dict[str, Made[Any]] = {"train": trained, **run.evaluate(here, checkpoint)}
         trained_on, trained_short = data, short
@@ -122,6 +123,7 @@ def loop(
             else:
                 unseen = portions.dataset(f"unseen_{number + 1}.jsonl")
                 stages["probe"] = run.probe(here, checkpoint, data, unseen)
+                answers = stages["probe"].folder / PREDICTIONS
                 stages["optimize"] = made = run.optimize(here, number, data, unseen, stages["probe"])
                 data, short = made.dataset(DATASET), made.summary.shortfall
         truths += [path for made in stages.values() if (path := made.folder / TRUTH).is_file()]
@@ -203,11 +205,14 @@ class _Loop:
         stage = Start(student=self.parts.student, data=pool, seed=self.settings.seed)
         return checkpoint_of(run_stage(stage, self.place.at("seed", "start")))
 
-    def train(self, place: Place, number: int, checkpoint: Checkpoint, data: Dataset) -> Made[Any]:
+    def train(
+        self, place: Place, number: int, checkpoint: Checkpoint, data: Dataset, answers: Path | None
+    ) -> Made[Any]:
         stage = Train(
             trainer=self.parts.trainer,
             start=checkpoint,
             data=data,
+            predictions=answers,
             steps=steps_of(self.settings, number),
             seed=self.settings.seed + number,
         )

@@ -62,7 +62,7 @@ class Reader:
         return strict(row.sample.tools, self.calls(row, tokens), row.sample.label)
 
 
-def told(matches: Sequence[Match]) -> dict[str, float]:
+def shares(matches: Sequence[Match]) -> dict[str, float]:
     """How right some answers are, under the names by which training tells it: shares, 0 to 1."""
     return {
         "tool_call/name_correct": sum(match.tools_equal for match in matches) / len(matches),

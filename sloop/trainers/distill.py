@@ -47,12 +47,13 @@ class Distill(TRLTrainer):
             args=DistillationConfig(
                 **common,
                 per_device_train_batch_size=self.parts(self.batch_size),
+                shuffle_dataset=False,
                 max_completion_length=self.max_answer,
                 beta=self.divergence,
                 temperature=self.temperature,
             ),
-            train_dataset=table([{"prompt": str(place)} for place in range(len(work.rows))]),
+            train_dataset=table([{"prompt": str(place)} for place in work.places(self.batch_size)]),
             processing_class=work.tokenizer,
         )
-        made.prompt_ids = {str(place): row.example.prompt for place, row in enumerate(work.rows)}
+        made.rows = work.rows
         return made

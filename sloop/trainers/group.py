@@ -10,7 +10,7 @@ from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from sloop.records.ranges import Temperature, Weight, Within
-from sloop.trainers.answers import told
+from sloop.trainers.answers import shares
 from sloop.trainers.reward import Reward
 from sloop.trainers.trl import MODULES, Rendered, TRLTrainer, Work, table
 
@@ -35,6 +35,7 @@ class _Grouped(TRLTrainer):
                 **common,
                 "per_device_train_batch_size": self.parts(self.batch_size * self.generations),
                 "num_generations": self.generations,
+                "shuffle_dataset": False,
                 "max_completion_length": self.max_answer,
                 "temperature": self.temperature,
                 "beta": self.beta,
@@ -43,11 +44,11 @@ class _Grouped(TRLTrainer):
             {
                 "model": work.model,
                 "reward_funcs": rewarding(work, self.reward),
-                "train_dataset": table([{"prompt": str(place), "place": place} for place in range(len(work.rows))]),
+                "train_dataset": table([{"prompt": str(place)} for place in work.places(self.batch_size)]),
                 "processing_class": work.tokenizer,
             },
         )
-        made.prompt_ids = {str(place): row.example.prompt for place, row in enumerate(work.rows)}
+        made.rows = work.rows
         return made
 
     @abstractmethod
@@ -59,10 +60,10 @@ def rewarding(work: Work, reward: Reward) -> Callable[..., list[float]]:
     """TRL's reward function: answers in tokens, as their text lacks the special ones by which calls are marked."""
 
     def graded(
-        completion_ids: list[list[int]], place: list[int], log_metric: Callable[[str, float], None], **_: Any
+        prompts: list[str], completion_ids: list[list[int]], log_metric: Callable[[str, float], None], **_: Any
     ) -> list[float]:
-        answered = list(zip((work.rows[at] for at in place), completion_ids, strict=True))
-        for name, value in told([work.reader.match(row, tokens) for row, tokens in answered]).items():
+        answered = list(zip((work.rows[int(prompt)] for prompt in prompts), completion_ids, strict=True))
+        for name, value in shares([work.reader.match(row, tokens) for row, tokens in answered]).items():
             log_metric(name, value)
         return [reward.of(row.sample, work.reader.calls(row, tokens)) for row, tokens in answered]
 

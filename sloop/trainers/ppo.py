@@ -1,4 +1,4 @@
-"""Proximal policy optimization (Schulman et al., 2017), which TRL no longer has: a step on ``Trainer``, and its formulas.
+"""Proximal policy optimization (Schulman et al., 2017), which TRL no longer has: its formulas, and a step by them.
 
 One answer to each prompt is drawn. Every token costs the divergence from the start's weights, the last one earns the
 reward; a head on the last hidden state says what is still to come, and generalized advantage estimation (Schulman et
@@ -7,16 +7,17 @@ chance far.
 """
 # No postponed annotations: the settings' types are read off the class.
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
-from transformers import Trainer
+from transformers import Trainer, TrainingArguments
 from trl.trainer.utils import RepeatSampler
 
 from sloop.records.ranges import Positive, Share, Weight, Within
 from sloop.students.decoding import Draws, draw_seed, generate
-from sloop.trainers.answers import told
+from sloop.trainers.answers import shares
 from sloop.trainers.reward import Reward
 from sloop.trainers.trl import MODULES, TRLTrainer, Work, table
 
@@ -75,7 +76,7 @@ def policy_loss(
 def value_loss(
     values: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, epsilon: float
 ) -> torch.Tensor:
-    """Half the squared error of the values, or of those values moved no further than ``epsilon``, where that is more."""
+    """Half the squared error of the values, or of them moved no further than ``epsilon``, where that is more."""
     clipped = old + (values - old).clamp(-epsilon, epsilon)
     return 0.5 * mean(torch.maximum((values - returns).square(), (clipped - returns).square()), mask)
 
@@ -98,7 +99,7 @@ class _PPO(Trainer):  # type: ignore[misc]
     def __init__(self, settings: "PPO", work: Work, **given: Any) -> None:
         self.settings = settings
         self.work = work
-        self.start = work.fresh().eval()
+        self.start = work.reference()
         with torch.random.fork_rng(devices=[]):
             head = torch.nn.Linear(work.model.get_input_embeddings().embedding_dim, 1)
         torch.nn.init.zeros_(head.weight)  # nothing is expected yet
@@ -111,9 +112,7 @@ class _PPO(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> RepeatSampler:
         """Every batch comes again for each update on its answers."""
         settings = self.settings
-        return RepeatSampler(
-            self.train_dataset, 1, settings.batch_size, repeat_count=settings.updates, seed=self.work.seed
-        )
+        return RepeatSampler(self.train_dataset, 1, settings.batch_size, repeat_count=settings.updates, shuffle=False)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         """The loss of one update on some answers, which are drawn before the first."""
@@ -140,12 +139,13 @@ class _PPO(Trainer):  # type: ignore[misc]
         lengths = [settings.max_answer] * len(rows)
         answers = [written.tokens for written in generate(model, prompts, lengths, work.reader.stops, None, draws)]
         model.train()
-        ids, attention, mask = (
-            part.to(model.device) for part in _laid_out(prompts, answers, work.tokenizer.pad_token_id)
-        )
+        laid_out = _laid_out(prompts, answers, work.tokenizer.pad_token_id)
+        ids, attention, mask = (part.to(model.device) for part in laid_out)
         old, values = self._forward(model, ids, attention, mask)
-        start, _ = self._forward(self.start, ids, attention, mask)
-        scores = [settings.reward.of(row.sample, work.reader.calls(row, answer)) for row, answer in zip(rows, answers)]
+        with model.disable_adapter() if self.start is None else nullcontext():
+            start, _ = self._forward(self.start or model, ids, attention, mask)
+        answered = list(zip(rows, answers, strict=True))
+        scores = [settings.reward.of(row.sample, work.reader.calls(row, answer)) for row, answer in answered]
         apart = (old - start) * mask
         rewards = -settings.beta * apart
         rewards[torch.arange(len(rows)), mask.sum(-1).long() - 1] += torch.tensor(scores, device=rewards.device)
@@ -154,7 +154,7 @@ class _PPO(Trainer):  # type: ignore[misc]
             "reward": sum(scores) / len(scores),
             "kl": apart.sum(-1).mean().item(),
             "completions/mean_length": mask.sum(-1).mean().item(),
-            **told([work.reader.match(row, answer) for row, answer in zip(rows, answers)]),
+            **shares([work.reader.match(row, answer) for row, answer in answered]),
         }
         return _Rollout(ids, attention, mask, old, values, whitened(advantages, mask), returns)
 
@@ -178,6 +178,12 @@ class _PPO(Trainer):  # type: ignore[misc]
             return logs, torch.zeros_like(logs)
         return logs, head(seen.hidden_states[-1][:, -width - 1 : -1].float())[..., 0] * mask
 
+    def train(self, *given: Any, **named: Any) -> Any:
+        """Train, and take the head off."""
+        done = super().train(*given, **named)
+        delattr(self.work.model, HEAD)
+        return done
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Beside the loss, how right the drawn answers are."""
         super().log({**logs, **self.shown}, start_time)
@@ -190,7 +196,7 @@ def _places(rows: list[dict[str, int]]) -> dict[str, torch.Tensor]:
 def _laid_out(
     prompts: list[list[int]], answers: list[list[int]], pad: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens with prompts ending and answers beginning in one column, what is no padding, and which answers' are not."""
+    """Tokens, all answers beginning in one column; which of them are no padding; and which of the answers' are not."""
     before, after = max(map(len, prompts)), max(map(len, answers))
     ids = torch.full((len(prompts), before + after), pad)
     attention = torch.zeros_like(ids)
@@ -218,8 +224,8 @@ class PPO(TRLTrainer):
 
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """The trainer over the prompts."""
-        from transformers import TrainingArguments
-
+        if self.lora.rank:
+            common["save_strategy"] = "no"  # what peft saves lacks the head: such a training begins anew
         # A state within the updates on some answers would lack them
         common["save_steps"] = -(-self.save_every // self.updates) * self.updates
         return _PPO(
@@ -228,9 +234,5 @@ class PPO(TRLTrainer):
             args=TrainingArguments(
                 **common, per_device_train_batch_size=self.parts(self.batch_size), remove_unused_columns=False
             ),
-            train_dataset=table([{"place": place} for place in range(len(work.rows))]),
+            train_dataset=table([{"place": place} for place in work.places(self.batch_size)]),
         )
-
-    def finish(self, model: Any) -> None:
-        """Take the head off."""
-        delattr(model, HEAD)

@@ -15,7 +15,7 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from sloop.calls.match.strict import strict
 from sloop.records import UserError
 from sloop.records.ranges import Weight, Within
-from sloop.store import predictions_at, write_json
+from sloop.store import predictions_at
 from sloop.students.templates import encode
 from sloop.trainers.answers import Row, likeliest
 from sloop.trainers.trl import MODULES, TRLTrainer, Untouched, Work, table
@@ -36,9 +36,6 @@ class Pair(NamedTuple):
 def pairs_of(work: Work, *, max_tokens: int, batch_size: int) -> list[Pair]:
     """A pair for every row that the student answers wrongly, in the order of the rows.
 
-    How many samples gave one, and how many none because they were answered right, is told, and stands in
-    ``sidecar/pairs.json``.
-
     Raises:
         UserError: no sample gives one.
     """
@@ -50,9 +47,7 @@ def pairs_of(work: Work, *, max_tokens: int, batch_size: int) -> list[Pair]:
         if not len(answers) % TELL_EVERY:
             work.progress(0, work.steps, {"answered": float(len(answers))})
     wrong = {sample_id: tokens for sample_id, (tokens, is_right) in answers.items() if not is_right}
-    counts = {"pairs": len(wrong), "answered right": len(answers) - len(wrong), "asked here": len(asked)}
-    write_json(work.out / "sidecar" / "pairs.json", counts)
-    work.told["pairs"] = float(len(wrong))
+    work.progress(0, work.steps, {"pairs": float(len(wrong)), "answered": float(len(answers))})
     if not wrong:
         raise UserError(
             f"all {len(answers)} samples are answered right already: there is no wrong answer that a label could be "
@@ -89,10 +84,12 @@ class DPO(TRLTrainer):
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """TRL's trainer over the pairs."""
         pairs = pairs_of(work, max_tokens=self.max_answer, batch_size=self.batch_size)
+        if right := len({row.sample.id for row in work.rows}) - len({pair.row.sample.id for pair in pairs}):
+            work.left_out["answered right"] = right
         losses = {"sigmoid": 1.0} | ({"sft": self.sft_weight} if self.sft_weight else {})
         return _DPO(
             model=work.model,
-            ref_model=work.fresh(),
+            ref_model=work.reference(),
             args=DPOConfig(
                 **common,
                 per_device_train_batch_size=self.parts(self.batch_size),
@@ -143,7 +140,7 @@ class KTO(TRLTrainer):
         balanced = self.undesirable_weight * len(pairs) / len(work.rows)  # both sides weigh the same (equation 8)
         return _KTO(
             model=work.model,
-            ref_model=work.fresh(),
+            ref_model=work.reference(),
             args=KTOConfig(
                 **common,
                 per_device_train_batch_size=size,

@@ -30,9 +30,10 @@ from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens,
 from sloop.store import Dataset, checkpoint_at, read_json, write_json
 from sloop.students.local import Device, DTypeName, load_model, load_tokenizer
 from sloop.students.tiny import RECORD_FILE
-from sloop.trainers.answers import Reader, Row, likeliest, told
-from sloop.trainers.base import Progress
-from sloop.trainers.batches import examples
+from sloop.trainers.answers import Reader, Row, likeliest, shares
+from sloop.trainers.base import TRAINING_FILE, Progress, Training
+from sloop.trainers.batches import check_left_out, examples
+from sloop.trainers.lora import LoraSettings, attach, merged
 
 huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every trainer that is made
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # to processes that this one starts as well
@@ -52,6 +53,7 @@ MODULES = (
     "sloop.models.bounded",
     "sloop.trainers.answers",
     "sloop.trainers.batches",
+    "sloop.trainers.lora",
     "sloop.trainers.trl",
 )
 
@@ -66,17 +68,28 @@ class Work:
     reader: Reader
     rows: list[Row]
     """Shuffled by the seed."""
+    left_out: Counter[str]
+    """Samples by the reason for which they are not trained on; a method may add to it."""
     predictions: Path | None
-    out: Path
     steps: int
     seed: int
-    told: dict[str, float]
-    """Told with every step beside what TRL logs."""
     progress: Progress
 
-    def fresh(self) -> Any:
-        """The start's weights once more, as a reference that stays as it is."""
-        return copy.deepcopy(self.model).requires_grad_(False)
+    def places(self, batch_size: int) -> list[int]:
+        """Which row stands where in the training, by its number: each as often as the others, shuffled every time.
+
+        One long row, so that to TRL it is one epoch: when it resumes it would shuffle the later ones otherwise.
+        """
+        needed, found = self.steps * batch_size, list[int]()
+        while len(found) < needed:
+            epoch = list(range(len(self.rows)))
+            Random(digest([self.seed, "epoch", len(found)])).shuffle(epoch)
+            found += epoch
+        return found[:needed]
+
+    def reference(self) -> Any:
+        """The start's weights once more, as they stay; None where the model itself has them, without its adapters."""
+        return None if hasattr(self.model, "disable_adapter") else copy.deepcopy(self.model).requires_grad_(False)
 
 
 @dataclass(kw_only=True)
@@ -98,9 +111,11 @@ class TRLTrainer(ABC):
     device: Device
     save_every: Positive
     max_length: Tokens
+    max_left_out: Share
     max_answer: Tokens
     watched: Count
     watch_every: Positive
+    lora: LoraSettings
 
     @abstractmethod
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
@@ -120,48 +135,41 @@ class TRLTrainer(ABC):
         """Train for exactly ``steps`` optimizer steps; see `sloop.trainers.base.Trainer`.
 
         The same arguments give the same weights on one machine with as many ``threads``, also when training was
-        interrupted. ``out/sidecar/left_out.json`` says why samples were left out.
+        interrupted.
 
         Raises:
-            UserError: nothing of ``data`` can be trained on, or the loss became infinite.
+            UserError: too little of ``data`` can be trained on, or the loss became infinite.
         """
         torch.set_num_threads(self.threads)
         disable_progress_bar()
         folder = Path(start.path)
         tokenizer = load_tokenizer(folder)
         rows, left_out = labelled(tokenizer, data, self.max_length)
-        if not rows:
-            raise UserError(
-                f"none of the {len(data)} samples of {data.path} can be trained on ({dict(left_out)}); give labelled "
-                f"samples, or raise trainer.max_length (now {self.max_length} tokens)."
-            )
-        write_json(out / "sidecar" / "left_out.json", dict(left_out))
+        check_left_out(left_out, len(data), self.max_left_out)
         Random(seed).shuffle(rows)
         set_seed(seed)
-        model: Any = load_model(folder, torch.float32).to(self.device)
-        configured = copy.deepcopy((model.config, model.generation_config))
-        reader = Reader(folder, model, tokenizer)
+        plain: Any = load_model(folder, torch.float32).to(self.device)
+        configured = copy.deepcopy((plain.config, plain.generation_config))
+        reader = Reader(folder, plain, tokenizer)
         # TRL ends answers where this says, and masks what follows
-        model.generation_config.eos_token_id = sorted(reader.stops)
-        work = Work(
-            folder, model, tokenizer, reader, rows, predictions, out, steps, seed,
-            {"left_out": float(left_out.total())}, progress or (lambda *_: None),
-        )  # fmt: skip
+        plain.generation_config.eos_token_id = sorted(reader.stops)
+        model = attach(plain, self.lora)
+        work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, progress or _unheard)
+        partial = _Partial(out / "sidecar" / "partial", digest([repr(self), start.digest, data.sha256, steps, seed]))
         with _quiet():
-            resumed = _Partial(
-                out / "sidecar" / "partial", digest([repr(self), start.digest, data.sha256, steps, seed])
-            )
-            trainer = self.trainer(work, self._common(work, resumed.folder))
+            trainer = self.trainer(work, self._common(work, partial.folder))
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(_Teller(self, work))
-            trainer.train(resume_from_checkpoint=resumed.whole())
-        model.config, model.generation_config = configured
-        model.save_pretrained(out)
+            trainer.train(resume_from_checkpoint=partial.whole())
+        whole = merged(model)
+        whole.config, whole.generation_config = configured
+        whole.save_pretrained(out)
         load_tokenizer(folder).save_pretrained(out)
         record = folder / RECORD_FILE
         if record.is_file():
             shutil.copyfile(record, out / RECORD_FILE)
-        shutil.rmtree(resumed.folder)
+        write_json(out / TRAINING_FILE, Training(left_out=dict(left_out)).model_dump())
+        shutil.rmtree(partial.folder)
         return checkpoint_at(out)
 
     def _common(self, work: Work, partial: Path) -> dict[str, Any]:
@@ -228,10 +236,16 @@ class Untouched:
 
 
 class Rendered:
-    """In front of a trainer of TRL's that writes answers: its prompts are token ids, and stay what they are."""
+    """In front of a trainer of TRL's that writes answers: a prompt is the number of a row, whose tokens are taken."""
 
-    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[Any], None, dict[str, Any]]:
-        return [self.prompt_ids[prompt] for prompt in prompts], None, {}  # type: ignore[attr-defined]
+    rows: list[Row]
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self.rows[int(prompt)].example.prompt for prompt in prompts], None, {}
+
+
+def _unheard(done: int, steps: int, values: dict[str, float]) -> None:
+    """Progress that nobody asked for."""
 
 
 class _Teller(TrainerCallback):
@@ -257,7 +271,8 @@ class _Teller(TrainerCallback):
         }
         if not any(name.startswith("tool_call/") for name in values):  # else those of the answers that were drawn
             values |= self._watched(state.global_step)
-        self.work.progress(state.global_step, self.work.steps, values | self.work.told)
+        told = {**values, "left_out": float(self.work.left_out.total())}
+        self.work.progress(state.global_step, self.work.steps, told)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         Path(args.output_dir, f"checkpoint-{state.global_step}", WHOLE).touch()
@@ -271,7 +286,7 @@ class _Teller(TrainerCallback):
         answers = likeliest(
             work.model, rows, work.reader.stops, max_tokens=settings.max_answer, batch_size=settings.batch_size
         )
-        return told([work.reader.match(row, written.tokens) for row, written in answers])
+        return shares([work.reader.match(row, written.tokens) for row, written in answers])
 
 
 class _Partial:
