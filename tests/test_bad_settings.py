@@ -31,7 +31,8 @@ from sloop.teachers.base import Teacher
 
 CONF = conf_folder()
 TOOLS = str(Path(__file__).parent / "plugin" / "acme_tools.json")
-GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m"}
+GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m",
+         "trainer.teacher": "somewhere"}  # fmt: skip
 """For what has no default."""
 
 NOT_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, 1e308, -1, 10**30, "abc", [], {}, None, True)
@@ -53,6 +54,7 @@ LIKE: dict[str, Any] = {
     "*tool_choice": "text",
     "*skip_special_tokens": True,
     **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model", "benchmark.reading"), "text"),
+    "trainer.desirable_weight": 1.0,
     "student.scratch": {},
     "*digests": {},
     "*known_bad": [],
@@ -66,7 +68,9 @@ ZERO = {
         ("*label_noise", "*train_split", "*max_left_out", "gen.*", "optimize.*", "teacher.*", "judge.*"), "none of it"
     ),
     **dict.fromkeys(("*temperature", "preview", "overlap.examples", "spending.*", "prices.*"), "none of it"),
-    **dict.fromkeys(("trainer.warmup", "trainer.decay", "trainer.weight_decay"), "none of it"),
+    **dict.fromkeys(("trainer.warmup", "trainer.decay", "trainer.weight_decay", "trainer.watched"), "none of it"),
+    **dict.fromkeys(("trainer.*_weight", "trainer.reward.*", "trainer.beta", "trainer.gamma"), "none of it"),
+    **dict.fromkeys(("trainer.lora.rank", "trainer.lora.dropout", "trainer.divergence"), "none of it"),
     **dict.fromkeys(("*retries", "*backoff", "serve.batch_wait"), "at once, and once"),
 }
 NEVER_ZERO = ("*max_tokens", "judge.votes", "gen.offered*", "*.limits.concurrency", "*.limits.timeout", "*.max_wait")
@@ -75,6 +79,8 @@ FREE = {
     **dict.fromkeys(("*cache_path", "paths.*", "output_dir", "serve.path"), "is made, or looked for, when it is used"),
     **dict.fromkeys(("data", "unseen", "predictions"), "is looked for by the stage that reads it"),
     "tracking.uri": "a server that is down ends no run",
+    "trainer.teacher": "is looked for by the stage that trains",
+    "trainer.lora.targets": "only the model knows its layers",
     "student.path": "may be the id of a model on a hub",
     "benchmark.path": "is looked for when the data are read",
     "benchmark.digests*": "are compared when the data are read",
@@ -92,6 +98,7 @@ EMPTY = {
     "*known_bad*": "none is known",
     "*digests*": "any data",
     "prices": "no price is known",
+    "trainer.lora.targets": "only the model knows its layers",
     "serve.judge": "is asked for by a simulated model alone",
     "serve.teacher": "is asked for by a simulated model alone",
 }
