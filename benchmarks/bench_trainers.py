@@ -31,14 +31,15 @@ from sloop.students.answering import prompt_size
 from sloop.students.local import LocalStudent
 from sloop.tools.sources import load_tools
 
+PARTIAL = ("reward.names=1", "reward.keys=1", "reward.values=1")
 METHODS: dict[str, tuple[str, ...]] = {
     "sft": ("learning_rate=0.002", "warmup=5"),
+    "grpo": ("learning_rate=5e-4", "batch_size=4", *PARTIAL),
     "dpo": ("learning_rate=1e-4",),
+    "ppo": ("learning_rate=5e-4", *PARTIAL),
     "kto": ("learning_rate=1e-4",),
-    "distill": ("learning_rate=5e-4", "batch_size=32"),
-    "ppo": ("learning_rate=3e-4",),
-    "rloo": ("learning_rate=3e-4",),
-    "grpo": ("learning_rate=3e-4",),
+    "rloo": ("learning_rate=5e-4", "batch_size=4", *PARTIAL),
+    "distill": ("learning_rate=5e-4",),
 }
 """What differs from ``conf/trainer`` for a quarter of a million weights; the values there are for pretrained ones."""
 MAX_ANSWER = 64
@@ -64,13 +65,10 @@ def main() -> None:
         folder = asked.out / f"seed_{seed}"
         first, samples = pool(folder / "gen", 1_500, asked.samples, seed)
         start = checkpoint_at(Path(asked.student)) if asked.student else taught(folder, first, asked.start, seed)
-        teacher = taught(folder / "teacher", first, 3 * asked.start, seed, start=folder / "c0")
         for name in names:
-            words = (
-                *METHODS.get(name, ()),
-                *asked.settings,
-                *([f"teacher={teacher.path}"] if name == "distill" else []),
-            )
+            words = (*METHODS.get(name, ()), *asked.settings)
+            if name == "distill":  # a teacher that has been trained for twice as long
+                words += (f"teacher={taught(folder / 'teacher', first, asked.start, seed, Path(start.path)).path}",)
             done = one(folder / name, name, words, start, samples, asked.steps, seed, asked.eval)
             right[name].update({(seed, sample_id): value for sample_id, value in done["right"].items()})
             seconds[name].append((done["wall"], done["cpu"]))
