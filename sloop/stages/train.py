@@ -114,7 +114,9 @@ class Train:
         last: dict[str, float] = {}
 
         def progress(done: int, total: int, values: dict[str, float]) -> None:
-            if values:
+            if "memory_gib" in values:
+                desk.tell("train: {memory_gib:.1f} GiB of memory needed, {free_gib:.1f} free".format(**values), 1, 1)
+            elif values:
                 last.update(values)
                 with open(desk.sidecar / LOSS, "a", encoding="utf-8") as file:
                     file.write(json.dumps({"step": done, **values}) + "\n")
@@ -149,15 +151,15 @@ def _offered(data: Dataset, path: Path) -> tuple[Dataset, int]:
     Raises:
         UserError: nothing is left.
     """
-    count = sum(map(_is_strange, data))
+    count = sum(map(is_strange, data))
     if not count:
         return data, 0
-    if not write_rows(path, (sample for sample in data if not _is_strange(sample))):
+    if not write_rows(path, (sample for sample in data if not is_strange(sample))):
         raise UserError(f"{data.path}: every label calls a tool that its sample does not offer. Give others.")
     return Dataset(path), count
 
 
-def _is_strange(sample: Sample) -> bool:
+def is_strange(sample: Sample) -> bool:
     """Whether a label calls a tool that is not on offer."""
     called = {call.name for call in sample.label.calls} if sample.label else set()
     return not called <= {tool.name for tool in sample.tools}

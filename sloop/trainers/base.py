@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from sloop.records import Checkpoint, Record
+from sloop.records import Checkpoint, Record, Sample
 from sloop.store import Dataset
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -26,6 +26,8 @@ class Training(Record):
     """Samples that were not trained on, by reason."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The values in force, where some are chosen by the checkpoint."""
+    memory: dict[str, int] = Field(default_factory=dict)
+    """Bytes that were estimated to be needed, by what they are for."""
 
 
 @runtime_checkable
@@ -57,4 +59,13 @@ class Trainer(Protocol):
             out: folder of the new checkpoint; partial state lives under it until training ends.
             progress: told of every few steps.
         """
+        ...
+
+
+@runtime_checkable
+class EpochTrainer(Trainer, Protocol):
+    """A trainer that can tell how many steps a pass over data takes."""
+
+    def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
+        """Steps in which what can be trained on of ``data`` is seen ``epochs`` times; see `Trainer.train`."""
         ...

@@ -29,6 +29,11 @@ class Distill(TRLTrainer):
     divergence: Share
     temperature: Temperature
 
+    @property
+    def at_once(self) -> int:
+        """Rows of a part."""
+        return self.parts(self.batch_size)
+
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """TRL's trainer over the prompts.
 

@@ -27,6 +27,11 @@ class _Grouped(TRLTrainer):
     epsilon: Annotated[float, Within(0, 1, above=True)]
     reward: Reward
 
+    @property
+    def at_once(self) -> int:
+        """Rows of a part."""
+        return self.parts(self.batch_size * self.generations)
+
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """TRL's trainer over the prompts."""
         made = self.method(

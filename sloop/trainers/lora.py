@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from sloop.records import Record, UserError
 from sloop.records.ranges import Name, Within
 
@@ -16,7 +18,7 @@ class LoraSettings(Record):
     rank: Annotated[int, Within(0, 4_096)]
     alpha: Annotated[int, Within(1, 10**6)]
     dropout: Annotated[float, Within(0, 0.99)]
-    targets: Name | list[Name]
+    targets: Name | Annotated[list[Name], Field(min_length=1)]
 
 
 def attach(model: Any, settings: LoraSettings) -> Any:

@@ -222,6 +222,11 @@ class PPO(TRLTrainer):
     decay: Share
     reward: Reward
 
+    @property
+    def at_once(self) -> int:
+        """Rows of a part."""
+        return self.parts(self.batch_size)
+
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """The trainer over the prompts."""
         if self.lora.rank:

@@ -81,6 +81,11 @@ class DPO(TRLTrainer):
     beta: Beta
     sft_weight: Weight
 
+    @property
+    def at_once(self) -> int:
+        """Rows of a part, and as many others that they are compared with."""
+        return 2 * self.parts(self.batch_size)
+
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """TRL's trainer over the pairs."""
         pairs = pairs_of(work, max_tokens=self.max_answer, batch_size=self.batch_size)
@@ -124,6 +129,11 @@ class KTO(TRLTrainer):
     beta: Beta
     desirable_weight: Weight | None
     undesirable_weight: Weight
+
+    @property
+    def at_once(self) -> int:
+        """Rows of a part, and as many others that they are compared with."""
+        return 2 * self.parts(self.batch_size)
 
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """TRL's trainer over every label and every wrong answer."""

@@ -12,7 +12,7 @@ import shutil
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +25,16 @@ from datasets import Dataset as Table
 from datasets.utils.logging import disable_progress_bar
 from transformers import PrinterCallback, Trainer, TrainerCallback, set_seed
 
-from sloop.records import Checkpoint, UserError, digest
+from sloop.records import Checkpoint, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
 from sloop.store import Dataset, checkpoint_at, read_json, write_json
 from sloop.students.local import Device, DTypeName, load_model, load_tokenizer
 from sloop.students.tiny import RECORD_FILE
 from sloop.trainers.answers import Reader, Row, likeliest, shares
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
-from sloop.trainers.batches import check_left_out, examples
+from sloop.trainers.batches import Example, check_left_out, examples
 from sloop.trainers.lora import LoraSettings, attach, merged
+from sloop.trainers.memory import GIB, check_memory, free_memory, memory_told, needs
 
 huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every trainer that is made
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # to processes that this one starts as well
@@ -44,6 +45,8 @@ TOLD = (
     "rewards/accuracies", "rewards/margins", "completions/mean_length", "completions/clipped_ratio",
 )  # fmt: skip
 """What of TRL's logs is told; what it calls ``tool_call/`` is told as well."""
+KEYS = "trainer.accumulate higher, trainer.max_length lower, trainer.checkpointing=true or trainer.lora.rank=16"
+"""What to change where memory does not suffice."""
 KEY, WHOLE = "key.json", "whole"
 MODULES = (
     "sloop.records.base",
@@ -54,6 +57,8 @@ MODULES = (
     "sloop.trainers.answers",
     "sloop.trainers.batches",
     "sloop.trainers.lora",
+    "sloop.trainers.loss",
+    "sloop.trainers.memory",
     "sloop.trainers.trl",
 )
 
@@ -97,6 +102,7 @@ class TRLTrainer(ABC):
     """A method of TRL's, by the protocol of `sloop.trainers.base.Trainer`; ``conf/trainer`` says what each value is."""
 
     MODULES: ClassVar[tuple[str, ...]] = MODULES
+    NOT_RESULTS: ClassVar[frozenset[str]] = frozenset({"save_every", "max_memory"})
 
     learning_rate: LearningRate
     batch_size: Batch
@@ -105,13 +111,14 @@ class TRLTrainer(ABC):
     schedule: Literal["linear", "cosine", "constant_with_warmup"]
     weight_decay: Annotated[float, Within(0, 1_000)]
     clip: Annotated[float, Within(0, 1e9, above=True)]
-    gradient_checkpointing: bool
+    checkpointing: bool
     dtype: DTypeName
     threads: Threads
     device: Device
     save_every: Positive
     max_length: Tokens
     max_left_out: Share
+    max_memory: Annotated[float, Within(0, 1e6, above=True)] | None
     max_answer: Tokens
     watched: Count
     watch_every: Positive
@@ -138,7 +145,7 @@ class TRLTrainer(ABC):
         interrupted.
 
         Raises:
-            UserError: too little of ``data`` can be trained on, or the loss became infinite.
+            UserError: too little of ``data`` can be trained on, the memory does not suffice, or the loss is not finite.
         """
         torch.set_num_threads(self.threads)
         disable_progress_bar()
@@ -156,7 +163,8 @@ class TRLTrainer(ABC):
         model = attach(plain, self.lora)
         work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, progress or _unheard)
         partial = _Partial(out / "sidecar" / "partial", digest([repr(self), start.digest, data.sha256, steps, seed]))
-        with _quiet():
+        with _quiet(), memory_told(KEYS):
+            memory = self._check_memory(work)
             trainer = self.trainer(work, self._common(work, partial.folder))
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(_Teller(self, work))
@@ -168,9 +176,32 @@ class TRLTrainer(ABC):
         record = folder / RECORD_FILE
         if record.is_file():
             shutil.copyfile(record, out / RECORD_FILE)
-        write_json(out / TRAINING_FILE, Training(left_out=dict(left_out)).model_dump())
+        write_json(out / TRAINING_FILE, Training(left_out=dict(left_out), memory=memory).model_dump())
         shutil.rmtree(partial.folder)
         return checkpoint_at(out)
+
+    def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
+        """Steps of so many passes over what can be trained on."""
+        rows, _ = labelled(load_tokenizer(Path(start.path)), data, self.max_length)
+        return math.ceil(epochs * len(rows) / self.batch_size)
+
+    @property
+    @abstractmethod
+    def at_once(self) -> int:
+        """Rows that are in memory at once."""
+
+    def _check_memory(self, work: Work) -> dict[str, int]:
+        """What a step needs at most by what it is for, told of before the first."""
+        longest = max(work.rows, key=lambda row: row.example.length).example
+        widest = Example(
+            longest.prompt, longest.answer + longest.answer[-1:] * max(0, self.max_answer - len(longest.answer))
+        )
+        need = needs(work.model, "adamw", [[widest] * self.at_once], checkpointing=self.checkpointing)
+        need["reference"] = need["weights"]
+        free = free_memory(self.device) if self.max_memory is None else self.max_memory * GIB - need["weights"]
+        work.progress(0, work.steps, {"memory_gib": sum(need.values()) / GIB, "free_gib": free / GIB})
+        check_memory(need, int(free), KEYS)
+        return need
 
     def _common(self, work: Work, partial: Path) -> dict[str, Any]:
         """Arguments that every configuration of TRL's takes."""
@@ -183,7 +214,7 @@ class TRLTrainer(ABC):
             "weight_decay": self.weight_decay,
             "max_grad_norm": self.clip,
             "gradient_accumulation_steps": self.accumulate,
-            "gradient_checkpointing": self.gradient_checkpointing,
+            "gradient_checkpointing": self.checkpointing,
             "bf16": self.dtype == "bf16",
             "use_cpu": self.device == "cpu",
             "seed": work.seed,
@@ -212,7 +243,7 @@ class TRLTrainer(ABC):
         return rows // self.accumulate
 
 
-def labelled(tokenizer: Any, data: Dataset, max_length: int) -> tuple[list[Row], Counter[str]]:
+def labelled(tokenizer: Any, data: Iterable[Sample], max_length: int) -> tuple[list[Row], Counter[str]]:
     """Every labelled sample with its tokens, as often as its copies say, and what was left out for which reason."""
     left_out: Counter[str] = Counter()
     rows = []
