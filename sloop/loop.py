@@ -115,6 +115,7 @@ def loop(
     short = first_short = portions.summary.shortfall["round_1.jsonl"]
     examples = shown_before(first, settings.variant.shots, settings.seed)
     truths = [path for made in pool if (path := made.folder / TRUTH).is_file()]
+    answers: Path | None = None
     rounds = []
     trains = settings.variant.data != "none"
     if settings.round_0 or not trains:
@@ -131,7 +132,7 @@ def loop(
             began_round(number)
         run.say_short(here, "training set", settings.budget, short)
         hold(run.held, data)
-        trained = run.train(here, number, untrained if settings.restart else checkpoint, data)
+        trained = run.train(here, number, untrained if settings.restart else checkpoint, data, answers)
         checkpoint = checkpoint_of(trained)
         stages: dict[str, Made[Any]] = {"train": trained, **run.evaluate(here, checkpoint, examples)}
         trained_on, trained_short = data, short
@@ -146,6 +147,7 @@ def loop(
             else:
                 unseen = portions.dataset(f"unseen_{number + 1}.jsonl")
                 stages["probe"] = run.probe(here, checkpoint, data, unseen)
+                answers = stages["probe"].folder / PREDICTIONS
                 stages["optimize"] = made = run.optimize(here, number, data, unseen, stages["probe"])
                 data, short = made.dataset(DATASET), made.summary.shortfall
         truths += [path for made in stages.values() if (path := made.folder / TRUTH).is_file()]
@@ -241,11 +243,14 @@ class _Loop:
         stage = Start(student=self.parts.student, data=pool, seed=self.settings.seed)
         return checkpoint_of(run_stage(stage, self.place.at("seed", "start")))
 
-    def train(self, place: Place, number: int, checkpoint: Checkpoint, data: Dataset) -> Made[Any]:
+    def train(
+        self, place: Place, number: int, checkpoint: Checkpoint, data: Dataset, answers: Path | None
+    ) -> Made[Any]:
         stage = Train(
             trainer=self.parts.trainer,
             start=checkpoint,
             data=data,
+            predictions=answers,
             steps=steps_of(self.settings, number),
             seed=self.settings.seed + number,
         )

@@ -31,7 +31,8 @@ from sloop.teachers.base import Teacher
 
 CONF = conf_folder()
 TOOLS = str(Path(__file__).parent / "plugin" / "acme_tools.json")
-GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m"}
+GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m",
+         "trainer.teacher": "somewhere"}  # fmt: skip
 """For what has no default."""
 
 NOT_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, 1e308, -1, 10**30, "abc", [], {}, None, True)
@@ -60,6 +61,7 @@ LIKE: dict[str, Any] = {
     "*tool_choice": "text",
     "*skip_special_tokens": True,
     **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model", "benchmark.reading"), "text"),
+    "trainer.desirable_weight": 1.0,
     "student.scratch": {},
     "*digests": {},
     "*known_bad": [],
@@ -87,6 +89,8 @@ ZERO = {
         ("trainer.warmup", "trainer.decay", "trainer.weight_decay", "trainer.lora.rank", "trainer.lora.dropout"),
         "none of it",
     ),
+    **dict.fromkeys(("trainer.*_weight", "trainer.reward.*", "trainer.beta", "trainer.gamma"), "none of it"),
+    **dict.fromkeys(("trainer.watched", "trainer.divergence"), "none of it"),
     **dict.fromkeys(("*retries", "*backoff", "serve.batch_wait"), "at once, and once"),
 }
 NEVER_ZERO = (
@@ -103,6 +107,7 @@ FREE = {
     **dict.fromkeys(("*cache_path", "paths.*", "output_dir", "serve.path"), "is made, or looked for, when it is used"),
     **dict.fromkeys(("data", "unseen", "predictions"), "is looked for by the stage that reads it"),
     "tracking.uri": "a server that is down ends no run",
+    "trainer.teacher": "is looked for by the stage that trains",
     "student.path": "may be the id of a model on a hub",
     "trainer.lora.targets": "is looked for in the model",
     "benchmark.path": "is looked for when the data are read",

@@ -52,12 +52,16 @@ ONE_ROOM = {
     "jinja2": {"models/prompts.py", "serve/"},
     "torch": {"students/", "trainers/"},
     "transformers": {"students/", "trainers/"},
+    "trl": {"trainers/"},
+    "peft": {"trainers/"},
 }
 HEAVY = {
     "fastapi",
     "openai",
     "torch",
     "transformers",
+    "trl",
+    "peft",
     "tokenizers",
     "datasets",
     "mlflow",

@@ -69,16 +69,16 @@ def _fit(name: str) -> str:
     return name if fit == name else f"{fit}_{digest(name)[:6]}"
 
 
-class LossRow(BaseModel):
-    """What of a step of a training is a curve; the trainer writes more."""
+class LossRow(BaseModel, extra="allow"):
+    """A step of a training, and whatever numbers the trainer tells of it: each is a curve."""
+
+    __pydantic_extra__: dict[str, float | None]
 
     step: int
-    loss: float | None = None
-    learning_rate: float | None = None
 
 
 def loss_curve(run: Run, under: str, when: int) -> Iterator[Metric]:
-    """The loss curve over optimizer steps; steps that an interrupted training repeated count once."""
+    """The curves over optimizer steps; steps that an interrupted training repeated count once."""
     from mlflow.entities import Metric
 
     path = run.folder / under / "sidecar" / LOSS
@@ -89,9 +89,9 @@ def loss_curve(run: Run, under: str, when: int) -> Iterator[Metric]:
     except ValidationError as error:
         raise UserError(f"{path}: no curve of a training. Delete it: nothing but its figure depends on it.") from error
     for step, row in sorted(rows.items()):
-        for name, value in (("loss", row.loss), ("learning_rate", row.learning_rate)):
+        for name, value in row.__pydantic_extra__.items():
             if value is not None:
-                yield Metric(f"train/curve/{name}", value, when, step)
+                yield Metric(_fit(f"train/curve/{name}"), value, when, step)
 
 
 def counts_of(summary: Mapping[str, Any], when: int, prefix: str = "data") -> Iterator[Metric]:

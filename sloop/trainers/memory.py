@@ -98,8 +98,13 @@ def _kept(model: Any, length: int) -> int:
     return sum(storages.values())
 
 
-def check_memory(need: Mapping[str, int], free: int) -> None:
+def check_memory(need: Mapping[str, int], free: int, keys: str = KEYS) -> None:
     """Pass a training that fits; the weights are there already.
+
+    Args:
+        need: bytes by what they are for.
+        free: bytes.
+        keys: what to change where it does not fit.
 
     Raises:
         UserError: it does not.
@@ -109,14 +114,14 @@ def check_memory(need: Mapping[str, int], free: int) -> None:
         parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in need.items())
         raise UserError(
             f"training needs about {sum(need.values()) / GIB:.1f} GiB of memory ({parts}), of which {more / GIB:.1f} "
-            f"are still to be taken and {free / GIB:.1f} are free. Give {KEYS}; if you know better, set "
+            f"are still to be taken and {free / GIB:.1f} are free. Give {keys}; if you know better, set "
             "trainer.max_memory (GiB)."
         )
 
 
 @contextmanager
-def memory_told() -> Iterator[None]:
-    """Say that memory ran out, however it did.
+def memory_told(keys: str = KEYS) -> Iterator[None]:
+    """Say that memory ran out, however it did, and what to change.
 
     Raises:
         UserError: it did.
@@ -126,4 +131,4 @@ def memory_told() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        raise UserError(f"the memory does not suffice for this training. Give {KEYS}.") from error
+        raise UserError(f"the memory does not suffice for this training. Give {keys}.") from error

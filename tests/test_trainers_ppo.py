@@ -1,0 +1,119 @@
+"""PPO's formulas against independent ones in plain numpy, and a toy problem on which the reward must rise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("trl", reason="needs TRL: pip install 'sloop[trl]'")
+
+from test_trainers_trl import train
+
+from sloop.trainers.ppo import gae, policy_loss, value_loss, whitened
+
+SHAPES = [((1, 1), [1]), ((3, 7), [7, 4, 1]), ((5, 12), [12, 11, 3, 8, 2])]
+
+
+def drawn(shape: tuple[int, int], lengths: list[int], seed: int = 0) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    mask = (np.arange(shape[1]) < np.array(lengths)[:, None]).astype(float)
+    return (*(rng.normal(size=shape) * mask for _ in range(4)), mask)
+
+
+def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.tensor(array) for array in arrays]
+
+
+@pytest.mark.parametrize(("shape", "lengths"), SHAPES)
+@pytest.mark.parametrize(("gamma", "decay"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0)])
+def test_advantages_are_the_published_sum(
+    shape: tuple[int, int], lengths: list[int], gamma: float, decay: float
+) -> None:
+    """Equation 16 of Schulman et al. (2016) as the sum that it is: A_t = sum over l of (gamma lambda)^l d_(t+l)."""
+    rewards, values, _, _, mask = drawn(shape, lengths)
+    found, returns = gae(*tensors(rewards, values, mask), gamma, decay)
+    for row, length in enumerate(lengths):
+        v = np.append(values[row, :length], 0.0)
+        change = rewards[row, :length] + gamma * v[1:] - v[:-1]
+        for step in range(length):
+            wanted = sum((gamma * decay) ** ahead * change[step + ahead] for ahead in range(length - step))
+            assert found[row, step].item() == pytest.approx(wanted)
+            assert returns[row, step].item() == pytest.approx(wanted + v[step])
+        assert not found[row, length:].any()
+        assert not returns[row, length:].any()
+
+
+def test_with_lambda_1_the_returns_are_the_discounted_rewards() -> None:
+    rewards, values, _, _, mask = drawn(*SHAPES[1])
+    _, returns = gae(*tensors(rewards, values, mask), 0.9, 1.0)
+    for row, length in enumerate(SHAPES[1][1]):
+        wanted = sum(0.9**step * rewards[row, step] for step in range(length))
+        assert returns[row, 0].item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("shape", "lengths"), SHAPES)
+def test_the_clipped_objective_is_the_published_one(shape: tuple[int, int], lengths: list[int]) -> None:
+    """Equation 7 of Schulman et al. (2017), token by token."""
+    logs, old, advantages, _, mask = drawn(shape, lengths)
+    total = 0.0
+    for row, length in enumerate(lengths):
+        for step in range(length):
+            ratio = np.exp(logs[row, step] - old[row, step])
+            bounded = min(max(ratio, 0.8), 1.2)
+            total += min(ratio * advantages[row, step], bounded * advantages[row, step])
+    found = policy_loss(*tensors(logs, old, advantages, mask), 0.2)
+    assert found.item() == pytest.approx(-total / sum(lengths))
+
+
+@pytest.mark.parametrize(("shape", "lengths"), SHAPES)
+def test_the_values_loss_is_the_one_that_is_clipped_in_practice(shape: tuple[int, int], lengths: list[int]) -> None:
+    """As CleanRL has it (vwxyzjn/cleanrl, ppo.py, clip_vloss), over the tokens of an answer."""
+    values, old, returns, _, mask = drawn(shape, lengths)
+    parts = []
+    for row, length in enumerate(lengths):
+        v, o, r = values[row, :length], old[row, :length], returns[row, :length]
+        parts.append(np.maximum((v - r) ** 2, (o + np.clip(v - o, -0.3, 0.3) - r) ** 2))
+    found = value_loss(*tensors(values, old, returns, mask), 0.3)
+    assert found.item() == pytest.approx(0.5 * np.concatenate(parts).mean())
+
+
+def test_no_gradient_flows_once_a_chance_has_moved_far_enough() -> None:
+    old, mask = torch.zeros(1, 2), torch.ones(1, 2)
+    logs = torch.tensor([[0.5, -0.5]], requires_grad=True)  # ratios 1.65 and 0.61, both outside 0.8 to 1.2
+    policy_loss(logs, old, torch.tensor([[1.0, -1.0]]), mask, 0.2).backward()
+    assert logs.grad is not None
+    assert not logs.grad.any()  # both have gone the right way already
+    policy_loss(logs, old, torch.tensor([[-1.0, 1.0]]), mask, 0.2).backward()
+    assert logs.grad.all()  # both went the wrong way
+
+
+def test_whitened_advantages_have_mean_0_and_variance_1_over_the_tokens() -> None:
+    values, _, _, _, mask = tensors(*drawn(*SHAPES[2]))
+    found = whitened(values, mask)[mask.bool()]
+    assert found.mean().item() == pytest.approx(0, abs=1e-6)
+    assert found.square().mean().item() == pytest.approx(1, abs=1e-4)
+
+
+def rewards_of(name: str, folder: Path, **changes: object) -> list[float]:
+    told: list[float] = []
+    train(name, folder, lambda done, _, values: told.append(values["reward"]) if done else None, **changes)  # type: ignore[arg-type]
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("ppo", {"steps": 40, "batch_size": 16, "updates": 2}),
+        ("grpo", {"steps": 16, "batch_size": 4}),
+        ("rloo", {"steps": 16, "batch_size": 4}),
+    ],
+)
+def test_the_reward_rises(name: str, changes: dict[str, object], tmp_path: Path) -> None:
+    """A tiny student that is right now and then: what is rewarded becomes likelier."""
+    told = rewards_of(name, tmp_path / "c", save_every=1000, warmup=0.0, learning_rate=2e-3, **changes)
+    quarter = len(told) // 4
+    before, after = (sum(part) / quarter for part in (told[:quarter], told[-quarter:]))
+    assert after > before + 0.1, told

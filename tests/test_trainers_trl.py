@@ -1,0 +1,244 @@
+"""The methods over TRL: each trains the tiny student, by the protocol, on our own tokens, and calls nobody."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from models import ask, pool, spec, trainer
+from omegaconf import OmegaConf
+from running import scratch
+from safetensors.torch import load_file
+
+from sloop.cli import conf_folder
+from sloop.engine.build import build
+from sloop.records import Checkpoint, Prediction, Sample, ToolCall, UserError
+from sloop.store import Dataset, write_rows
+from sloop.students.local import load_tokenizer
+from sloop.trainers.base import TRAINING_FILE, Progress, Trainer
+
+pytest.importorskip("trl", reason="needs TRL: pip install 'sloop[trl]'")
+
+METHODS = ("dpo", "kto", "grpo", "rloo", "distill", "ppo")
+QUICK = {
+    "threads": 1, "batch_size": 4, "max_answer": 24, "learning_rate": 1e-3, "watched": 2, "watch_every": 2,
+    "save_every": 2, "max_length": 256, "generations": 4,
+}  # fmt: skip
+
+
+@functools.cache
+def half_taught() -> tuple[Checkpoint, Dataset]:
+    """A checkpoint that still makes mistakes, and what it learns from."""
+    folder = scratch() / "half-taught"
+    write_rows(folder / "pool.jsonl", [*pool(), ask("ping it", ToolCall(name="get_weather", arguments={"tags": None}))])
+    data = Dataset(folder / "pool.jsonl")
+    start = spec().make(data, seed=0, out=folder / "c0")
+    return trainer(learning_rate=0.01).train(start, data, None, steps=50, seed=0, out=folder / "c1"), data
+
+
+def settings(name: str, **changes: Any) -> dict[str, Any]:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        found: Any = OmegaConf.to_container(compose("config", [f"trainer={name}"]).trainer)
+    quick = {
+        key: value for key, value in {**QUICK, "teacher": half_taught()[0].path, "updates": 2}.items() if key in found
+    }
+    return {**found, **quick, **changes}
+
+
+def method(name: str, **changes: Any) -> Trainer:
+    made: Trainer = build(settings(name, **changes), "trainer", kind=Trainer)
+    return made
+
+
+def train(
+    name: str,
+    out: Path,
+    progress: Progress | None = None,
+    predictions: Path | None = None,
+    steps: int = 4,
+    seed: int = 1,
+    **changes: Any,
+) -> Checkpoint:
+    start, data = half_taught()
+    made = method(name, **changes)
+    return made.train(start, data, predictions, steps=steps, seed=seed, out=out, progress=progress)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_by_the_protocol(name: str, tmp_path: Path) -> None:
+    start, _ = half_taught()
+    told: list[tuple[int, int, dict[str, float]]] = []
+    made = train(name, tmp_path / "c", lambda *words: told.append(words))
+    steps = [words for words in told if words[0]]
+    assert [(done, of) for done, of, _ in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert {"loss", "learning_rate", "left_out"} <= steps[0][2].keys()
+    assert {"tool_call/name_correct", "tool_call/args_exact_match"} <= steps[-1][2].keys()
+    assert made.digest != start.digest or name == "distill"  # the student is its own teacher here
+    assert files(tmp_path / "c") == files(Path(start.path))
+    for file in files(tmp_path / "c") - {"model.safetensors"}:
+        assert (tmp_path / "c" / file).read_bytes() == Path(start.path, file).read_bytes(), file
+    assert [path.name for path in (tmp_path / "c" / "sidecar").iterdir()] == ["training.json"]
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_training_is_the_same_again_and_after_an_interruption(name: str, tmp_path: Path) -> None:
+    teacher = {"teacher": str(scratch() / "half-taught" / "c0")} if name == "distill" else {}
+    whole = train(name, tmp_path / "whole", **teacher)
+
+    def kill(done: int, *_: object) -> None:
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(name, tmp_path / "killed", kill, **teacher)
+    done: list[int] = []
+    resumed = train(name, tmp_path / "killed", lambda n, *_: done.append(n), **teacher)
+    assert [n for n in done if n] == [3, 4]
+    assert resumed.digest == whole.digest
+
+
+def test_another_seed_gives_other_weights_and_resumes_nothing(tmp_path: Path) -> None:
+    def kill(done: int, *_: object) -> None:
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train("dpo", tmp_path / "c", kill)
+    done: list[int] = []
+    other = train("dpo", tmp_path / "c", lambda n, *_: done.append(n), seed=2)
+    assert [n for n in done if n] == [1, 2, 3, 4]
+    assert other.digest != train("dpo", tmp_path / "d").digest
+
+
+CHILD = """
+import sys, threading
+seen = []
+sys.addaudithook(lambda event, args: seen.append(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+import pathlib
+import test_trainers_trl as here
+for name in ("dpo", "grpo"):
+    here.train(name, pathlib.Path(sys.argv[1]) / name, steps=1)
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(1)
+trained = len(seen)
+from huggingface_hub import constants
+from huggingface_hub.utils import _telemetry
+constants.HF_HUB_DISABLE_TELEMETRY = False
+_telemetry.send_telemetry("trl/none", library_name="trl")
+_telemetry._TELEMETRY_QUEUE.join()
+print(trained, len(seen) > trained)
+"""
+
+
+def test_no_method_opens_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CI", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the check that the watch sees: it goes nowhere
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(tmp_path)], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    assert done.stdout.split()[-2:] == ["0", "True"], done.stderr[-2000:]
+    assert "it/s" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto"])
+def test_what_is_preferred_is_our_own_rendering(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, _ = half_taught()
+    made: Any = method(name)
+    rows: list[dict[str, Any]] = []
+    original = type(made).trainer
+
+    def watched(self: Any, work: Any, common: dict[str, Any]) -> Any:
+        found = original(self, work, common)
+        rows.extend(found.train_dataset)
+        return found
+
+    monkeypatch.setattr(type(made), "trainer", watched)
+    wrong = [Prediction(sample_id=sample.id, text="nonsense") for sample in half_taught()[1]]
+    write_rows(tmp_path / "p.jsonl", wrong)
+    made.train(start, half_taught()[1], tmp_path / "p.jsonl", steps=1, seed=0, out=tmp_path / "c")
+    tokenizer = load_tokenizer(Path(start.path))
+    answers = [tokenizer.decode(row.get("chosen_ids") or row["completion_ids"]) for row in rows]
+    assert sum('{"tags": null}' in answer for answer in answers) == 1  # a genuine null, and none is made up
+    assert sum("null" in answer for answer in answers) == 1
+    refused = (
+        [row["rejected_ids"] for row in rows]
+        if name == "dpo"
+        else [r["completion_ids"] for r in rows if not r["label"]]
+    )
+    assert {tokenizer.decode(tokens) for tokens in refused} == {"nonsense<|im_end|>"}
+
+
+def test_where_pairs_come_from_is_counted(tmp_path: Path) -> None:
+    _, data = half_taught()
+    samples: list[Sample] = list(data)
+    right = [Prediction(sample_id=s.id, text="as the label", calls=s.label.calls) for s in samples[:4] if s.label]
+    write_rows(tmp_path / "p.jsonl", [*right, Prediction(sample_id=samples[4].id, error="format", text="<tool_call>")])
+    told: list[dict[str, float]] = []
+    train("dpo", tmp_path / "c", lambda _a, _b, values: told.append(values), steps=1, predictions=tmp_path / "p.jsonl")
+    counts = json.loads((tmp_path / "c" / TRAINING_FILE).read_text())["left_out"]
+    assert 4 <= counts["answered right"] == told[-1]["left_out"]
+    assert {"pairs": len(samples) - counts["answered right"], "answered": len(samples)} in told
+
+
+def test_a_student_that_is_right_leaves_nothing_to_prefer(tmp_path: Path) -> None:
+    _, data = half_taught()
+    right = [Prediction(sample_id=s.id, text="as the label", calls=s.label.calls) for s in data if s.label]
+    write_rows(tmp_path / "p.jsonl", right)
+    with pytest.raises(UserError, match="answered right already"):
+        train("dpo", tmp_path / "c", predictions=tmp_path / "p.jsonl")
+
+
+def test_a_training_that_goes_astray_ends_with_the_key_to_change(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone astray: .* at step \d+\. Lower trainer\.learning_rate"):
+        train("dpo", tmp_path / "c", learning_rate=900.0, clip=1e9, steps=30, schedule="constant_with_warmup")
+
+
+def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Raise trainer\.max_length"):
+        train("grpo", tmp_path / "a", max_length=3)
+    with pytest.raises(UserError, match=r"trainer\.accumulate=3: a step of 16 rows"):
+        train("grpo", tmp_path / "b", accumulate=3)
+    other = spec().make(Dataset(half_taught()[1].path), seed=0, out=tmp_path / "other")
+    tokenizer = Path(other.path, "tokenizer.json")
+    tokenizer.write_text(tokenizer.read_text().replace('"get_weather"', '"get_whether"'))
+    with pytest.raises(UserError, match=r"trainer\.teacher=.*: its vocabulary is not that of"):
+        train("distill", tmp_path / "c", teacher=other.path)
+
+
+def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
+    """The same rows make up the step; sums in another order differ in their last bits."""
+    told: dict[int, list[float]] = {}
+    for parts in (1, 2):
+        losses = told[parts] = []
+        train("dpo", tmp_path / str(parts), lambda n, _, v, to=losses: to.append(v["loss"]) if n else None,
+              accumulate=parts, sft_weight=0.0, steps=1)  # fmt: skip
+    assert told[1] == pytest.approx(told[2], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_adapters_are_trained_alone_and_merged(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="needs peft: pip install 'sloop[lora]'")
+    rank = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
+    made = train(name, tmp_path / "c", lora=rank, steps=3, **({"beta": 0.05} if name == "grpo" else {}))
+    kept, start = (load_file(Path(c.path) / "model.safetensors") for c in (made, half_taught()[0]))
+    assert kept.keys() == start.keys()
+    changed = {key for key, value in kept.items() if not torch.equal(value, start[key])}
+    assert not any("embed" in key or "norm" in key for key in changed)
+    assert changed or name == "distill"
