@@ -57,9 +57,9 @@ def row(folder: Path, count: int, threads: int, batch: int, changes: dict[str, A
     trainer = SFT(**settings)
     marks: list[tuple[int, float, float, dict[str, float]]] = []
     with tempfile.TemporaryDirectory() as place:
-        data = Dataset(Path(place) / "data.jsonl")
         asked = SampleBenchmark(name="sloop_dev", path="sloop_bench/dev.jsonl.gz").data
-        write_rows(data.path, islice((s for s in asked if s.label), count))
+        write_rows(Path(place) / "data.jsonl", islice((sample for sample in asked if sample.label), count))
+        data = Dataset(Path(place) / "data.jsonl")
 
         def progress(done: int, _: int, values: dict[str, float]) -> None:
             if values:
