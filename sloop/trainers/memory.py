@@ -57,7 +57,7 @@ def needs(model: Any, optimizer: str, parts: Sequence[Sequence[Example]], *, che
     """
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     entries = sum(weight.numel() for weight in trained)
-    measured = torch.tensor([_kept(model, length) for length in PROBES], dtype=torch.float64)
+    measured = torch.tensor([kept_bytes(model, length) for length in PROBES], dtype=torch.float64)
     powers = torch.tensor([[length**power for power in range(3)] for length in PROBES], dtype=torch.float64)
     _, slope, bend = (max(0.0, value) for value in torch.linalg.solve(powers, measured).tolist())
     config = model.config.get_text_config()
@@ -80,7 +80,7 @@ def needs(model: Any, optimizer: str, parts: Sequence[Sequence[Example]], *, che
     }
 
 
-def _kept(model: Any, length: int) -> int:
+def kept_bytes(model: Any, length: int) -> int:
     """Bytes that the gradients of a text of so many tokens wait for."""
     storages: dict[int, int] = {}
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}

@@ -262,7 +262,7 @@ class SFT:
         tell(0, steps, {"memory_gib": sum(need.values()) / GIB, "free_gib": free / GIB})
         check_memory(need, int(free))
         if self.checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.activation_checkpointing_enable()
         return need
 
     def _gradients(self, model: Any, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], alive: Any) -> float:
