@@ -1,4 +1,4 @@
-"""Seconds a sample of a pretrained student: sloop's decoding beside `model.generate` on the same batches, in one process.
+"""Seconds a sample of a pretrained student: sloop beside `model.generate` on the same batches, in one process.
 
 usage: python benchmarks/bench_student.py CHECKPOINT [samples [batch size [max_tokens]]]
 
