@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from sloop.measures.overlap import Contamination, write_evidence
 from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.records import InputRecord, OutOfBudget, Rejected, Sample, Score, UserError
-from sloop.records.ranges import Batch, Positive, checked
+from sloop.records.ranges import Positive, checked
 from sloop.runs.cite import run_record
 from sloop.runs.keep import Kept, is_finished, keeping
 from sloop.runs.questions import keep_questions
@@ -27,9 +26,10 @@ from sloop.stages.evaluate import SCORES, Evaluate, grades_of
 from sloop.stages.gen import Gen, preview
 from sloop.stages.optimize.stage import Optimize
 from sloop.stages.probe import Probe
-from sloop.stages.train import Train
+from sloop.stages.train import Train, is_strange, train_scores
 from sloop.store import Dataset, file_digest, read_rows
 from sloop.students.base import RemoteStudent
+from sloop.trainers.base import EpochTrainer
 
 ENDPOINT = "sloop.models.endpoint.Endpoint"
 ASKS: dict[str, tuple[str, ...]] = {
@@ -227,21 +227,23 @@ def _run_train(parts: Builder, place: Place, kept: Kept, project: Callable[[Path
     config = parts.config
     data = parts.dataset("data")
     kept.inputs = [_input("data", data)]
+    start = parts.checkpoint(data, place)
     steps = config.steps
     if config.epochs is not None:
-        if "batch_size" not in config.trainer:
-            raise UserError(f"epochs={config.epochs}: the trainer has no batch_size to count with; give steps=N.")
-        batch_size = checked(Batch, config.trainer["batch_size"], "trainer.batch_size")
-        steps = checked(Positive, math.ceil(config.epochs * sum(s.copies for s in data) / batch_size), "steps")
+        trainer = parts.part("trainer")
+        if not isinstance(trainer, EpochTrainer):
+            raise UserError(f"epochs={config.epochs}: this trainer does not count in passes; give steps=N.")
+        offered = [sample for sample in data if not is_strange(sample)]
+        steps = checked(Positive, trainer.steps_for(start, offered, config.epochs), "steps")
     stage = Train(
         trainer=parts.spec("trainer"),
-        start=parts.checkpoint(data, place),
+        start=start,
         data=data,
         predictions=parts.path("predictions") if config.predictions else None,
         steps=steps,
         seed=config.seed,
     )
-    run_stage(stage, place)
+    kept.metrics = train_scores(run_stage(stage, place).summary, len(data))
 
 
 def _run_probe(parts: Builder, place: Place, kept: Kept, project: Callable[[Path], None]) -> None:

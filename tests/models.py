@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sloop.records import Label, Message, Sample, Tool, ToolCall
 from sloop.students.tiny import TinySpec
+from sloop.trainers.lora import LoraSettings
 from sloop.trainers.sft import SFT
 
 WEATHER = Tool(
@@ -77,5 +78,13 @@ def trainer(**changes: object) -> SFT:
         "device": "cpu",
         "save_every": 10,
         "max_length": 256,
+        "batch_tokens": None,
+        "micro_tokens": None,
+        "lora": LoraSettings(rank=0, alpha=32, dropout=0, targets="all-linear"),
+        "freeze_embeddings": False,
+        "checkpointing": False,
+        "save_seconds": 600,
+        "max_left_out": 1.0,
+        "max_memory": None,
     }
     return SFT(**{**settings, **changes})  # type: ignore[arg-type]

@@ -49,6 +49,12 @@ NOISES = ("wrong_tool", "dropped_argument", "altered_value", "missing_call", "sp
 
 LIKE: dict[str, Any] = {
     **dict.fromkeys(("*output_dir", "data", "unseen", "predictions", "*path", "*uri", "*prompts"), "text"),
+    **dict.fromkeys(
+        ("trainer.learning_rate", "trainer.warmup", "trainer.decay", "trainer.batch_tokens", "trainer.micro_tokens"),
+        0.5,
+    ),
+    **dict.fromkeys(("trainer.max_length", "trainer.max_memory"), 1),
+    "trainer.optimizer": "text",
     **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute", "benchmark.limit"), 1),
     "*tool_choice": "text",
     "*skip_special_tokens": True,
@@ -66,7 +72,10 @@ ZERO = {
         ("*label_noise", "*train_split", "*max_left_out", "gen.*", "optimize.*", "teacher.*", "judge.*"), "none of it"
     ),
     **dict.fromkeys(("*temperature", "preview", "overlap.examples", "spending.*", "prices.*"), "none of it"),
-    **dict.fromkeys(("trainer.warmup", "trainer.decay", "trainer.weight_decay"), "none of it"),
+    **dict.fromkeys(
+        ("trainer.warmup", "trainer.decay", "trainer.weight_decay", "trainer.lora.rank", "trainer.lora.dropout"),
+        "none of it",
+    ),
     **dict.fromkeys(("*retries", "*backoff", "serve.batch_wait"), "at once, and once"),
 }
 NEVER_ZERO = ("*max_tokens", "judge.votes", "gen.offered*", "*.limits.concurrency", "*.limits.timeout", "*.max_wait")
@@ -76,6 +85,7 @@ FREE = {
     **dict.fromkeys(("data", "unseen", "predictions"), "is looked for by the stage that reads it"),
     "tracking.uri": "a server that is down ends no run",
     "student.path": "may be the id of a model on a hub",
+    "trainer.lora.targets": "is looked for in the model",
     "benchmark.path": "is looked for when the data are read",
     "benchmark.digests*": "are compared when the data are read",
     "*known_bad*": "are looked for when the data are read",

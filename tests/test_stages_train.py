@@ -12,7 +12,7 @@ from running import questions
 
 from sloop.engine.stage import Made, Place, Report, run_stage
 from sloop.records import Checkpoint, UserError
-from sloop.stages.train import FOLDER, LOSS, Start, Train, TrainSummary, checkpoint_of
+from sloop.stages.train import FOLDER, LOSS, NOT_OFFERED, Start, Train, TrainSummary, checkpoint_of
 from sloop.store import Dataset, write_rows
 
 
@@ -95,9 +95,7 @@ def test_no_trainer_sees_a_label_that_calls_what_is_not_on_offer(
     mixed = Dataset(tmp_path / "mixed.jsonl")
     stage = trained(tmp_path / "train", first, mixed, trainer=Watching(gain=0.1))
     assert seen[0].sha256 == Dataset(tmp_path / "sound.jsonl").sha256
-    assert stage.summary.not_offered == 1
-    rows = [json.loads(line) for line in (stage.folder / "sidecar" / LOSS).read_text().splitlines()]
-    assert rows[-1]["left_out"] == 1
+    assert stage.summary.left_out == {NOT_OFFERED: 1}
     write_rows(tmp_path / "bad.jsonl", [bare])
     with pytest.raises(UserError, match=r"bad\.jsonl: every label calls a tool that its sample does not offer"):
         trained(tmp_path / "other", first, Dataset(tmp_path / "bad.jsonl"))

@@ -1,21 +1,32 @@
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import TOKENIZER, ask, pool, spec, trainer
+from safetensors.torch import load_file, save_file
 
+from sloop.engine.stage import Place, run_stage
 from sloop.records import Checkpoint, UserError
+from sloop.stages.train import Train, train_scores
 from sloop.store import Dataset, write_rows
-from sloop.trainers.batches import IGNORED, WINDOW, batch_indices, collate, examples
+from sloop.students.local import load_model
+from sloop.students.tiny import RECORD_FILE
+from sloop.trainers.batches import IGNORED, WINDOW, Example, batches, collate, examples, micro_batches
+from sloop.trainers.lora import LoraSettings, attach, merged
+from sloop.trainers.memory import PASSING, kept_bytes, memory_told, needs
 from sloop.trainers.muon import Muon, orthogonalise
-from sloop.trainers.sft import schedule
+from sloop.trainers.sft import PRETRAINED, SCRATCH, InForce, schedule
 
 
 def begin(folder: Path) -> tuple[Checkpoint, Dataset]:
@@ -35,12 +46,12 @@ def test_training_lowers_the_loss_and_tells_of_every_step(tmp_path: Path, optimi
         steps=35,
         seed=0,
         out=tmp_path / "c1",
-        progress=lambda n, of, m: told.append((n, of, m["loss"])),
+        progress=lambda n, of, m: told.append((n, of, m.get("loss", 0))),
     )
-    assert [step for step, _, _ in told] == [10, 20, 30, 35]
+    assert [step for step, _, _ in told] == [0, 10, 20, 30, 35]
     assert {of for _, of, _ in told} == {35}
-    assert told[-1][2] < 0.8 * told[0][2]
-    assert [file.name for file in (tmp_path / "c1" / "sidecar").iterdir()] == ["left_out.json"]
+    assert told[-1][2] < 0.8 * told[1][2]
+    assert [file.name for file in (tmp_path / "c1" / "sidecar").iterdir()] == ["training.json"]
 
 
 def test_the_same_arguments_give_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
@@ -56,33 +67,46 @@ CHILD = """
 import sys
 from pathlib import Path
 from sloop.store import Dataset, checkpoint_at
-from models import trainer
+from test_trainers_sft import KILLED, trainer
 folder = Path(sys.argv[1])
-trainer(save_every=4).train(
+trainer(**KILLED[int(sys.argv[2])]).train(
     checkpoint_at(folder / "c0"), Dataset(folder / "pool.jsonl"), None, steps=150, seed=0, out=folder / "killed"
 )
 """
+LORA = LoraSettings(rank=4, alpha=8, dropout=0.1, targets="all-linear")
+KILLED: list[dict[str, Any]] = [
+    {"save_every": 4},
+    {"save_every": 999, "save_seconds": 0.01, "optimizer": "adamw", "lora": LORA, "micro_tokens": 100},
+]
 
 
-def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", range(len(KILLED)))
+def test_a_training_killed_at_any_step_resumes_to_the_same_bytes(how: int, tmp_path: Path) -> None:
     start, data = begin(tmp_path)
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], cwd=Path(__file__).parent)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), str(how)], cwd=Path(__file__).parent)
     partial = tmp_path / "killed" / "sidecar" / "partial.pt"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not partial.exists() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
+    time.sleep(Random().random() / 10)
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     done = torch.load(partial, weights_only=True)["step"]
     assert 0 < done < 150
-    steps: list[int] = []
+    told: list[tuple[int, float]] = []
+    whole: list[tuple[int, float]] = []
     arguments = {"steps": 150, "seed": 0}
-    resumed = trainer(save_every=4).train(
-        start, data, None, **arguments, out=tmp_path / "killed", progress=lambda n, *_: steps.append(n)
-    )
-    assert steps[0] > done
-    whole = trainer(save_every=4).train(start, data, None, **arguments, out=tmp_path / "whole")
-    assert resumed.digest == whole.digest
+    resumed = trainer(**KILLED[how]).train(
+        start, data, None, **arguments, out=tmp_path / "killed",
+        progress=lambda n, _, values: told.append((n, values["loss"])) if "loss" in values else None,
+    )  # fmt: skip
+    assert told[0][0] > done
+    again = trainer(**KILLED[how]).train(
+        start, data, None, **arguments, out=tmp_path / "whole",
+        progress=lambda n, _, values: whole.append((n, values["loss"])) if "loss" in values else None,
+    )  # fmt: skip
+    assert resumed.digest == again.digest
+    assert told == whole[-len(told) :]
 
 
 def test_partial_state_of_other_arguments_is_not_resumed(tmp_path: Path) -> None:
@@ -91,7 +115,7 @@ def test_partial_state_of_other_arguments_is_not_resumed(tmp_path: Path) -> None
     torch.save({"key": "another"}, tmp_path / "c1" / "sidecar" / "partial.pt")
     steps: list[int] = []
     trainer().train(start, data, None, steps=3, seed=0, out=tmp_path / "c1", progress=lambda n, *_: steps.append(n))
-    assert steps == [3]
+    assert steps == [0, 3]
 
 
 def test_too_long_and_unlabelled_samples_are_left_out_and_counted() -> None:
@@ -127,16 +151,17 @@ def test_the_loss_lies_on_the_answer_alone() -> None:
 @given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=60), size=st.integers(1, 9), seed=st.integers(0, 99))
 def test_every_example_is_seen_equally_often(lengths: list[int], size: int, seed: int) -> None:
     steps = len(lengths) * WINDOW
-    seen = [index for step in range(steps) for index in batch_indices(lengths, step=step, batch_size=size, seed=seed)]
+    row = batches(lengths, size=size, in_tokens=False, seed=seed)
+    seen = [index for batch in islice(row, steps) for index in batch]
     assert len(seen) == steps * size
     assert {seen.count(index) for index in range(len(lengths))} == {WINDOW * size}
 
 
 def test_a_batch_holds_examples_of_like_length() -> None:
     lengths = list(range(1, 65))
-    batches = [batch_indices(lengths, step=step, batch_size=8, seed=1) for step in range(WINDOW)]
-    assert sorted(min(batch) for batch in batches) == list(range(0, 64, 8))
-    assert all(max(batch) - min(batch) == 7 for batch in batches)
+    found = list(islice(batches(lengths, size=8, in_tokens=False, seed=1), WINDOW))
+    assert sorted(min(batch) for batch in found) == list(range(0, 64, 8))
+    assert all(max(batch) - min(batch) == 7 for batch in found)
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
@@ -172,3 +197,194 @@ def test_muon_takes_the_same_steps_as_pytorchs() -> None:
             optimizer.step()
     for one, other in zip(ours, theirs, strict=True):
         assert (one - other).abs().max() < 0.01  # theirs iterates in bfloat16
+
+
+# --- training that fits -----------------------------------------------------------------------------------------------
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    return dict(load_file(Path(checkpoint.path) / "model.safetensors"))
+
+
+def test_a_step_in_parts_is_the_step(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    told: dict[str, list[dict[str, float]]] = {"whole": [], "parts": []}
+    made = {
+        name: trainer(micro_tokens=most, optimizer="adamw").train(
+            start, data, None, steps=4, seed=0, out=tmp_path / name,
+            progress=lambda _, __, values, name=name: told[name].append(values),  # type: ignore[misc]
+        )
+        for name, most in (("whole", None), ("parts", 1))
+    }  # fmt: skip
+    assert told["parts"].count({}) == 4 * 4, "each part of a step is a sign of life"
+    assert told["whole"][-1]["loss"] == pytest.approx(told["parts"][-1]["loss"], rel=1e-4)
+    whole, parts = (weights(made[name]) for name in ("whole", "parts"))
+    assert all(torch.allclose(whole[name], parts[name], atol=1e-3) for name in whole)
+
+
+@settings(deadline=None, max_examples=50)
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=40), most=st.integers(1, 300))
+def test_the_parts_of_a_batch_fit(lengths: list[int], most: int) -> None:
+    parts = micro_batches(range(len(lengths)), lengths, most)
+    assert sorted(index for part in parts for index in part) == list(range(len(lengths)))
+    assert all(len(part) == 1 or len(part) * max(lengths[i] for i in part) <= most for part in parts)
+
+
+@settings(deadline=None, max_examples=50)
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=40), size=st.integers(100, 500))
+def test_batches_of_tokens_have_about_so_many(lengths: list[int], size: int) -> None:
+    found = list(islice(batches(lengths, size=size, in_tokens=True, seed=0), 5 * WINDOW))
+    tokens = [sum(lengths[index] for index in batch) for batch in found]
+    assert all(size - max(lengths) < count < size + 2 * max(lengths) for count in tokens)
+
+
+def test_epochs_count_what_is_trained_on(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    unlabelled = [ask("hi").model_copy(update={"label": None})] * 3
+    assert trainer().steps_for(start, [*data, *unlabelled], 2) == 5  # 9 samples, 4 a step
+    rows, _ = examples(TOKENIZER, data, 256)
+    assert trainer(batch_tokens=100).steps_for(start, data, 2) == -(-2 * sum(row.length for row in rows) // 100)
+
+
+def test_too_many_samples_left_out_end_the_run(tmp_path: Path) -> None:
+    start, _ = begin(tmp_path)
+    write_rows(tmp_path / "long.jsonl", [*pool(), ask("x " * 200, content="No.")])
+    data, told = (
+        Dataset(tmp_path / "long.jsonl"),
+        r"1 of 10 samples.*\(1 too long\).*trainer.max_left_out=0.05 .*max_length",
+    )
+    with pytest.raises(UserError, match=told):
+        trainer(max_left_out=0.05).train(start, data, None, steps=1, seed=0, out=tmp_path / "c1")
+    stage = Train(trainer=trainer(max_left_out=0.1), start=start, data=data, steps=1, seed=0)
+    said: list[tuple[str, int, int]] = []
+    summary = run_stage(stage, Place(tmp_path / "train", report=lambda *words: said.append(words))).summary
+    assert summary.left_out == {"too long": 1}
+    assert ("train: 1 of 10 samples left out (too long)", 1, 1) in said
+    assert summary.settings["learning_rate"] == 0.003
+    assert [(score.name, score.value) for score in train_scores(summary, 10)][1:] == [
+        ("train/left_out", 1),
+        ("train/left_out/too long", 1),
+    ]
+
+
+def test_frozen_embeddings_stay(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    made = trainer(freeze_embeddings=True).train(start, data, None, steps=3, seed=0, out=tmp_path / "c1")
+    before, after = weights(start), weights(made)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == set(before) - {"model.embed_tokens.weight"}
+
+
+def test_activations_computed_again_give_the_same_loss(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    told: list[float] = []
+    for again in (False, True):
+        trainer(checkpointing=again).train(
+            start, data, None, steps=4, seed=0, out=tmp_path / str(again),
+            progress=lambda _, __, values: told.append(values["loss"]) if "loss" in values else None,
+        )  # fmt: skip
+    assert told[0] == pytest.approx(told[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "values"), [("scratch", SCRATCH), ("other", PRETRAINED)])
+def test_the_kind_of_checkpoint_chooses_what_is_left_open(kind: str, values: InForce, tmp_path: Path) -> None:
+    start, _ = begin(tmp_path)
+    if kind == "other":
+        (Path(start.path) / RECORD_FILE).unlink()
+        values = values.model_copy(update={"max_length": 512})  # its context
+    opened = dict.fromkeys(InForce.model_fields)
+    assert trainer(**opened).in_force(Path(start.path)) == values
+    assert trainer(**opened | {"learning_rate": 0.5}).in_force(Path(start.path)).learning_rate == 0.5
+
+
+def test_a_warm_up_may_be_a_share() -> None:
+    assert [schedule(step, 100, 0.1, 0) for step in range(100)] == [schedule(step, 100, 10, 0) for step in range(100)]
+
+
+# --- what can go wrong ------------------------------------------------------------------------------------------------
+
+
+def test_too_little_memory_is_told_before_the_first_step(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    told: list[dict[str, float]] = []
+    with pytest.raises(
+        UserError, match=r"training needs about .*gradients.*trainer\.micro_tokens.*trainer\.max_memory"
+    ):
+        trainer(max_memory=1e-4).train(
+            start, data, None, steps=1, seed=0, out=tmp_path / "c1", progress=lambda *words: told.append(words[2])
+        )
+    assert [sorted(values) for values in told] == [["free_gib", "memory_gib"]]
+
+
+def test_memory_that_cannot_be_had_is_told_of() -> None:
+    with pytest.raises(UserError, match=r"the memory does not suffice.*trainer\.micro_tokens"), memory_told():
+        torch.empty(1 << 58)
+    with pytest.raises(RuntimeError, match="another"), memory_told():
+        raise RuntimeError("another")
+
+
+def test_activations_are_estimated_from_short_texts(tmp_path: Path) -> None:
+    start, _ = begin(tmp_path)
+    model = load_model(Path(start.path), torch.float32).train()
+    row = Example([5] * 199, [5])
+    need = needs(model, "adamw", [[row]], checkpointing=False)
+    assert need["gradients"] == need["weights"] == need["optimizer"] / 2
+    assert need["activations"] == pytest.approx(PASSING * kept_bytes(model, 200), rel=0.1)
+    assert needs(model, "adamw", [[row]], checkpointing=True)["activations"] < need["activations"]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    path = Path(start.path) / "model.safetensors"
+    save_file({name: weight * math.nan for name, weight in weights(start).items()}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"step 1 of 5: the loss is nan .*trainer\.learning_rate"):
+        trainer().train(start, data, None, steps=5, seed=0, out=tmp_path / "c1")
+    assert not (tmp_path / "c1" / "model.safetensors").exists()
+
+
+# --- adapters ---------------------------------------------------------------------------------------------------------
+
+GREEDY = """
+import sys
+from pathlib import Path
+from test_trainers_sft import greedy
+from sloop.students.local import load_model
+import torch
+print(greedy(load_model(Path(sys.argv[1]), torch.float32)))
+"""
+
+
+def greedy(model: Any) -> list[list[int]]:
+    """Answers of 20 tokens to some prompts."""
+    prompts = torch.randint(3, 250, (4, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        written: list[list[int]] = model.eval().generate(prompts, max_new_tokens=20, do_sample=False).tolist()
+    return written
+
+
+def test_adapters_are_merged_into_a_checkpoint_that_answers_the_same(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    tuned = attach(load_model(Path(start.path), torch.float32), LORA)
+    plain = greedy(tuned)
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    apart = greedy(tuned)
+    assert apart != plain
+    merged(tuned).save_pretrained(tmp_path / "merged")
+    run = [sys.executable, "-c", GREEDY, str(tmp_path / "merged")]
+    fresh = subprocess.run(run, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout
+    assert fresh.splitlines()[-1] == str(apart)
+    made = trainer(lora=LORA, optimizer="adamw").train(start, data, None, steps=3, seed=0, out=tmp_path / "c1")
+    before, after = weights(start), weights(made)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(before[name].ndim == 2 and "embed" not in name for name in changed)
+
+
+def test_layers_that_are_not_there_are_named(tmp_path: Path) -> None:
+    start, _ = begin(tmp_path)
+    model = load_model(Path(start.path), torch.float32)
+    with pytest.raises(UserError, match=r"trainer\.lora\.targets=nowhere: .*all-linear"):
+        attach(model, LORA.model_copy(update={"targets": "nowhere"}))

@@ -17,6 +17,7 @@ from sloop.records import ROUND_FILE, DataRecord, RoundRecord, Score, StageFiles
 from sloop.stages.evaluate import SCORES, grades_of
 from sloop.stages.optimize.stage import rulings_at
 from sloop.stages.probe import PREDICTIONS
+from sloop.stages.train import train_scores
 from sloop.store import Dataset, is_file, now, predictions_at, read_record, read_rows, write_json
 
 Stages = Mapping[str, Made[Any]]
@@ -37,7 +38,7 @@ def round_metrics(
     metrics = [Score(name="data/size", value=len(data), n=len(data)), *audit_dataset(data, truths)]
     for source, count in sorted(Counter(data.column("source")).items()):
         metrics.append(Score(name=f"data/share/{source}", value=count / len(data), n=len(data)))
-    metrics.append(Score(name="train/loss", value=stages["train"].summary.loss, n=1))
+    metrics += train_scores(stages["train"].summary, len(data))
     for name, contamination in held.items():
         folder = stages[f"evaluate/{name}"].folder
         found = [*read_rows(folder / SCORES, Score), *contamination.split(grades_of(folder))]

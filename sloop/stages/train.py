@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from sloop.engine.stage import Desk, Made
-from sloop.records import Checkpoint, Record, Sample, UserError
-from sloop.store import Dataset, write_rows
+from sloop.records import Checkpoint, Record, Sample, Score, UserError
+from sloop.store import Dataset, is_file, read_json, write_rows
 from sloop.students.base import Student
-from sloop.trainers.base import Trainer
+from sloop.trainers.base import TRAINING_FILE, Trainer, Training
 
 FOLDER = "checkpoint"
 LOSS = "loss.jsonl"
 OFFERED = "offered.jsonl"
+NOT_OFFERED = "label not on offer"
+"""Nobody should learn to call a tool that is not there."""
 MODULES = ("sloop.records.samples", "sloop.records.base", "sloop.stages.train")
 
 
@@ -33,8 +37,19 @@ class TrainSummary(Record):
     steps: int
     loss: float | None
     """Mean over the last steps, in nats a token; None where the trainer tells none."""
-    not_offered: int = 0
-    """Samples that were kept from the trainer: nobody should learn to call what is not on offer."""
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Samples that were not trained on, by reason; `NOT_OFFERED` are kept from every trainer."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Of the trainer, the values in force, where some are chosen by the checkpoint."""
+
+
+def train_scores(summary: TrainSummary, samples: int) -> list[Score]:
+    """The numbers of a training on so many samples."""
+    counts = {"": sum(summary.left_out.values()), **{f"/{reason}": n for reason, n in summary.left_out.items()}}
+    return [
+        Score(name="train/loss", value=summary.loss, n=1),
+        *(Score(name=f"train/left_out{reason}", value=count, n=samples) for reason, count in counts.items()),
+    ]
 
 
 def checkpoint_of(made: Made[StartSummary] | Made[TrainSummary]) -> Checkpoint:
@@ -99,11 +114,12 @@ class Train:
         last: dict[str, float] = {}
 
         def progress(done: int, total: int, values: dict[str, float]) -> None:
-            if kept_away:
-                values = {**values, "left_out": values.get("left_out", 0.0) + kept_away}
-            last.update(values)
-            with open(desk.sidecar / LOSS, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": done, **values}) + "\n")
+            if "memory_gib" in values:
+                desk.tell("train: {memory_gib:.1f} GiB of memory needed, {free_gib:.1f} free".format(**values), 1, 1)
+            elif values:
+                last.update(values)
+                with open(desk.sidecar / LOSS, "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"step": done, **values}) + "\n")
             desk.tell("train", done, total)
 
         made = trainer.train(
@@ -115,8 +131,18 @@ class Train:
             out=desk.folder / FOLDER,
             progress=progress,
         )
-        loss = last.get("loss")
-        return TrainSummary(checkpoint=_kept(made, desk), steps=self.steps, loss=loss, not_offered=kept_away)
+        told = desk.folder / FOLDER / TRAINING_FILE
+        training = Training.model_validate(read_json(told)) if is_file(told) else Training()
+        left_out = ({NOT_OFFERED: kept_away} if kept_away else {}) | training.left_out
+        for reason, count in left_out.items():
+            desk.tell(f"train: {count} of {len(self.data)} samples left out ({reason})", self.steps, self.steps)
+        return TrainSummary(
+            checkpoint=_kept(made, desk),
+            steps=self.steps,
+            loss=last.get("loss"),
+            left_out=left_out,
+            settings=training.settings,
+        )
 
 
 def _offered(data: Dataset, path: Path) -> tuple[Dataset, int]:
@@ -125,15 +151,15 @@ def _offered(data: Dataset, path: Path) -> tuple[Dataset, int]:
     Raises:
         UserError: nothing is left.
     """
-    count = sum(map(_is_strange, data))
+    count = sum(map(is_strange, data))
     if not count:
         return data, 0
-    if not write_rows(path, (sample for sample in data if not _is_strange(sample))):
+    if not write_rows(path, (sample for sample in data if not is_strange(sample))):
         raise UserError(f"{data.path}: every label calls a tool that its sample does not offer. Give others.")
     return Dataset(path), count
 
 
-def _is_strange(sample: Sample) -> bool:
+def is_strange(sample: Sample) -> bool:
     """Whether a label calls a tool that is not on offer."""
     called = {call.name for call in sample.label.calls} if sample.label else set()
     return not called <= {tool.name for tool in sample.tools}

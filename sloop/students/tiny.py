@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from sloop.records import Checkpoint, Sample, UserError
 from sloop.records.ranges import Positive, Tokens, Within
-from sloop.store import Dataset, checkpoint_at, write_json
+from sloop.store import Dataset, checkpoint_at, read_json, write_json
 
 Listing = Literal["names", "signature", "schema"]
 
@@ -100,6 +100,12 @@ _TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}" + START + "assistant\n{% endif -%}"
 )
+
+
+def is_from_scratch(folder: Path) -> bool:
+    """Whether a checkpoint began as one that was made here, and has learnt nothing but what it was trained on here."""
+    path = folder / RECORD_FILE
+    return path.is_file() and "listing" in read_json(path)
 
 
 def chat_template(listing: Listing) -> str:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from sloop.records import Checkpoint
+from pydantic import Field
+
+from sloop.records import Checkpoint, Record, Sample
 from sloop.store import Dataset
 
 Progress = Callable[[int, int, dict[str, float]], None]
-"""Called now and then with (steps done, steps in all, {"loss": ..., "learning_rate": ...})."""
+"""Called now and then with (steps done, steps in all, {"loss": ..., "learning_rate": ...}); with an empty dict where it
+is only told that the training lives."""
+
+TRAINING_FILE = "sidecar/training.json"
+"""Under a trained checkpoint: a `Training`."""
+
+
+class Training(Record):
+    """What a trainer says of a training beside its weights; one that writes no such file says nothing."""
+
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Samples that were not trained on, by reason."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The values in force, where some are chosen by the checkpoint."""
+    memory: dict[str, int] = Field(default_factory=dict)
+    """Bytes that were estimated to be needed, by what they are for."""
 
 
 @runtime_checkable
@@ -42,4 +59,13 @@ class Trainer(Protocol):
             out: folder of the new checkpoint; partial state lives under it until training ends.
             progress: told of every few steps.
         """
+        ...
+
+
+@runtime_checkable
+class EpochTrainer(Trainer, Protocol):
+    """A trainer that can tell how many steps a pass over data takes."""
+
+    def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
+        """Steps in which what can be trained on of ``data`` is seen ``epochs`` times; see `Trainer.train`."""
         ...

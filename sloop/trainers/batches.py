@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from random import Random
 from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from sloop.records import Sample, digest
+from sloop.records import Sample, UserError, digest
 from sloop.students.templates import encode, render_answer, render_prompt
 
 IGNORED = -100
@@ -51,16 +51,43 @@ def examples(
         answers.append(render_answer(tokenizer, sample, prompts[-1]))
         copies.append(sample.copies)
     kept: list[Example] = []
-    for prompt, answer, count in zip(encode(tokenizer, prompts), encode(tokenizer, answers), copies, strict=True):
+    for prompt, answer, often in zip(encode(tokenizer, prompts), encode(tokenizer, answers), copies, strict=True):
         if len(prompt) + len(answer) > max_length:
             left_out["too long"] += 1
         else:
-            kept.extend([Example(prompt, answer)] * count)
+            kept.extend([Example(prompt, answer)] * often)
     return kept, left_out
 
 
-def batch_indices(lengths: Sequence[int], *, step: int, batch_size: int, seed: int) -> list[int]:
-    """Which examples make up the batch of one step.
+ADVICE = {"too long": "raise trainer.max_length", "no label": "give samples with labels"}
+"""By reason for which samples are left out: what to do about it."""
+
+
+def check_left_out(left_out: Mapping[str, int], total: int, most: float) -> None:
+    """Pass a dataset of which enough can be trained on.
+
+    Args:
+        left_out: samples by reason.
+        total: samples in all.
+        most: share of them that may be left out.
+
+    Raises:
+        UserError: more are left out, or all.
+    """
+    lost = sum(left_out.values())
+    if lost < total and lost <= most * total:
+        return
+    reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+    advice = "; ".join(ADVICE[reason] for reason in left_out if reason in ADVICE)
+    raise UserError(
+        f"{lost} of {total} samples cannot be trained on ({reasons}), and trainer.max_left_out={most:g} of them may "
+        f"be left out. {f'{advice[0].upper()}{advice[1:]}; or' if advice else 'Give others, or'} train on the rest: "
+        "trainer.max_left_out=1"
+    )
+
+
+def batches(lengths: Sequence[int], *, size: int, in_tokens: bool, seed: int) -> Iterator[list[int]]:
+    """Which examples make up the batch of every step, without end.
 
     The examples, shuffled anew for every epoch, form one endless row. It is cut into windows of `WINDOW` batches;
     within a window, batches hold examples of like length, and come in shuffled order. All of it follows from the
@@ -68,30 +95,46 @@ def batch_indices(lengths: Sequence[int], *, step: int, batch_size: int, seed: i
 
     Args:
         lengths: tokens of each example.
-        step: counted from 0.
-        batch_size: examples per batch; every batch is full.
+        size: of a batch, in examples; or in tokens, which the last example of a batch may exceed.
+        in_tokens: which of the two.
         seed: of the order.
     """
-    window, place = divmod(step, WINDOW)
-    return list(_window(tuple(lengths), window, batch_size, seed)[place])
+    row = (index for epoch in count() for index in _epoch(len(lengths), epoch, seed))
+    for number in count():
+        window: list[int] = []
+        left = WINDOW * size
+        while left > 0:
+            window.append(next(row))
+            left -= lengths[window[-1]] if in_tokens else 1
+        window.sort(key=lengths.__getitem__)
+        cut: list[list[int]] = [[] for _ in range(WINDOW)]
+        before = 0
+        for index in window:
+            cut[min(before // size, WINDOW - 1)].append(index)
+            before += lengths[index] if in_tokens else 1
+        _random(seed, "window", number).shuffle(cut)
+        yield from filter(None, cut)
 
 
-@lru_cache(maxsize=4)
-def _window(lengths: tuple[int, ...], window: int, batch_size: int, seed: int) -> list[list[int]]:
-    size = WINDOW * batch_size
-    row = [
-        _epoch(len(lengths), position // len(lengths), seed)[position % len(lengths)]
-        for position in range(window * size, (window + 1) * size)
-    ]
-    row.sort(key=lambda index: lengths[index])
-    batches = [row[start : start + batch_size] for start in range(0, size, batch_size)]
-    _random(seed, "window", window).shuffle(batches)
-    return batches
+def micro_batches(batch: Sequence[int], lengths: Sequence[int], most: int) -> list[list[int]]:
+    """A batch in parts that are computed one after another, of examples of like length.
+
+    Args:
+        batch: examples.
+        lengths: tokens of each example.
+        most: tokens of a part, padding included; an example that is longer alone is a part alone.
+    """
+    parts: list[list[int]] = []
+    for index in sorted(batch, key=lengths.__getitem__):
+        if parts and (len(parts[-1]) + 1) * lengths[index] <= most:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    return parts
 
 
-@lru_cache(maxsize=8)
-def _epoch(count: int, epoch: int, seed: int) -> list[int]:
-    order = list(range(count))
+def _epoch(examples: int, epoch: int, seed: int) -> list[int]:
+    order = list(range(examples))
     _random(seed, "epoch", epoch).shuffle(order)
     return order
 

@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-import torch.nn.functional as F
-from transformers import PreTrainedModel
 
-from sloop.records import Checkpoint, UserError, digest
-from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
+from sloop.records import Checkpoint, Record, Sample, UserError, digest
+from sloop.records.ranges import Batch, Positive, Seconds, Share, Threads, Tokens, Within
 from sloop.store import Dataset, checkpoint_at, write_json
 from sloop.store.files import filling
 from sloop.students.local import DTYPES, Device, DTypeName, load_model, load_tokenizer
-from sloop.students.tiny import RECORD_FILE
-from sloop.trainers.base import Progress
-from sloop.trainers.batches import IGNORED, batch_indices, collate, examples
+from sloop.students.tiny import RECORD_FILE, is_from_scratch
+from sloop.students.trust import read_object
+from sloop.trainers.base import TRAINING_FILE, Progress, Training
+from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
+from sloop.trainers.lora import LoraSettings, attach, merged
+from sloop.trainers.loss import answer_loss
+from sloop.trainers.memory import GIB, check_memory, free_memory, memory_told, needs
 from sloop.trainers.muon import Muon
 
 FLOOR = 0.02
 """The learning rate ends at this share of its peak."""
 REPORT_EVERY = 10
 """Steps between two points of the loss curve."""
+Optimizer = Literal["muon", "adamw"]
+Rate = Annotated[float, Within(0, 1_000, above=True)]
+Warmup = Annotated[float, Within(0, 1e9)]
+
+
+class InForce(Record):
+    """The values that the kind of the first checkpoint chooses, where the settings leave them open."""
+
+    learning_rate: Rate
+    optimizer: Optimizer
+    warmup: Warmup
+    decay: Share
+    max_length: int
+    micro_tokens: int
+
+
+SCRATCH = InForce(
+    learning_rate=0.01, optimizer="muon", warmup=50, decay=0.4, max_length=512, micro_tokens=10**9
+)  # fmt: skip
+"""For a checkpoint made from scratch."""
+PRETRAINED = InForce(
+    learning_rate=1e-4, optimizer="adamw", warmup=0.1, decay=0.9, max_length=10**6, micro_tokens=1024
+)  # fmt: skip
+"""For any other; the longest sample is the model's context, where its configuration tells that."""
+LORA_RATE = 5.0
+"""Factor on the learning rate of a pretrained checkpoint where adapters are trained."""
 
 
 class SFT:
-    """Cross-entropy on the label of every sample, and on nothing else."""
+    """Cross-entropy on the label of every sample, and on nothing else: the mean over the tokens of a whole step."""
 
     MODULES = (
         "sloop.records.base",
@@ -41,39 +72,59 @@ class SFT:
         "sloop.students.trust",
         "sloop.models.bounded",
         "sloop.trainers.batches",
+        "sloop.trainers.lora",
+        "sloop.trainers.loss",
+        "sloop.trainers.memory",
         "sloop.trainers.muon",
         "sloop.trainers.sft",
     )
+    NOT_RESULTS = frozenset({"save_every", "save_seconds", "max_memory"})
 
     def __init__(
         self,
         *,
-        learning_rate: Annotated[float, Within(0, 1_000, above=True)],
+        learning_rate: Rate | None,
         batch_size: Batch,
-        warmup: Count,
-        decay: Share,
+        batch_tokens: Positive | None,
+        micro_tokens: Positive | None,
+        warmup: Warmup | None,
+        decay: Share | None,
         weight_decay: Annotated[float, Within(0, 1_000)],
         clip: Annotated[float, Within(0, 1e9, above=True)],
-        optimizer: Literal["muon", "adamw"],
+        optimizer: Optimizer | None,
+        lora: LoraSettings,
+        freeze_embeddings: bool,
+        checkpointing: bool,
         dtype: DTypeName,
         threads: Threads,
         device: Device,
         save_every: Positive,
-        max_length: Tokens,
+        save_seconds: Seconds,
+        max_length: Tokens | None,
+        max_left_out: Share,
+        max_memory: Annotated[float, Within(0, 1e6, above=True)] | None,
     ) -> None:
         """Take the settings as they stand in ``conf/trainer/sft.yaml``, which says what each value is."""
         self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.micro_tokens = micro_tokens
         self.warmup = warmup
         self.decay = decay
         self.weight_decay = weight_decay
         self.clip = clip
         self.optimizer = optimizer
+        self.lora = lora
+        self.freeze_embeddings = freeze_embeddings
+        self.checkpointing = checkpointing
         self.dtype: DTypeName = dtype
         self.threads = threads
         self.device = device
         self.save_every = save_every
+        self.save_seconds = save_seconds
         self.max_length = max_length
+        self.max_left_out = max_left_out
+        self.max_memory = max_memory
 
     def train(
         self,
@@ -89,109 +140,195 @@ class SFT:
         """Train for exactly ``steps`` steps; see `sloop.trainers.base.Trainer`.
 
         ``predictions`` are not used. The same arguments give the same bytes for the same number of ``threads`` on
-        the same machine, also when training was interrupted. ``progress`` hears the mean loss since its last word
-        (nats per token), the learning rate and how many samples were left out; ``out/sidecar/left_out.json`` says
-        for which reasons.
+        the same machine, also when training was interrupted. ``progress`` hears what memory is needed before the first
+        step, and then the mean loss since its last word (nats per token) and the learning rate.
 
         Raises:
-            UserError: no sample of ``data`` can be learnt from.
+            UserError: too many samples of ``data`` cannot be learnt from, the memory does not suffice, or the loss or
+                its gradients are no longer finite.
         """
         torch.set_num_threads(self.threads)
-        tokenizer = load_tokenizer(Path(start.path))
-        rows, left_out = examples(tokenizer, data, self.max_length)
-        if not rows:
-            raise UserError(
-                f"none of the {len(data)} samples of {data.path} can be trained on ({dict(left_out)}); give labelled "
-                f"samples, or raise trainer.max_length (now {self.max_length} tokens)."
-            )
-        write_json(out / "sidecar" / "left_out.json", dict(left_out))
+        folder, tell = Path(start.path), progress or _say_nothing
+        tokenizer, values, rows, left_out = self._read(folder, data)
         lengths = [row.length for row in rows]
-        model: PreTrainedModel = load_model(Path(start.path), torch.float32).to(self.device).train()
-        optimizers = self._optimizers(model)
-        partial = _Partial(
-            out / "sidecar" / "partial.pt",
-            key=digest([vars(self), start.digest, data.sha256, steps, seed]),
-            model=model,
-            optimizers=optimizers,
-        )
-        done = partial.restore()
-        losses: list[float] = []
-        for step in range(done, steps):
-            rate = self.learning_rate * schedule(step, steps, self.warmup, self.decay)
-            for group in _groups(optimizers):
-                group["lr"] = rate
-            batch = batch_indices(lengths, step=step, batch_size=self.batch_size, seed=seed)
-            ids, labels = collate([rows[index] for index in batch], int(tokenizer.pad_token_id))
-            with torch.autocast(self.device, DTYPES["bf16"], enabled=self.dtype == "bf16"):
-                loss = answer_loss(model, ids.to(self.device), labels.to(self.device))
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            losses.append(loss.item())
-            if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-                if progress:
-                    mean = sum(losses) / len(losses)
-                    told = {"loss": mean, "learning_rate": rate, "left_out": float(left_out.total())}
-                    progress(step + 1, steps, told)
-                losses.clear()
-            if (step + 1) % self.save_every == 0 and step + 1 < steps:
-                partial.save(step + 1)
-        model.save_pretrained(out)
+        with torch.random.fork_rng(devices=None if self.device.startswith("cuda") else []), memory_told():
+            model = self._model(folder, seed)
+            optimizers = self._optimizers(model, values)
+            plan = list(islice(self._batches(rows, seed), steps))
+            memory = self._check_memory(model, rows, plan, values, steps, tell)
+            said = Training(left_out=left_out, settings=values.model_dump(), memory=memory)
+            write_json(out / TRAINING_FILE, said.model_dump())
+            partial = _Partial(
+                out / "sidecar" / "partial.pt",
+                key=digest([self._described(), start.digest, data.sha256, steps, seed]),
+                model=model,
+                optimizers=optimizers,
+            )
+            done, losses = partial.restore()
+            saved = time.monotonic()
+            for step in range(done, steps):
+                rate = values.learning_rate * schedule(step, steps, values.warmup, values.decay)
+                for group in _groups(optimizers):
+                    group["lr"] = rate
+                torch.manual_seed(_number(seed, step))  # of dropout: a training that goes on needs no generator's state
+                parts = [
+                    collate([rows[index] for index in part], tokenizer.pad_token_id or 0)
+                    for part in micro_batches(plan[step], lengths, values.micro_tokens)
+                ]
+                losses.append(self._gradients(model, parts, lambda done=step: tell(done, steps, {})))  # type: ignore[misc]
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip)
+                if not math.isfinite(losses[-1]) or not torch.isfinite(norm):
+                    raise UserError(
+                        f"step {step + 1} of {steps}: the loss is {losses[-1]} and the norm of its gradients "
+                        f"{norm.item()}. The checkpoint trained from is as it was. Give a lower trainer.learning_rate "
+                        f"(now {values.learning_rate:g}) or trainer.clip, a longer trainer.warmup, or dtype=fp32."
+                    )
+                for optimizer in optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
+                    tell(step + 1, steps, {"loss": sum(losses) / len(losses), "learning_rate": rate})
+                    losses.clear()
+                late = time.monotonic() - saved > self.save_seconds
+                if step + 1 < steps and (late or (step + 1) % self.save_every == 0):
+                    partial.save(step + 1, losses)
+                    saved = time.monotonic()
+            merged(model).save_pretrained(out)
         tokenizer.save_pretrained(out)
-        record = Path(start.path) / RECORD_FILE
+        record = folder / RECORD_FILE
         if record.is_file():
             shutil.copyfile(record, out / RECORD_FILE)
         partial.path.unlink(missing_ok=True)
         return checkpoint_at(out)
 
-    def _optimizers(self, model: PreTrainedModel) -> list[torch.optim.Optimizer]:
+    def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
+        """Steps of so many passes over what can be trained on."""
+        _, _, rows, _ = self._read(Path(start.path), list(data))
+        size = sum(row.length for row in rows) / self.batch_tokens if self.batch_tokens else len(rows) / self.batch_size
+        return math.ceil(epochs * size)
+
+    def in_force(self, folder: Path) -> InForce:
+        """The settings, and where they are null what the checkpoint's kind asks for."""
+        kind = SCRATCH
+        if not is_from_scratch(folder):
+            context = read_object(folder / "config.json").get("max_position_embeddings")
+            rate = PRETRAINED.learning_rate * (LORA_RATE if self.lora.rank else 1)
+            kind = PRETRAINED.model_copy(
+                update={"learning_rate": rate, **({"max_length": context} if isinstance(context, int) else {})}
+            )
+        given = {name: getattr(self, name) for name in InForce.model_fields}
+        return kind.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+    def _read(
+        self, folder: Path, data: Dataset | Sequence[Sample]
+    ) -> tuple[Any, InForce, list[Example], dict[str, int]]:
+        """The tokenizer, the values in force, what is trained on, and how many samples are not, by reason."""
+        tokenizer, values = load_tokenizer(folder), self.in_force(folder)
+        rows, left_out = examples(tokenizer, data, values.max_length)
+        check_left_out(left_out, len(data), self.max_left_out)
+        return tokenizer, values, rows, dict(left_out)
+
+    def _model(self, folder: Path, seed: int) -> Any:
+        model = load_model(folder, torch.float32).to(self.device).train()
+        if self.freeze_embeddings:
+            for weight in _vocabulary(model):
+                weight.requires_grad_(False)
+        torch.manual_seed(_number(seed, -1))  # of the adapters
+        return attach(model, self.lora)
+
+    def _batches(self, rows: Sequence[Example], seed: int) -> Iterator[list[int]]:
+        size, in_tokens = self.batch_tokens or self.batch_size, self.batch_tokens is not None
+        return batches([row.length for row in rows], size=size, in_tokens=in_tokens, seed=seed)
+
+    def _check_memory(
+        self,
+        model: Any,
+        rows: Sequence[Example],
+        plan: Sequence[Sequence[int]],
+        values: InForce,
+        steps: int,
+        tell: Progress,
+    ) -> dict[str, int]:
+        """What a step needs by what it is for, told of; turns checkpointing on, once it is known."""
+        lengths = [row.length for row in rows]
+        parts = {tuple(part) for batch in plan for part in micro_batches(batch, lengths, values.micro_tokens)}
+        need = needs(
+            model,
+            values.optimizer,
+            [[rows[index] for index in part] for part in parts],
+            checkpointing=self.checkpointing,
+        )
+        free = free_memory(self.device) if self.max_memory is None else self.max_memory * GIB - need["weights"]
+        tell(0, steps, {"memory_gib": sum(need.values()) / GIB, "free_gib": free / GIB})
+        check_memory(need, int(free))
+        if self.checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return need
+
+    def _gradients(self, model: Any, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], alive: Any) -> float:
+        """Add up the gradients of one step; returns its loss, the mean over its tokens."""
+        counted = sum(int((labels[:, 1:] != IGNORED).sum()) for _, labels in parts)
+        total = 0.0
+        for ids, labels in parts:
+            with torch.autocast(torch.device(self.device).type, DTYPES["bf16"], enabled=self.dtype == "bf16"):
+                loss = answer_loss(model, ids.to(self.device), labels.to(self.device)) / counted
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+            if len(parts) > 1:
+                alive()
+        return total
+
+    def _optimizers(self, model: Any, values: InForce) -> list[torch.optim.Optimizer]:
         """Fresh state. Muon takes the matrices but embeddings and head, AdamW the rest."""
-        trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-        is_matrix = {name: weight.ndim == 2 and not _is_vocabulary(name) for name, weight in trained}
-        matrices = [weight for name, weight in trained if is_matrix[name]]
-        rest = [weight for name, weight in trained if not is_matrix[name]]
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        words = {id(weight) for weight in _vocabulary(model)}
+        matrices = [weight for weight in trained if weight.ndim == 2 and id(weight) not in words]
+        taken = {id(weight) for weight in matrices}
+        rest = [weight for weight in trained if id(weight) not in taken]
         groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": 0.0}]
-        optimizers: list[torch.optim.Optimizer] = []
-        if self.optimizer == "muon":
-            optimizers = [Muon(matrices, lr=self.learning_rate, weight_decay=self.weight_decay, momentum=0.95)]
-        else:
-            groups.append({"params": matrices, "weight_decay": self.weight_decay})
-        return [*optimizers, torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98))]
+        rates: dict[str, Any] = {"lr": values.learning_rate, "betas": (0.9, 0.98)}
+        if values.optimizer == "muon":
+            muon = Muon(matrices, lr=values.learning_rate, weight_decay=self.weight_decay, momentum=0.95)
+            return [muon, torch.optim.AdamW(groups, **rates)]
+        groups.append({"params": matrices, "weight_decay": self.weight_decay})
+        return [torch.optim.AdamW(groups, **rates, fused=True)]
+
+    def _described(self) -> dict[str, Any]:
+        """The settings on which the bytes depend."""
+        return {
+            name: value.model_dump() if isinstance(value, Record) else value
+            for name, value in vars(self).items()
+            if name not in self.NOT_RESULTS
+        }
 
 
-def schedule(step: int, steps: int, warmup: int, decay: float) -> float:
+def schedule(step: int, steps: int, warmup: float, decay: float) -> float:
     """Share of the peak learning rate at a step: linear warm-up, a plateau, a linear fall over the last part.
 
     Args:
         step: counted from 0.
         steps: in all.
-        warmup: steps of the warm-up.
+        warmup: steps of the warm-up; below 1 their share of ``steps``.
         decay: the falling part, as a share of ``steps``.
     """
-    rise = (step + 1) / warmup if warmup else 1.0
+    rising = warmup * steps if warmup < 1 else warmup
+    rise = (step + 1) / rising if rising else 1.0
     fall = (steps - step) / (steps * decay) if decay else 1.0
     return max(FLOOR, min(1.0, rise, fall))
 
 
-def answer_loss(model: PreTrainedModel, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over the labelled tokens; the vocabulary is projected to at those alone.
-
-    Args:
-        model: a causal language model with a ``model`` body and an ``lm_head``.
-        ids: (batch, length), padded on the right.
-        labels: (batch, length), `IGNORED` where there is no loss.
-    """
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    wanted = labels[:, 1:]
-    counted = wanted != IGNORED
-    logits = model.get_output_embeddings()(hidden[counted])  # type: ignore[no-untyped-call]
-    return F.cross_entropy(logits.float(), wanted[counted])
+def _vocabulary(model: Any) -> list[torch.nn.Parameter]:
+    """The weights of embeddings and head; one, where they share it."""
+    modules = (model.get_input_embeddings(), model.get_output_embeddings())
+    found = (weight for module in modules if isinstance(module, torch.nn.Module) for weight in module.parameters())
+    return list({id(weight): weight for weight in found}.values())
 
 
-def _is_vocabulary(name: str) -> bool:
-    return "embed" in name or "lm_head" in name
+def _number(seed: int, step: int) -> int:
+    return int(digest([seed, "step", step])[:15], 16)
+
+
+def _say_nothing(done: int, total: int, values: dict[str, float]) -> None: ...
 
 
 def _groups(optimizers: list[torch.optim.Optimizer]) -> Iterator[dict[str, Any]]:
@@ -202,38 +339,39 @@ def _groups(optimizers: list[torch.optim.Optimizer]) -> Iterator[dict[str, Any]]
 class _Partial:
     """Half-trained weights with their optimizers, written whole or not at all."""
 
-    def __init__(
-        self, path: Path, *, key: str, model: PreTrainedModel, optimizers: list[torch.optim.Optimizer]
-    ) -> None:
+    def __init__(self, path: Path, *, key: str, model: Any, optimizers: list[torch.optim.Optimizer]) -> None:
         self.path = path
         self.key = key
-        self.model = model
+        self.trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.optimizers = optimizers
 
-    def save(self, step: int) -> None:
-        """Keep the state after ``step`` steps."""
+    def save(self, step: int, losses: Sequence[float]) -> None:
+        """Keep the state after ``step`` steps, with the losses that were not told yet."""
         unfinished = self.path.with_suffix(".tmp")
         state = {
             "key": self.key,
             "step": step,
-            "model": self.model.state_dict(),
+            "losses": list(losses),
+            "model": {name: weight.data for name, weight in self.trained.items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         with filling(unfinished, self.path) as file:
             torch.save(state, file)
         unfinished.replace(self.path)
 
-    def restore(self) -> int:
-        """Steps done; 0 where nothing was kept, or under other arguments, or what was kept cannot be read."""
+    def restore(self) -> tuple[int, list[float]]:
+        """Steps done, and losses not told; 0 and none where nothing was kept, under other arguments, or damaged."""
         if not self.path.is_file():
-            return 0
+            return 0, []
         try:
             state = torch.load(self.path, weights_only=True)
             if state["key"] != self.key:
-                return 0
+                return 0, []
         except (EOFError, LookupError, OSError, RuntimeError, TypeError, pickle.UnpicklingError):
-            return 0  # it was damaged, and saves time alone
-        self.model.load_state_dict(state["model"])
+            return 0, []  # it was damaged, and saves time alone
+        with torch.no_grad():
+            for name, weight in self.trained.items():
+                weight.copy_(state["model"][name])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
-        return int(state["step"])
+        return int(state["step"]), list(state["losses"])

@@ -1,0 +1,89 @@
+"""The loss on answers beside the one that each architecture computes of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from sloop.trainers.batches import IGNORED
+from sloop.trainers.loss import answer_loss
+
+SIZES = {
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model"), 32),
+    **dict.fromkeys(("num_hidden_layers", "n_layer"), 2),
+    **dict.fromkeys(("num_attention_heads", "n_head"), 4),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), 128),
+    **{"vocab_size": 99, "intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8, "moe_intermediate_size": 16},
+    **{"num_experts_per_tok": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "is_decoder": True},
+}
+"""Of a tiny model, under the names that configurations have for them."""
+MOST_WEIGHTS = 20_000_000
+QUICK = (
+    *("llama", "qwen3", "smollm3", "gpt2", "bloom", "opt", "phi", "lfm2", "mamba"),
+    *("granite", "granitemoe", "gemma2", "cohere", "cohere2", "bitnet", "minicpm3", "helium", "olmo2"),  # heads apart
+)
+
+
+def tiny(kind: str, **changes: Any) -> Any:
+    """A model of random weights."""
+    cls = CONFIG_MAPPING[kind]
+    known = cls()
+    config = cls(**{name: size for name, size in SIZES.items() if hasattr(known, name)} | changes)
+    with torch.device("meta"):
+        weights = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
+    if weights > MOST_WEIGHTS:
+        raise ValueError(f"{weights} weights")
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def losses(model: Any) -> tuple[float, float]:
+    """Ours, and the model's own, of two texts of which the end is learnt; the second is padded."""
+    ids = torch.randint(3, 90, (2, 24), generator=torch.Generator().manual_seed(1))
+    labels = ids.clone()
+    labels[:, :15] = labels[1, 20:] = IGNORED
+    with torch.no_grad():
+        ours = answer_loss(model, ids, labels) / (labels[:, 1:] != IGNORED).sum()
+        return ours.item(), model(input_ids=ids, labels=labels).loss.item()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in QUICK if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES])
+def test_the_loss_is_the_models_own(kind: str) -> None:
+    ours, theirs = losses(tiny(kind))
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("granite", {"logits_scaling": 8.0}),
+        ("gemma2", {"final_logit_softcapping": 0.05}),
+        ("cohere", {"logit_scale": 9.0}),
+    ],
+)
+def test_what_stands_behind_the_head_counts(kind: str, changes: dict[str, float]) -> None:
+    ours, theirs = losses(tiny(kind, **changes))
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert ours != pytest.approx(losses(tiny(kind))[0], rel=1e-3)
+
+
+def test_only_what_carries_loss_reaches_the_head() -> None:
+    model = tiny("llama")
+    seen: list[torch.Size] = []
+    model.get_output_embeddings().register_forward_hook(lambda _, __, made: seen.append(made.shape))
+    losses(model)
+    assert seen[0] == (1, 9 + 5, 99)
+    assert seen[1] == (2, 24, 99)
+
+
+def test_the_loss_of_experts_leaves_their_routers_out() -> None:
+    model = tiny("mixtral", output_router_logits=True)
+    ours, theirs = losses(model)
+    assert ours < theirs
+    model.config.output_router_logits = False
+    assert ours == pytest.approx(losses(model)[1], rel=1e-5)
