@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from sloop.engine.stage import Desk
 from sloop.records import Checkpoint, Decode, Prediction, Record, Rejected, Sample, Step, trial_id
 from sloop.rollout import Episode, replay, rollout
 from sloop.store import Rows, predictions_at
-from sloop.students.base import RemoteStudent, Student
+from sloop.students.base import RemoteStudent, SharingStudent, Student
 
 MODULES = (
     "sloop.records.base",
@@ -24,6 +24,8 @@ MODULES = (
 )
 """The modules whose code can change answers, beside the student's."""
 PREDICTIONS = "predictions.jsonl"
+BEGINNING = 80
+"""Characters of a message by which samples with the same tools are ordered."""
 
 
 class Batch(NamedTuple):
@@ -70,15 +72,23 @@ def prompt_size(sample: Sample) -> int:
     return listing + sum(len(message.content) for message in sample.messages)
 
 
-def plan_batches(questions: Iterable[Sample], batch_size: int) -> dict[str, list[str]]:
+def beginning(sample: Sample) -> tuple[list[str], list[str]]:
+    """What a prompt begins with: those that begin alike are put into one batch."""
+    return [tool.name for tool in sample.tools], [message.content[:BEGINNING] for message in sample.messages]
+
+
+def plan_batches(
+    questions: Iterable[Sample], batch_size: int, key: Callable[[Sample], Any] = prompt_size
+) -> dict[str, list[str]]:
     """Batches of episodes' ids, by key, ordered by the first question's size, then id: fixed before anything runs.
 
     Args:
         questions: the first one of each episode, by whose id the episode is known.
         batch_size: how many there are in a batch, but for the last.
+        key: other than the size, by which the first questions are ordered.
     """
-    sizes = {sample.id: prompt_size(sample) for sample in questions}
-    ordered = sorted(sizes, key=lambda sample_id: (sizes[sample_id], sample_id))
+    keys = {sample.id: key(sample) for sample in questions}
+    ordered = sorted(keys, key=lambda sample_id: (keys[sample_id], sample_id))
     starts = range(0, len(ordered), batch_size)
     return {f"b{number:06d}": ordered[start : start + batch_size] for number, start in enumerate(starts)}
 
@@ -89,11 +99,12 @@ def plan_trials(questions: Iterable[Sample], student: Student, batch_size: int, 
     A student over a network gets one episode at a time, many at once: a batch would wait for its slowest. The order of
     the answers is the same for any size of batch.
     """
-    batches = plan_batches(questions, 1 if isinstance(student, RemoteStudent) else batch_size)
+    key = beginning if isinstance(student, SharingStudent) and student.shares else prompt_size
+    batches = plan_batches(questions, 1 if isinstance(student, RemoteStudent) else batch_size, key)
     return {
-        f"t{trial}-{key}" if trial else key: Batch(trial, ids)
+        f"t{trial}-{name}" if trial else name: Batch(trial, ids)
         for trial in range(trials)
-        for key, ids in batches.items()
+        for name, ids in batches.items()
     }
 
 

@@ -63,6 +63,16 @@ class Identified(Protocol):
 
 
 @runtime_checkable
+class SharingStudent(Student, Protocol):
+    """A student that may read a beginning once which several prompts of a batch share."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+@runtime_checkable
 class AnsweredStudent(Student, Protocol):
     """A student of which there is one answer to a question and no more."""
 

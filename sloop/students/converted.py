@@ -127,7 +127,7 @@ def _convert(file: Path, out: Path, sha256: str) -> None:
 
 
 def _tokenizer(file: Path, given: dict[str, Any]) -> Any:
-    """The tokenizer. It splits text as the file says, where Transformers takes any name that it does not know for GPT-2."""
+    """The tokenizer, which splits text as the file says: Transformers takes unknown names for GPT-2's."""
     tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
     _, described, _ = get_gguf_tokenizer(str(file))
     split = described.get("pre_tokenizer_type")

@@ -9,6 +9,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from sloop.records import digest
+from sloop.students.prefill import can_read, read
 
 Watch = Callable[[int, int, float], bool]
 """Told (index of the prompt, token, its log-probability) as tokens are written; True: this answer needs no more."""
@@ -76,6 +77,7 @@ def generate(
     stops: frozenset[int],
     watch: Watch | None = None,
     draws: Draws | None = None,
+    prefill_tokens: int | None = None,
 ) -> list[Written]:
     """The likeliest next token again and again, or a drawn one, for all prompts at once.
 
@@ -89,6 +91,8 @@ def generate(
         stops: tokens that end an answer.
         watch: see `Watch`.
         draws: choose the tokens; None: the likeliest ones.
+        prefill_tokens: most tokens of prompts that are read at once (see `sloop.students.prefill`), where the model can
+            be read so; None: all prompts at once, padded on the left.
 
     Returns:
         What follows each prompt, in their order.
@@ -99,22 +103,19 @@ def generate(
     over = [False] * len(prompts)
     if not prompts:
         return []
-    longest = max(len(prompt) for prompt in prompts)
-    pad = next(iter(stops))
-    ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=model.device)
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
+    if prefill_tokens is not None and can_read(model):
+        logits, cache, mask = read(model, prompts, prefill_tokens)
+        positions = mask.sum(-1, keepdim=True) - 1
+    else:
+        longest = max(len(prompt) for prompt in prompts)
+        pad = next(iter(stops))
+        ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=model.device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        cache = DynamicCache(config=model.config)
+        logits = _next(model, ids, mask, positions, cache)
     rows = list(range(len(prompts)))
     while True:
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
         logs = logits.float().log_softmax(-1)
         token = logs.argmax(-1) if draws is None else draws.pick(logs, rows)
         chosen = logs.gather(-1, token[:, None])[:, 0]
@@ -135,7 +136,17 @@ def generate(
             ids, positions, mask = ids[kept], positions[kept], mask[kept]
             cache.reorder_cache(kept)  # type: ignore[arg-type]
             rows = [rows[place] for place in writing]
+        logits = _next(model, ids, mask, positions, cache)
     return [Written(*row) for row in zip(tokens, logprobs, ended, strict=True)]
+
+
+def _next(
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
+) -> torch.Tensor:
+    """The logits (rows, vocabulary) of what follows the tokens (rows, tokens)."""
+    given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "past_key_values": cache}
+    logits: torch.Tensor = model(**given, use_cache=True, logits_to_keep=1).logits[:, -1]
+    return logits
 
 
 KEEP_SHARE = 0.75

@@ -81,6 +81,7 @@ class LocalStudent:
         "sloop.students.converted",
         "sloop.students.decoding",
         "sloop.students.local",
+        "sloop.students.prefill",
         "sloop.students.templates",
         "sloop.students.tiny",
         "sloop.students.trust",
@@ -238,6 +239,11 @@ class LocalStudent:
         """Tokens that end an answer."""
         return self._stops
 
+    @property
+    def shares(self) -> bool:
+        """Whether a beginning that prompts of a batch share is read once."""
+        return self.prefill_tokens is not None
+
     def prompt(self, sample: Sample) -> Prompt:
         """What is read before ``sample`` is answered."""
         _, tokenizer = self._loaded()
@@ -252,7 +258,7 @@ class LocalStudent:
         draws: Draws | None = None,
     ) -> list[Written]:
         """What follows each prompt; see `generate`."""
-        return generate(self._loaded()[0], prompts, max_tokens, self.stops, watch, draws)
+        return generate(self._loaded()[0], prompts, max_tokens, self.stops, watch, draws, self.prefill_tokens)
 
     def text(self, tokens: Sequence[int], *, with_end: bool = False) -> str:
         """The text of tokens as they stand, special ones included, as they mark calls; without the one that ends it."""
