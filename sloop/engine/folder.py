@@ -33,6 +33,7 @@ from sloop.records import (
     canonical_json,
     digest,
     from_json,
+    to_json,
 )
 from sloop.store.files import (
     disk,
@@ -372,7 +373,7 @@ class StageFolder:
 def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> bytes:
     """A unit with its records; raises ValueError where they hold what no file can."""
     rows = [{"type": type(record).__name__, "row": row_of(record)} for record in records]
-    return (json.dumps({**entry, "records": rows}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (to_json({**entry, "records": rows}) + "\n").encode()
 
 
 def _journal_entry(line: bytes) -> dict[str, Any]:

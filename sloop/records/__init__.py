@@ -12,6 +12,7 @@ from sloop.records.base import (
     finite,
     from_json,
     no_constant,
+    to_json,
     whole_number,
 )
 from sloop.records.episodes import Step, Task
@@ -118,6 +119,7 @@ __all__ = [
     "from_json",
     "no_constant",
     "number_calls",
+    "to_json",
     "trial_field",
     "trial_id",
     "whole_number",

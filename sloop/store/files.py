@@ -23,7 +23,7 @@ from typing import IO, Any, TypeVar, cast
 
 from pydantic import ValidationError
 
-from sloop.records import Checkpoint, Record, Sample, Unreadable, UserError, Versioned, digest, from_json
+from sloop.records import Checkpoint, Record, Sample, Unreadable, UserError, Versioned, digest, from_json, to_json
 
 R = TypeVar("R", bound=Record)
 V = TypeVar("V", bound=Versioned)
@@ -440,7 +440,7 @@ def row_of(record: Record) -> dict[str, Any]:
 
 def line_of(record: Record) -> str:
     """The record as one JSON line."""
-    return json.dumps(row_of(record), ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json(row_of(record)) + "\n"
 
 
 def write_rows(path: Path, rows: Iterable[Record]) -> int:
