@@ -85,7 +85,6 @@ class StageFolder:
         self.key = digest(self.key_parts)
         self.name: str = self.key_parts["stage"]
         self.torn_lines = 0
-        self.failures: Counter[str] = Counter()
         self._handed: Counter[Any] = Counter()
         self._failed: Counter[Any] = Counter()
         self._experiment = experiment
@@ -204,7 +203,6 @@ class StageFolder:
                     self._failed[work] += 1
                     failed = self._failed[work]
                     reason = f"failed:{type(result).__name__}"
-                    self.failures[reason] += 1
                     if failed > max(1, MAX_FAILED_SHARE * handed) or failed == handed:
                         stops.append(
                             UserError(
