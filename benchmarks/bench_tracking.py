@@ -1,7 +1,7 @@
 """What tracking costs: CPU time of projecting a run to a new MLflow database, beside the run's own.
 
-usage: python benchmarks/bench_tracking.py
-       (runs the demo's loop once without tracking, in a process of its own: minutes)
+usage: python benchmarks/bench_tracking.py [KEY=VALUE ...]
+       (runs the demo's loop, or what these overrides make of it, once without tracking, in a process of its own: minutes)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cpu_seconds(command: list[str]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        words = ["loop", "experiment=demo", "tracking.enabled=false", f"output_dir={run}"]
+        words = ["loop", "experiment=demo", "tracking.enabled=false", f"output_dir={run}", *sys.argv[1:]]
         loop = cpu_seconds([sys.executable, "-m", "sloop", *words])
         print(f"the loop without tracking: {loop:.0f} CPU s")
         record = read_json(run / "run.json")

@@ -382,16 +382,10 @@ class _Tracking:
         if not self.config.tracking.enabled or self._down:
             return
         from sloop.records import UserError
-        from sloop.runs.destination import experiment_of, tracking_uri
-        from sloop.runs.track import connect
-        from sloop.show.pages import page_of
 
         began = time.process_time()
-        settings = self.config
         try:
-            if self._tracker is None:
-                uri = tracking_uri(settings.tracking.uri, settings.paths.mlruns)
-                self._tracker = connect(uri, Path(settings.paths.mlruns), experiment_of(settings.name), page_of)
+            self._tracker = self._tracker or _tracker(self.config)
             self._tracker.project(folder)
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
             self._down = True
@@ -400,6 +394,16 @@ class _Tracking:
         else:
             self.seconds += time.process_time() - began
             self.where = self._tracker.where
+
+
+def _tracker(config: Any) -> Any:
+    """Where the runs of a configuration are logged; errors as of `sloop.runs.track.connect`."""
+    from sloop.runs.destination import experiment_of, tracking_uri
+    from sloop.runs.track import connect
+    from sloop.show.pages import page_of
+
+    uri = tracking_uri(config.tracking.uri, config.paths.mlruns)
+    return connect(uri, Path(config.paths.mlruns), experiment_of(config.name), page_of)
 
 
 class SweepCallback:
@@ -425,6 +429,7 @@ class SweepCallback:
         from omegaconf import OmegaConf
 
         from sloop.config import parse_config
+        from sloop.records import UserError
         from sloop.runs.cite import sweep_record
 
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -434,13 +439,8 @@ class SweepCallback:
         os.environ[SWEEP_VARIABLE] = record.id
         tracker = None
         if settings.tracking.enabled:
-            from sloop.records import UserError
-            from sloop.runs.destination import experiment_of, tracking_uri
-            from sloop.runs.track import connect
-
             try:
-                uri = tracking_uri(settings.tracking.uri, settings.paths.mlruns)
-                tracker = connect(uri, Path(settings.paths.mlruns), experiment_of(settings.name))
+                tracker = _tracker(settings)
                 tracker.sweep(record)
             except UserError as error:  # as for a run: what is on disk can be logged later
                 tracker = None

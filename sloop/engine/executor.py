@@ -136,7 +136,12 @@ def concurrent(workers: int = 1) -> Callable[[Iterable[tuple[str, Unit]], WorkOn
                         flying.add(loop.create_task(attempt(*item)))
                     if not flying:
                         return
-                    done, flying = loop.run_until_complete(asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED))
+                    if len(flying) == 1:  # without a second task that waits for it: half of what a unit costs the loop
+                        loop.run_until_complete(*flying)
+                        done, flying = flying, set()
+                    else:
+                        wait = asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+                        done, flying = loop.run_until_complete(wait)
                     for task in done:
                         yield task.result()
             finally:

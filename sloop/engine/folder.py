@@ -33,6 +33,7 @@ from sloop.records import (
     canonical_json,
     digest,
     from_json,
+    to_json,
 )
 from sloop.store.files import (
     disk,
@@ -84,7 +85,6 @@ class StageFolder:
         self.key = digest(self.key_parts)
         self.name: str = self.key_parts["stage"]
         self.torn_lines = 0
-        self.failures: Counter[str] = Counter()
         self._handed: Counter[Any] = Counter()
         self._failed: Counter[Any] = Counter()
         self._experiment = experiment
@@ -180,49 +180,9 @@ class StageFolder:
                 here and before, more than `MAX_FAILED_SHARE` and more than one, or the only one, failed. Once that is
                 known no other is begun, and those on their way are finished and journalled.
         """
-        owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
-        done = len(units) - len(owed)
-        # Over all calls: an order that takes a failed one's place may come alone and fail as well.
-        self._handed[work] += len(units)
-        handed = self._handed[work]
-        stops: list[UserError] = []
-        with disk(self._journal), open(self._journal, "ab") as journal:
-            for key, result in run(takewhile(lambda _: not stops, owed), work):
-                if isinstance(result, UserError):
-                    stops.append(result)
-                    continue
-                entry: dict[str, Any] = {"unit": key}
-                line = b""
-                if not isinstance(result, Exception):
-                    try:
-                        line = _journal_line(entry, result)
-                    except ValueError as error:  # it holds what no file can, such as a number that is none
-                        result = error
-                if isinstance(result, Exception):
-                    entry["failed"] = True
-                    self._failed[work] += 1
-                    failed = self._failed[work]
-                    reason = f"failed:{type(result).__name__}"
-                    self.failures[reason] += 1
-                    if failed > max(1, MAX_FAILED_SHARE * handed) or failed == handed:
-                        stops.append(
-                            UserError(
-                                f"stage {self.name}: {failed} of {handed} units failed, the last ({key}) with "
-                                f"{reason}: {result}. What was finished is kept: mend the cause and run it again."
-                            )
-                        )
-                        stops[-1].__cause__ = result
-                    line = _journal_line(entry, [Rejected(key=key, reason=reason, detail=_sayable(result))])
-                self._offsets[key] = journal.tell()
-                journal.write(line)
-                journal.flush()
-                done += 1
-                if progress:
-                    progress(done, len(units))
-        if stops:
-            raise stops[0]
-        known: dict[str, type[Record]] = {kind.__name__: kind for kind in kinds}
-        known["Rejected"] = Rejected
+        self._work_off(units, work, run, progress)
+        named_kinds: list[type[Record]] = [*kinds, Rejected]
+        known = {kind.__name__: kind for kind in named_kinds}
         with reading(self._journal) as journal:
             for key in units:
                 journal.seek(self._offsets.pop(key))
@@ -237,6 +197,48 @@ class StageFolder:
                         "folder to make it anew, or choose another output_dir."
                     ) from error
                 yield key, records
+
+    def _work_off(
+        self,
+        units: Mapping[str, Unit],
+        work: Hashable,
+        run: Callable[[Iterable[tuple[str, Unit]], Any], Iterator[Result]],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        """Have every unit of `map` in the journal, or raise."""
+        owed = [(key, unit) for key, unit in units.items() if key not in self._offsets]
+        done = len(units) - len(owed)
+        # Over all calls: an order that takes a failed one's place may come alone and fail as well.
+        self._handed[work] += len(units)
+        stops: list[UserError] = []
+        with disk(self._journal), open(self._journal, "ab") as journal:
+            for key, result in run(takewhile(lambda _: not stops, owed), work):
+                if isinstance(result, UserError):
+                    stops.append(result)
+                    continue
+                line, error = _journalled(key, result)
+                if error:
+                    stops.extend(self._failing(work, key, error))
+                self._offsets[key] = journal.tell()
+                journal.write(line)
+                journal.flush()
+                done += 1
+                if progress:
+                    progress(done, len(units))
+        if stops:
+            raise stops[0]
+
+    def _failing(self, work: Hashable, key: str, error: Exception) -> Iterator[UserError]:
+        """Count a unit that failed; yields what ends the stage where too many have."""
+        self._failed[work] += 1
+        failed, handed = self._failed[work], self._handed[work]
+        if failed > max(1, MAX_FAILED_SHARE * handed) or failed == handed:
+            stop = UserError(
+                f"stage {self.name}: {failed} of {handed} units failed, the last ({key}) with "
+                f"{_failed_of(error)}: {error}. What was finished is kept: mend the cause and run it again."
+            )
+            stop.__cause__ = error
+            yield stop
 
     @contextlib.contextmanager
     def writing(self, *names: str) -> Iterator[dict[str, Callable[[Record], None]]]:
@@ -369,10 +371,25 @@ class StageFolder:
         write_json(self.sidecar / "linked.json", {"from": str(source)})
 
 
+def _failed_of(error: Exception) -> str:
+    return f"failed:{type(error).__name__}"
+
+
+def _journalled(key: str, result: Sequence[Record] | Exception) -> tuple[bytes, Exception | None]:
+    """The line of a unit, and what it failed of: its own error, or that it gave what no file can hold."""
+    if not isinstance(result, Exception):
+        try:
+            return _journal_line({"unit": key}, result), None
+        except ValueError as error:  # such as a number that is none
+            result = error
+    rejected = Rejected(key=key, reason=_failed_of(result), detail=_sayable(result))
+    return _journal_line({"unit": key, "failed": True}, [rejected]), result
+
+
 def _journal_line(entry: Mapping[str, Any], records: Sequence[Record]) -> bytes:
     """A unit with its records; raises ValueError where they hold what no file can."""
     rows = [{"type": type(record).__name__, "row": row_of(record)} for record in records]
-    return (json.dumps({**entry, "records": rows}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (to_json({**entry, "records": rows}) + "\n").encode()
 
 
 def _journal_entry(line: bytes) -> dict[str, Any]:

@@ -3,15 +3,3 @@
 from sloop.intake.convert import LEFT_OUT, Converted, Decisions, Form, Intake, form_in, open_dataset
 from sloop.intake.forms import FORMS
 from sloop.intake.sources import Source
-
-__all__ = [
-    "FORMS",
-    "LEFT_OUT",
-    "Converted",
-    "Decisions",
-    "Form",
-    "Intake",
-    "Source",
-    "form_in",
-    "open_dataset",
-]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sloop.calls.schema import call_errors
 from sloop.engine.identity import code_digest
@@ -28,7 +28,7 @@ from sloop.intake.sources import Source
 from sloop.intake.text import tools_in
 from sloop.intake.turns import NotTextError, Turn, read_calls, turns_of
 from sloop.records import Dialogue, Lineage, Record, Sample, Tool, UserError, decisions, digest
-from sloop.store.files import is_file, read_json, write_json, write_rows
+from sloop.store.files import first_fault, is_file, read_json, write_json, write_rows
 from sloop.store.rows import Dataset, from_datasets
 from sloop.tools.definitions import read_tools
 
@@ -250,7 +250,7 @@ class _Reader:
             except NotTextError as error:
                 found = self._leave("not_text", f"its content is of the kind {error}.")
             except (ValueError, UserError) as error:
-                found = self._leave("malformed", _reason(error))
+                found = self._leave("malformed", f"{first_fault(error).rstrip('.')}.")
             self.silent += not found
             yield from found
 
@@ -338,10 +338,3 @@ class _Reader:
         else:
             return False
         return True
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."
-    return str(error)

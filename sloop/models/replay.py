@@ -65,11 +65,6 @@ class Replay:
         """That of the model itself."""
         return self._model.identity
 
-    @property
-    def torn_lines(self) -> int:
-        """Lines of the file that could not be read: their replies are asked for again."""
-        return self._cache.torn_lines
-
     async def complete(
         self,
         messages: Sequence[Message],

@@ -23,9 +23,10 @@ class OutOfBudget(UserError):
     """What may be spent is spent: what is on its way is let finish and kept, then the run ends."""
 
 
-def canonical_json(value: Any) -> str:
-    """One spelling per JSON value: sorted keys, no spaces, UTF-8; 1 and 1.0 stay different."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+canonical_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+"""One spelling per JSON value: sorted keys, no spaces, UTF-8; 1 and 1.0 stay different."""
+to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+"""A JSON value on one line, as files of records have it: keys in their order, UTF-8."""
 
 
 def finite(text: str) -> float:
@@ -74,6 +75,8 @@ def whole_number(text: str) -> int:
 
 
 _DECODER = json.JSONDecoder(parse_float=finite, parse_int=whole_number, parse_constant=no_constant)
+_SHORT = json.JSONDecoder(parse_float=finite, parse_constant=no_constant)
+"""For what is too short to hold a number of more than `MAX_DIGITS`."""
 
 
 def from_json(text: str, wraps: int = 0) -> Any:
@@ -93,11 +96,11 @@ def from_json(text: str, wraps: int = 0) -> Any:
         brackets = _NO_BRACKET.sub("", text)
         if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > most:
             raise ValueError(f"lists and objects are nested more than {most} deep")
-    value = _DECODER.decode(text)
+    value = (_SHORT if len(text) <= MAX_DIGITS else _DECODER).decode(text)
     try:
         if not text.isascii():
             text.encode()
-        if _ESCAPED_HALF.search(text):
+        if "\\u" in text and _ESCAPED_HALF.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_serializer, model_validator
 
-from sloop.records.base import Record, digest, from_json
+from sloop.records.base import Record, digest, from_json, to_json
 from sloop.records.ranges import Count, Seed, Temperature, Tokens
 
 Kind = Literal["single", "parallel", "irrelevant", "incomplete", "chat"]
@@ -110,7 +110,7 @@ class ToolCall(Record):
     @model_serializer
     def to_openai(self) -> dict[str, Any]:
         """The OpenAI form without an id; ``arguments`` is a JSON string in the order in which they were given."""
-        arguments = json.dumps(self.arguments, ensure_ascii=False, allow_nan=False)
+        arguments = to_json(self.arguments)
         return {"type": "function", "function": {"name": self.name, "arguments": arguments}}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import os
@@ -63,29 +62,8 @@ def address(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
-def run_server(
-    responder: Responder,
-    listening: socket.socket,
-    token: Key | None,
-    *,
-    ready: Callable[[str], None],
-    limits: ServeLimits | None = None,
-) -> None:
-    """Answer until SIGTERM or SIGINT; answers under way are finished first.
-
-    Args:
-        responder: who answers; closed at the end.
-        listening: where.
-        token: see `sloop.serve.app.make_app`.
-        ready: told the base URL once requests are answered.
-        limits: what clients may take; None: the usual ones.
-    """
-    server = Server(responder, listening, token, ready, limits)
-    asyncio.run(server.serve([listening]))
-
-
 class Server(uvicorn.Server):
-    """Uvicorn, which says when it is ready and for which being told to end is no failure."""
+    """Uvicorn, which says when it is ready; told to end, it finishes the answers under way, and that is no failure."""
 
     def __init__(
         self,
@@ -95,7 +73,15 @@ class Server(uvicorn.Server):
         ready: Callable[[str], None],
         limits: ServeLimits | None = None,
     ) -> None:
-        """Prepare; see `run_server`."""
+        """Prepare.
+
+        Args:
+            responder: who answers; closed at the end.
+            listening: where.
+            token: see `sloop.serve.app.make_app`.
+            ready: told the base URL once requests are answered.
+            limits: what clients may take; None: the usual ones.
+        """
         limits = limits or ServeLimits()
         super().__init__(
             uvicorn.Config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from sloop.records.ranges import Batch, PathText, Pause, Port, Threads, Tokens, 
 from sloop.serve.engine import CheckpointResponder
 from sloop.serve.limits import ServeLimits
 from sloop.serve.protocol import Responder
-from sloop.serve.server import listen, run_server, token_for
+from sloop.serve.server import Server, listen, token_for
 from sloop.serve.simulated import SimulatedResponder
 from sloop.simulation.briefs import SimulatedModel
 from sloop.simulation.templates import load_templates
@@ -58,7 +59,8 @@ def serve(plain: Mapping[str, Any], *, ready: Callable[[str], None]) -> None:
         responder = responder_of(config)
         names = ", ".join(responder.models)
         limits = ServeLimits(**{name: getattr(config, name) for name in ServeLimits.model_fields})
-        run_server(responder, listening, token, ready=lambda url: ready(f"serving {names} at {url}"), limits=limits)
+        server = Server(responder, listening, token, lambda url: ready(f"serving {names} at {url}"), limits)
+        asyncio.run(server.serve([listening]))
 
 
 def parse_serve_config(plain: Mapping[str, Any]) -> ServeConfig:

@@ -80,15 +80,21 @@ def _main_cells(scores: Mapping[str, Score], prefix: str) -> list[str]:
     return [_per_cent(scores.get(f"{prefix}{name}"), whole=not number) for number, (name, _) in enumerate(MAIN_METRICS)]
 
 
+def _table(title: str, words: Sequence[str], numbers: Sequence[str] = ()) -> Table:
+    """Columns of words, then columns of numbers."""
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for name in words:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
 def scores_table(scores: Sequence[Score], title: str) -> Table:
     """One row a metric that tells something: value, interval, n, and what the answers that read no question get; slices
     below.
     """
-    table = Table(title=title, title_justify="left")
-    for name in ("metric", "slice"):
-        table.add_column(name)
-    for name in ("value", "95% interval", "n"):
-        table.add_column(name, justify="right")
+    table = _table(title, ("metric", "slice"), ("value", "95% interval", "n"))
     constants = {(*told, score.slice): score for score in scores if (told := constant_of(score.name))}
     answers = list(dict.fromkeys(answer for answer, _, _ in constants))
     for answer in answers:
@@ -121,10 +127,7 @@ def files_table(stage: StageRecord, title: str) -> Table:
 def contamination_table(found: Overlap) -> Table:
     """What a benchmark shares with training data, by slice; below, what the tools share."""
     title = f"{found.benchmark} in {found.train} training samples: how many of its samples stand there"
-    table = Table(title=title, title_justify="left")
-    table.add_column("slice")
-    for name in ("samples", "same sample", "same request", "near request", "in all"):
-        table.add_column(name, justify="right")
+    table = _table(title, ["slice"], ("samples", "same sample", "same request", "near request", "in all"))
     for slice, counts in found.counts.items():
         parts = [counts[how] for how in HOWS]
         share = f"{sum(parts)} ({sum(parts) / counts['samples'] * 100:.1f}%)" if counts["samples"] else "0"
@@ -135,7 +138,6 @@ def contamination_table(found: Overlap) -> Table:
         f"tools: of {found.tools}, {found.tool_names} are there by name and {found.tool_schemas} by schema; they are "
         f"wanted in {found.samples_by_tool_name} and {found.samples_by_tool_schema} samples"
     )
-    table.caption_justify = "left"
     return table
 
 
@@ -158,10 +160,8 @@ def print_contamination(found: Overlap) -> None:
 
 def findings_table(found: Sequence[Finding]) -> Table:
     """One row an endpoint: what a preflight found."""
-    table = Table(title="endpoints", title_justify="left")
-    for name in ("role", "address", "model", "answers", "tool calls", "structured output", "logprobs"):
-        table.add_column(name)
-    table.add_column("latency", justify="right")
+    words = ("role", "address", "model", "answers", "tool calls", "structured output", "logprobs")
+    table = _table("endpoints", words, ["latency"])
     for one in found:
         logprobs = "-" if one.logprobs is None else "yes" if one.logprobs else "no"
         cells = (", ".join(one.roles), one.base_url, one.model, "yes", one.tools, one.structured_output or "-")
@@ -183,11 +183,8 @@ def costs_table(run: Run) -> Table | None:
     if not rows:
         return None
     names = ("requests", "tries", "prompt_tokens", "cached_tokens", "completion_tokens", "cache_hits")
-    table = Table(title="asked of endpoints", title_justify="left")
-    for name in ("role", "round", "model"):
-        table.add_column(name)
-    for name in (*names, "dollars"):
-        table.add_column(name.replace("_", " "), justify="right")
+    numbers = [name.replace("_", " ") for name in (*names, "dollars")]
+    table = _table("asked of endpoints", ("role", "round", "model"), numbers)
     for row in rows:
         cells = (row.role, str(row.round or "-"), row.model, *(f"{getattr(row, name):,}" for name in names))
         table.add_row(*cells, _dollars(row.dollars))
@@ -200,7 +197,6 @@ def costs_table(run: Run) -> Table | None:
         table.add_row("all", "", "", *sums, _dollars(total))
     if unknown := sorted({row.model for row in rows if row.dollars is None}):
         table.caption = f"dollars unknown: no price, or uncounted tokens, of {', '.join(unknown)}"
-        table.caption_justify = "left"
     return table
 
 
@@ -209,10 +205,8 @@ def latency_table(run: Run) -> Table | None:
     rows = run.latency()
     if not rows:
         return None
-    table = Table(title="seconds from send to whole reply (in brackets: with failed tries and the waits after them)")
-    table.title_justify = "left"
-    for name in ("role", "round", "requests", "p50", "p90", "p99"):
-        table.add_column(name, justify="left" if name == "role" else "right")
+    title = "seconds from send to whole reply (in brackets: with failed tries and the waits after them)"
+    table = _table(title, ["role"], ("round", "requests", "p50", "p90", "p99"))
     for row in rows:
         pairs = ((row.p50, row.waited_p50), (row.p90, row.waited_p90), (row.p99, row.waited_p99))
         cells = (f"{latency:.3f} ({waited:.3f})" for latency, waited in pairs)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -45,15 +46,7 @@ class Unsayable(Exception):
         self.detail = detail
 
 
-def invent(
-    name: str,
-    schema: Mapping[str, Any],
-    rng: Random,
-    bank: Values,
-    root: Mapping[str, Any],
-    depth: int = 0,
-    left: Iterator[int] | None = None,
-) -> Any:
+def invent(name: str, schema: Mapping[str, Any], rng: Random, bank: Values, root: Mapping[str, Any]) -> Any:
     """A value of the schema.
 
     Args:
@@ -62,38 +55,106 @@ def invent(
         rng: decides.
         bank: where names, cities, dates and so on come from.
         root: the tool's parameters, for local references.
-        depth: how deep inside the arguments the value stands.
-        left: yields as often as a further value may be made; None: `MAX_MADE` of them.
 
     Raises:
         Unsayable: ("no_value") no value could be made, such as for a pattern that no common look meets, or the schema
             asks for more than the limits above.
     """
-    left = iter(range(MAX_MADE)) if left is None else left
-    if next(left, None) is None:
-        raise Unsayable("no_value", f"{name}: it takes more than {MAX_MADE} values")
-    schema = _resolved(name, schema, root, rng)
-    if depth > MAX_DEPTH:
-        raise Unsayable("no_value", f"{name}: the schema nests deeper than {MAX_DEPTH}")
-    if "const" in schema:
-        return schema["const"]
-    if len(schema.get("enum") or ()) > MAX_CHOICES:
-        raise Unsayable("no_value", f"{name}: an enum of more than {MAX_CHOICES} values")
-    if choices := [choice for choice in schema.get("enum") or schema.get("examples") or () if choice not in (None, "")]:
-        return rng.choice(choices)
-    kind = _type(schema)
-    if kind == "boolean":
-        return rng.random() < 0.5
-    if kind in ("integer", "number"):
-        try:
-            return _number(name, kind, schema, rng)
-        except OverflowError as error:
-            raise Unsayable("no_value", f"{name}: its bounds are too large for numbers") from error
-    if kind == "array":
-        return _array(name, schema, rng, bank, root, depth, left)
-    if kind == "object":
-        return _object(name, schema, rng, bank, root, depth, left)
-    return None if kind == "null" else _string(name, schema, rng, bank)
+    return _Inventor(rng, bank, root).value(name, schema, 0)
+
+
+@dataclass
+class _Inventor:
+    """Makes one parameter's value, part by part; ``depth`` is how deep inside the arguments a part stands."""
+
+    rng: Random
+    bank: Values
+    root: Mapping[str, Any]
+    made: int = 0
+
+    def value(self, name: str, schema: Mapping[str, Any], depth: int) -> Any:
+        self.made += 1
+        if self.made > MAX_MADE:
+            raise Unsayable("no_value", f"{name}: it takes more than {MAX_MADE} values")
+        schema = _resolved(name, schema, self.root, self.rng)
+        if depth > MAX_DEPTH:
+            raise Unsayable("no_value", f"{name}: the schema nests deeper than {MAX_DEPTH}")
+        if "const" in schema:
+            return schema["const"]
+        if len(schema.get("enum") or ()) > MAX_CHOICES:
+            raise Unsayable("no_value", f"{name}: an enum of more than {MAX_CHOICES} values")
+        named = schema.get("enum") or schema.get("examples") or ()
+        if choices := [choice for choice in named if choice not in (None, "")]:
+            return self.rng.choice(choices)
+        kind = _type(schema)
+        if kind == "boolean":
+            return self.rng.random() < 0.5
+        if kind in ("integer", "number"):
+            try:
+                return _number(name, kind, schema, self.rng)
+            except OverflowError as error:
+                raise Unsayable("no_value", f"{name}: its bounds are too large for numbers") from error
+        if kind == "array":
+            return self.array(name, schema, depth + 1)
+        if kind == "object":
+            return self.object(name, schema, depth + 1)
+        return None if kind == "null" else _string(name, schema, self.rng, self.bank)
+
+    def array(self, name: str, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        least = max(1, int(schema.get("minItems", 1)))
+        ceiling = int(schema.get("maxItems", MAX_MADE))
+        if least > min(_TRIES, ceiling):
+            raise Unsayable(
+                "no_value", f"{name}: {least} items or more, and at most {min(_TRIES, ceiling)} can be made"
+            )
+        most = min(ceiling, max(MAX_ITEMS, least))
+        count = self.rng.randint(least, most)
+        first = [each if isinstance(each, Mapping) else {} for each in schema.get("prefixItems") or ()]
+        if first:
+            values = [self.value(name, each, depth) for each in first[:ceiling]]
+            count = max(least, len(values))
+        else:
+            values = []
+        part = schema.get("items")
+        item = part if isinstance(part, Mapping) else {}
+        single = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
+        described = {"description": schema.get("description", ""), **item}
+        for attempt in range(_TRIES):
+            if len(values) == count:
+                break
+            value = self.value(single, described, depth)
+            if value not in values or (attempt > _TRIES // 2 and not schema.get("uniqueItems")):
+                values.append(value)
+        if len(values) < least:
+            raise Unsayable("no_value", f"{name}: fewer than {least} different items")
+        return values
+
+    def object(self, name: str, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        parts: Mapping[str, Any] = schema.get("properties") or {}
+        least = int(schema.get("minProperties", 1))
+        most = int(schema.get("maxProperties", MAX_MADE))
+        keys = list(schema.get("required") or list(parts)[: min(2, most)])
+        if max(least, len(keys)) > most:
+            raise Unsayable("no_value", f"{name}: at most {most} properties, and {max(least, len(keys))} are needed")
+        keys += [key for key in parts if key not in keys][: max(0, least - len(keys))]
+        made = {key: self.value(key, parts.get(key) or {}, depth) for key in keys}
+        patterns = list((schema.get("patternProperties") or {}).items())
+        others = schema.get("additionalProperties", "properties" not in schema)
+        if len(made) >= least:
+            return made
+        if not patterns and others is False:
+            raise Unsayable("no_value", f"{name}: an object without properties")
+        count = self.rng.randint(least, min(most, max(MAX_ITEMS, least)))
+        for _ in range(_TRIES):
+            if len(made) >= count:
+                break
+            pattern, part = self.rng.choice(patterns) if patterns else (None, others)
+            named = {"pattern": pattern} if pattern else schema.get("propertyNames")
+            key = made_up_word(self.rng) if not named else str(self.value("word", named, depth))
+            made[key] = self.value(key, part if isinstance(part, Mapping) else {}, depth)
+        if len(made) < least:
+            raise Unsayable("no_value", f"{name}: fewer than {least} different properties")
+        return made
 
 
 def branches(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -133,42 +194,6 @@ def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def _object(
-    name: str,
-    schema: Mapping[str, Any],
-    rng: Random,
-    bank: Values,
-    root: Mapping[str, Any],
-    depth: int,
-    left: Iterator[int],
-) -> dict[str, Any]:
-    parts: Mapping[str, Any] = schema.get("properties") or {}
-    least = int(schema.get("minProperties", 1))
-    most = int(schema.get("maxProperties", MAX_MADE))
-    keys = list(schema.get("required") or list(parts)[: min(2, most)])
-    if max(least, len(keys)) > most:
-        raise Unsayable("no_value", f"{name}: at most {most} properties, and {max(least, len(keys))} are needed")
-    keys += [key for key in parts if key not in keys][: max(0, least - len(keys))]
-    made = {key: invent(key, parts.get(key) or {}, rng, bank, root, depth + 1, left) for key in keys}
-    patterns = list((schema.get("patternProperties") or {}).items())
-    others = schema.get("additionalProperties", "properties" not in schema)
-    if len(made) >= least:
-        return made
-    if not patterns and others is False:
-        raise Unsayable("no_value", f"{name}: an object without properties")
-    count = rng.randint(least, min(most, max(MAX_ITEMS, least)))
-    for _ in range(_TRIES):
-        if len(made) >= count:
-            break
-        pattern, part = rng.choice(patterns) if patterns else (None, others)
-        named = {"pattern": pattern} if pattern else schema.get("propertyNames")
-        key = made_up_word(rng) if not named else str(invent("word", named, rng, bank, root, depth + 1, left))
-        made[key] = invent(key, part if isinstance(part, Mapping) else {}, rng, bank, root, depth + 1, left)
-    if len(made) < least:
-        raise Unsayable("no_value", f"{name}: fewer than {least} different properties")
-    return made
-
-
 def _type(schema: Mapping[str, Any]) -> str:
     kind = schema.get("type")
     if isinstance(kind, list):
@@ -176,42 +201,6 @@ def _type(schema: Mapping[str, Any]) -> str:
     if kind is None:
         kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
     return str(kind)
-
-
-def _array(
-    name: str,
-    schema: Mapping[str, Any],
-    rng: Random,
-    bank: Values,
-    root: Mapping[str, Any],
-    depth: int,
-    left: Iterator[int],
-) -> list[Any]:
-    least = max(1, int(schema.get("minItems", 1)))
-    ceiling = int(schema.get("maxItems", MAX_MADE))
-    if least > min(_TRIES, ceiling):
-        raise Unsayable("no_value", f"{name}: {least} items or more, and at most {min(_TRIES, ceiling)} can be made")
-    most = min(ceiling, max(MAX_ITEMS, least))
-    count = rng.randint(least, most)
-    first = [each if isinstance(each, Mapping) else {} for each in schema.get("prefixItems") or ()]
-    if first:
-        values = [invent(name, each, rng, bank, root, depth + 1, left) for each in first[:ceiling]]
-        count = max(least, len(values))
-    else:
-        values = []
-    part = schema.get("items")
-    item = part if isinstance(part, Mapping) else {}
-    single = name[:-1] if name.endswith("s") and not name.endswith("ss") else name
-    described = {"description": schema.get("description", ""), **item}
-    for attempt in range(_TRIES):
-        if len(values) == count:
-            break
-        value = invent(single, described, rng, bank, root, depth + 1, left)
-        if value not in values or (attempt > _TRIES // 2 and not schema.get("uniqueItems")):
-            values.append(value)
-    if len(values) < least:
-        raise Unsayable("no_value", f"{name}: fewer than {least} different items")
-    return values
 
 
 def _number(name: str, kind: str, schema: Mapping[str, Any], rng: Random) -> int | float:

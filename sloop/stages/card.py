@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sloop.records import Sample
@@ -12,29 +11,35 @@ from sloop.records import Sample
 SAMPLES = 50
 
 
-def data_card(samples: Iterable[Sample], summary: Mapping[str, Any]) -> str:
-    """Markdown: counts, then `SAMPLES` samples chosen by their ids, which are hashes.
-
-    Args:
-        samples: iterated once; only the chosen ones are kept.
-        summary: of the gen stage, as plain data.
+class Card:
+    """Is shown the samples of a dataset one by one, and keeps those that it will tell of: the least by their ids, which
+    are hashes.
     """
-    tools: Counter[str] = Counter()
-    chosen: list[tuple[str, str]] = []
-    for sample in samples:
-        tools.update(call.name for call in (sample.label.calls if sample.label else ()))
-        known_as = _reversed(sample.id)
-        if len(chosen) < SAMPLES:
-            heapq.heappush(chosen, (known_as, describe_sample(sample)))
-        elif known_as > chosen[0][0]:
-            heapq.heapreplace(chosen, (known_as, describe_sample(sample)))
-    lines = ["# Data card", "", "| what | count |", "|---|---|", f"| samples | {summary['samples']} |"]
-    lines += [
-        f"| {group}: {name} | {count} |" for group in ("kinds", "rejected") for name, count in summary[group].items()
-    ]
-    lines += [f"| shortfall | {summary['shortfall']} |", f"| tools called | {len(tools)} |", ""]
-    lines += ["Labels are the annotator's, right or wrong.", "", f"## {len(chosen)} samples", ""]
-    return "\n".join([*lines, *(text for _, text in sorted(chosen, reverse=True))]) + "\n"
+
+    def __init__(self) -> None:
+        self._tools: set[str] = set()
+        self._chosen: list[tuple[int, str]] = []
+
+    def add(self, sample: Sample) -> None:
+        """One more sample, of an id of its own."""
+        self._tools.update(call.name for call in (sample.label.calls if sample.label else ()))
+        known_as = -int(sample.id, 16)  # so that the heap keeps the smallest
+        if len(self._chosen) < SAMPLES:
+            heapq.heappush(self._chosen, (known_as, describe_sample(sample)))
+        elif known_as > self._chosen[0][0]:
+            heapq.heapreplace(self._chosen, (known_as, describe_sample(sample)))
+
+    def text(self, summary: Mapping[str, Any]) -> str:
+        """Markdown: counts, of the summary of a gen stage as plain data among them, then `SAMPLES` samples."""
+        lines = ["# Data card", "", "| what | count |", "|---|---|", f"| samples | {summary['samples']} |"]
+        lines += [
+            f"| {group}: {name} | {count} |"
+            for group in ("kinds", "rejected")
+            for name, count in summary[group].items()
+        ]
+        lines += [f"| shortfall | {summary['shortfall']} |", f"| tools called | {len(self._tools)} |", ""]
+        lines += ["Labels are the annotator's, right or wrong.", "", f"## {len(self._chosen)} samples", ""]
+        return "\n".join([*lines, *(text for _, text in sorted(self._chosen, reverse=True))]) + "\n"
 
 
 def describe_sample(sample: Sample) -> str:
@@ -54,8 +59,3 @@ def _plain(text: str) -> str:
     """Text of a model or a user, kept from being read as markup, or as orders to a terminal."""
     shown = text if text.isprintable() else "".join(mark if mark.isprintable() else " " for mark in text)
     return " ".join(shown.split()).replace("`", "'").replace("<", "&lt;").replace("|", "\\|").replace("](", "]\\(")
-
-
-def _reversed(sample_id: str) -> str:
-    """Sorts the other way round, so that the heap keeps the smallest ids."""
-    return "".join(f"{15 - int(digit, 16):x}" for digit in sample_id)

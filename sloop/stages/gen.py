@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, ClassVar
@@ -33,10 +33,10 @@ from sloop.records import (
 )
 from sloop.records.ranges import Share, Weight, Within, refused
 from sloop.stages.accept import JUDGEMENTS, REJECTED, TRUTH, Admission, Door, Rule
-from sloop.stages.card import data_card
+from sloop.stages.card import Card
 from sloop.stages.samplers import Sampler
 from sloop.stages.slices import written_samples
-from sloop.store import read_rows, write_bytes
+from sloop.store import write_bytes
 from sloop.teachers.base import Choosy, Teacher
 
 CHUNK = 2000
@@ -235,9 +235,11 @@ class Gen:
         tools, notes = writable(self.tools, desk.part(self.teacher, Teacher, "teacher"))
         orders = self.orders(tools, desk.part(self.sampler, Sampler, "sampler"))
         fold = _Fold(self)
+        card = Card()
         kinds = (Sample, Truth, Judgement)
 
         def side(sample: Sample) -> str:
+            card.add(sample)
             return TRAIN if in_train(sample.group, self.train_split) else DEV
 
         with desk.writing(*DATA, REJECTED, *([JUDGEMENTS] if self.judge is not None else [])) as append:
@@ -245,8 +247,7 @@ class Gen:
             for _, records in desk.map(fold.plan(orders, desk), write_unit, self, kinds, width=width):
                 fold.door.take(records, append, side)
         summary = fold.summary().model_copy(update={"notes": notes})
-        written = chain.from_iterable(read_rows(desk.folder / name, Sample) for name in (TRAIN, DEV))
-        write_bytes(desk.folder / CARD, data_card(written, summary.model_dump()).encode())
+        write_bytes(desk.folder / CARD, card.text(summary.model_dump()).encode())
         desk.add(CARD)
         return summary
 

@@ -20,29 +20,3 @@ from sloop.store.files import (
 )
 from sloop.store.lines import Lines
 from sloop.store.rows import JSON_COLUMNS, Dataset, Rows, from_datasets, predictions_at, to_datasets
-
-__all__ = [
-    "JSON_COLUMNS",
-    "Cache",
-    "Dataset",
-    "Lines",
-    "Rows",
-    "checkpoint_at",
-    "disk",
-    "file_digest",
-    "folder_digest",
-    "from_datasets",
-    "is_file",
-    "line_of",
-    "now",
-    "predictions_at",
-    "read_json",
-    "read_record",
-    "read_rows",
-    "row_of",
-    "to_datasets",
-    "write_bytes",
-    "write_json",
-    "write_rows",
-    "writing",
-]

@@ -23,7 +23,7 @@ from typing import IO, Any, TypeVar, cast
 
 from pydantic import ValidationError
 
-from sloop.records import Checkpoint, Record, Sample, Unreadable, UserError, Versioned, digest, from_json
+from sloop.records import Checkpoint, Record, Sample, Unreadable, UserError, Versioned, digest, from_json, to_json
 
 R = TypeVar("R", bound=Record)
 V = TypeVar("V", bound=Versioned)
@@ -330,8 +330,7 @@ def record_in(line: bytes, kind: type[R], path: Path, where: str) -> R:
         row.pop("id", None)
         return kind.model_validate(row)
     except ValueError as error:
-        reason = _first_reason(error)
-        raise UserError(f"{named(path)}, {where}, is not a {kind.__name__}: {reason}") from error
+        raise UserError(f"{named(path)}, {where}, is not a {kind.__name__}: {first_fault(error)}") from error
 
 
 def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
@@ -440,7 +439,7 @@ def row_of(record: Record) -> dict[str, Any]:
 
 def line_of(record: Record) -> str:
     """The record as one JSON line."""
-    return json.dumps(row_of(record), ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json(row_of(record)) + "\n"
 
 
 def write_rows(path: Path, rows: Iterable[Record]) -> int:
@@ -452,7 +451,8 @@ def write_rows(path: Path, rows: Iterable[Record]) -> int:
     return count
 
 
-def _first_reason(error: Exception) -> str:
+def first_fault(error: Exception) -> str:
+    """What an error says; of a record that is none, the place of the first fault, and what it is."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(str(part) for part in first['loc']) or 'record'}: {first['msg']}"

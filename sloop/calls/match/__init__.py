@@ -8,14 +8,3 @@ from sloop.calls.match.bfcl import bfcl
 from sloop.calls.match.normalise import call_key, normalise_call, normalise_text
 from sloop.calls.match.official import OfficialMatch
 from sloop.calls.match.strict import Match, strict
-
-__all__ = [
-    "Match",
-    "OfficialMatch",
-    "acebench",
-    "bfcl",
-    "call_key",
-    "normalise_call",
-    "normalise_text",
-    "strict",
-]

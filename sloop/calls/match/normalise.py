@@ -23,7 +23,7 @@ import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from sloop.calls.schema import BRANCHES, DATA, MAPS, json_type, pointed
+from sloop.calls.schema import BRANCHES, json_type, pointed, rewritten
 from sloop.records import Tool, ToolCall, canonical_json
 
 EXACT = frozenset({"enum", "const", "pattern", "format"})
@@ -152,16 +152,12 @@ def _written_out(parameters: str) -> dict[str, Any]:
         if not isinstance(schema, dict):
             return schema
         nodes += 1
-        new: dict[str, Any] = {}
-        for keyword, value in schema.items():
-            if keyword in {"$ref", "$defs"} or not isinstance(value, SHAPES.get(keyword, object)):
-                continue
-            if keyword in DATA:
-                new[keyword] = value
-            elif keyword in MAPS and isinstance(value, dict):
-                new[keyword] = {name: write(child, depth + 1, inside) for name, child in value.items()}
-            else:
-                new[keyword] = write(value, depth + 1, inside)
+        usable = {
+            keyword: value
+            for keyword, value in schema.items()
+            if keyword not in {"$ref", "$defs"} and isinstance(value, SHAPES.get(keyword, object))
+        }
+        new = rewritten(usable, lambda _, part: write(part, depth + 1, inside))
         reference = schema.get("$ref")
         if not isinstance(reference, str) or reference in inside or nodes > MAX_SCHEMA_NODES:
             return new

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -71,6 +71,19 @@ def validator(tool: Tool) -> Draft202012Validator:
         raise _unusable(tool, str(error)) from error
     except RecursionError as error:
         raise _unusable(tool, "it nests too deep") from error
+
+
+def rewritten(schema: Mapping[str, Any], write: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """A schema with every schema in it, or list of such, written anew: ``write`` is given the keyword and the part."""
+    new: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword in DATA:
+            new[keyword] = value
+        elif keyword in MAPS and isinstance(value, dict):
+            new[keyword] = {name: write(keyword, child) for name, child in value.items()}
+        else:
+            new[keyword] = write(keyword, value)
+    return new
 
 
 def pointed(root: dict[str, Any], reference: str) -> dict[str, Any]:
@@ -139,15 +152,7 @@ def _closed(schema: Any, root: dict[str, Any], met: set[str], *, is_part: bool) 
     if isinstance(reference, str) and reference not in met:
         met.add(reference)
         checked(pointed(root, reference))  # it may stand where no schema is looked for
-    new: dict[str, Any] = {}
-    for keyword, value in schema.items():
-        part = keyword in PARTS
-        if keyword in DATA:
-            new[keyword] = value
-        elif keyword in MAPS and isinstance(value, dict):
-            new[keyword] = {name: _closed(child, root, met, is_part=part) for name, child in value.items()}
-        else:
-            new[keyword] = _closed(value, root, met, is_part=part)
+    new = rewritten(schema, lambda keyword, part: _closed(part, root, met, is_part=keyword in PARTS))
     places = list(_declarations(schema, root, frozenset(), Counter()))
     if places and not is_part and not any(keyword in schema for keyword in OPENING):
         new["additionalProperties" if len(places) == 1 and places[0] is schema else "unevaluatedProperties"] = False
