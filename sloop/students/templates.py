@@ -183,7 +183,7 @@ def check_parity(tokenizer: PreTrainedTokenizerBase, sample: Sample, tokens: tup
     Raises:
         UserError: they are others; shows the first.
     """
-    tools = [tool.to_openai() for tool in sample.tools] or None
+    tools: Any = [tool.to_openai() for tool in sample.tools] or None
     sent: Any = tokenizer.apply_chat_template(
         chat(sample.messages), tools=tools, add_generation_prompt=True, tokenize=True, return_dict=False
     )
@@ -285,7 +285,13 @@ def _render(tokenizer: PreTrainedTokenizerBase, sample: Sample, *, answered: boo
     if template is None:
         raise Unrendered(f"{tokenizer.name_or_path} has no chat template. Give it one: student.chat_template=hermes")
     messages = [*sample.messages, *([sample.label.message()] if answered and sample.label is not None else [])]
-    given = template, chat(messages), [tool.to_openai() for tool in sample.tools] or None, not answered, {}
+    given: tuple[Any, ...] = (
+        template,
+        chat(messages),
+        [tool.to_openai() for tool in sample.tools] or None,
+        not answered,
+        {},
+    )
     if template in OWN_TEMPLATES:
         return _rendered(tokenizer, *given)
     try:
