@@ -189,9 +189,7 @@ LABEL_LOST, REFUSED = "a label that is not read back", "refused by the chat temp
 """What a reason begins with, up to a colon."""
 
 
-def lost(
-    sample: Sample, prompt: str, format: str, answer: str | None, *, ends: Sequence[str], words: bool
-) -> str | None:
+def lost(sample: Sample, prompt: str, format: str, answer: str, *, ends: Sequence[str], words: bool) -> str | None:
     """What of a sample is missing in its prompt, or in what its label becomes; None: nothing.
 
     Args:
