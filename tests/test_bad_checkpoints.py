@@ -302,7 +302,7 @@ def test_a_template_goes_on_after_a_dialogue_that_it_refuses(folder: Path) -> No
     tokenizer = load_tokenizer(folder)
     with pytest.raises(UserError, match="not that"):
         render_prompt(tokenizer, ask("no"))
-    assert render_prompt(tokenizer, ask("a\ud800b é")) == "a\ud800b é"
+    assert render_prompt(tokenizer, ask("a\ud800b é", tools=())) == "a\ud800b é"
 
 
 def test_a_folder_that_is_none_is_no_checkpoint(tmp_path: Path) -> None:

@@ -141,12 +141,11 @@ def test_a_thought_from_the_prompt_on_holds_no_call_and_is_no_answer(kind: Kind,
 
 
 @pytest.mark.parametrize("calls", ["", "{{ raise_exception('no tools here') }}"])
-def test_a_template_that_loses_calls_is_told_of(calls: str, tmp_path: Path) -> None:
+def test_a_template_that_loses_calls_is_given_them_as_text(calls: str, tmp_path: Path) -> None:
     template = chat(CHATML, IM_END, calls, tools="Answer <tool_call>{...}</tool_call> ")
     student = checkpoint(tmp_path, Published(template, (IM_END, "<|im_start|>")), template)
-    with pytest.raises(UserError, match="does not write the calls of a dialogue, or refuses them"):
-        reads(student, ASKED["one call"])
-    assert reads(student, ASKED["words"])[0].error is None
+    assert student.format == "hermes"
+    check(student, single=False)
 
 
 @pytest.mark.skipif(

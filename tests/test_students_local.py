@@ -130,7 +130,7 @@ def test_a_format_that_is_not_recorded_is_chosen_by_the_template_or_asked_for(
     one.load(bare)
     assert one.format == "hermes"
     template = tmp_path / "chat_template.jinja"
-    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    template.write_text("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}")
     for unsaid in (student(), student(answer_format="auto")):
         with pytest.raises(
             UserError, match=r"chat template shows none\. Set student\.answer_format to one of: .*mistral"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -23,9 +24,18 @@ from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, dig
 from sloop.records.ranges import Name, PathText, Sha256, Threads, Tokens, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
+from sloop.students.chosen import Choice, Day, Source, Variables, dress
 from sloop.students.converted import converted, gguf_file
 from sloop.students.decoding import Draws, Watch, Written, draw_seed, generate
-from sloop.students.templates import encode, opened_thought, render_prompt, template_format
+from sloop.students.templates import (
+    check,
+    encode,
+    end_marks,
+    fit_tokenizer,
+    opened_thought,
+    render_prompt,
+    template_format,
+)
 from sloop.students.tiny import RECORD_FILE, TinySpec
 from sloop.students.trust import check_described, check_files, check_loaded, loading, read_object
 
@@ -46,6 +56,8 @@ Device = Annotated[str, AfterValidator(_usable)]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 
 AUTO = "auto"
+CHECKED = 24
+"""Samples of the data that checkpoint 0 is tried with, before anything is trained."""
 
 
 def _chosen(answer_format: str) -> str:
@@ -54,13 +66,6 @@ def _chosen(answer_format: str) -> str:
 
 AnswerFormat = Annotated[str, AfterValidator(_chosen)]
 """Name of a format, or ``auto``: the one of the chat template."""
-
-ENDS = (
-    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|eom|>", "<end_of_turn>", "<turn|>", "<|end_of_turn|>",
-    "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>",
-)  # fmt: skip
-"""Special tokens that end a turn wherever they are known, whatever a configuration says (ggml-org/llama.cpp
-src/llama-vocab.cpp): those of base models and of fine-tuned ones often name the end of a text alone."""
 
 
 class Prompt(NamedTuple):
@@ -78,8 +83,10 @@ class LocalStudent:
         "sloop.records.base",
         "sloop.records.samples",
         "sloop.calls.formats",
+        "sloop.students.chosen",
         "sloop.students.converted",
         "sloop.students.decoding",
+        "sloop.students.fitting",
         "sloop.students.local",
         "sloop.students.prefill",
         "sloop.students.templates",
@@ -106,6 +113,9 @@ class LocalStudent:
         prefill_tokens: Tokens | None,
         models: PathText | None,
         sha256: Sha256 | None,
+        chat_template: Source = "own",
+        chat_template_kwargs: Variables | None = None,
+        date: Day = "2026-01-01",
     ) -> None:
         """Take the settings as they stand in ``conf/student/*.yaml``, which says what each value is.
 
@@ -129,17 +139,30 @@ class LocalStudent:
         self.prefill_tokens = prefill_tokens
         self.models = models
         self.sha256 = sha256
+        self.template = Choice(chat_template, chat_template_kwargs or {}, date)
         self._model: PreTrainedModel | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._format = ""
         self._stops: frozenset[int] = frozenset()
 
     def start(self, data: Dataset, *, seed: int, out: Path) -> Checkpoint:
-        """Checkpoint 0: made from scratch under ``out``, a given folder as it is, a GGUF file as it was converted once,
-        or a copy of a Hub model.
+        """Checkpoint 0: made from scratch under ``out``, or the given weights with the chosen chat template.
+
+        Raises:
+            UserError: the chat template refuses or loses most of the first samples of ``data``.
         """
         if self.scratch is not None:
             return self.scratch.make(data, seed=seed, out=out)
+        given = Path(self._given(out).path)
+        dressed = dress(given, out, raw_tokenizer(given), self.template, self._asked)
+        tokenizer = load_tokenizer(dressed)
+        check(tokenizer, islice(data or (), CHECKED), self._format_for(dressed, tokenizer))
+        return checkpoint_at(dressed)
+
+    def _given(self, out: Path) -> Checkpoint:
+        """The weights that the path names: a folder as it is, a GGUF file as it was converted once, or a copy of a Hub
+        model.
+        """
         assert self.path is not None
         if (file := gguf_file(self.path)) is not None:
             return converted(file, Path(self.models or out), self.sha256)
@@ -319,6 +342,13 @@ def recorded_format(folder: Path) -> str | None:
 
 
 def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder, its chat template as it takes most shapes of dialogues; see `raw_tokenizer`."""
+    tokenizer = raw_tokenizer(folder)
+    fit_tokenizer(tokenizer)
+    return tokenizer
+
+
+def raw_tokenizer(folder: Path) -> Any:
     """The tokenizer in a folder.
 
     Raises:
@@ -362,17 +392,5 @@ def load_model(folder: Path, dtype: torch.dtype, attention: Attention | None = N
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Tokens that end an answer: what the configurations name, and the ends of turns that the vocabulary holds."""
     configured: Any = model.generation_config.eos_token_id
-    special = {
-        text: index
-        for index, token in tokenizer.added_tokens_decoder.items()
-        if token.special
-        for text in [token.content]
-    }
-    # Harmony ends a message, and not a turn, with what ends a turn of Phi
-    ends = ENDS if "<|return|>" in special else (*ENDS, "<|end|>")
-    found = (
-        *(configured if isinstance(configured, list) else [configured]),
-        tokenizer.eos_token_id,
-        *map(special.get, ends),
-    )
+    found = (*(configured if isinstance(configured, list) else [configured]), *end_marks(tokenizer).values())
     return frozenset(token for token in found if token is not None)

@@ -3,93 +3,208 @@
 from __future__ import annotations
 
 import functools
+import json
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, get_args
 
 from transformers import PreTrainedTokenizerBase
 
 from sloop.calls.formats import for_template
-from sloop.calls.formats.thoughts import THOUGHTS
 from sloop.models.bounded import Bounded, Exceeded
-from sloop.records import Message, Sample, Tool, ToolCall, UserError
-from sloop.students.tiny import Listing, chat_template
+from sloop.records import Sample, UserError
+from sloop.records.ranges import shown
+from sloop.students.fitting import (
+    REFUSED,
+    SHAPES,
+    TOOL_LOST,
+    Fit,
+    Listing,
+    answer_after,
+    chat,
+    fit,
+    lost,
+    opened_thought,
+    read_fitted,
+    until_end,
+)
+from sloop.students.tiny import ANSWER_FORMAT, chat_template
+from sloop.students.tiny import Listing as OwnListing
+
+__all__ = ["opened_thought"]
+
+ENDS = (
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|eom|>", "<end_of_turn>", "<turn|>", "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>",
+)  # fmt: skip
+"""Special tokens that end a turn wherever they are known, whatever a configuration says (ggml-org/llama.cpp
+src/llama-vocab.cpp): those of base models and of fine-tuned ones often name the end of a text alone."""
+INSTEAD = "student.chat_template=hermes (or compact), which writes tools and calls as text"
+
+
+def end_marks(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """The tokens that end a turn, by text: the tokenizer's own first, then those of `ENDS` that it holds as special."""
+    special = {token.content: index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    # Harmony ends a message, and not a turn, with what ends a turn of Phi
+    known = ENDS if "<|return|>" in special else (*ENDS, "<|end|>")
+    own: Any = tokenizer.eos_token_id
+    found = {} if own is None else {str(tokenizer.eos_token): int(own)}
+    return found | {text: special[text] for text in known if text in special}
+
+
+# --- which template ---------------------------------------------------------------------------------------------------
+
+
+def single_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """A tokenizer's chat template, of several the one for tools; None: it has none."""
+    given: Any = tokenizer.chat_template
+    if not isinstance(given, dict):
+        return given or None
+    return str(given[min(given, key=lambda name: (name != "tool_use", name != "default", name))]) if given else None
+
+
+def fitted(tokenizer: PreTrainedTokenizerBase, template: str, listing: Listing | None = None) -> Fit:
+    """A template as a tokenizer's dialogues can be rendered with it; see `fit`."""
+    if template in OWN_TEMPLATES and listing is None:
+        return Fit(read_fitted(template), ANSWER_FORMAT, {})
+    ends = tuple(end_marks(tokenizer))
+    key = (template, listing, ends, json.dumps(tokenizer.special_tokens_map, default=str))
+    if key not in _FITS:
+        try:
+            _FITS[key] = fit(_renderer(tokenizer), template, ends, listing)
+        except Unrendered as error:  # it takes too long, and is not asked again
+            _FITS[key] = Fit(read_fitted(template), for_template(template), dict.fromkeys(SHAPES, str(error)))
+    return _FITS[key]
+
+
+def fit_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a tokenizer its chat template as it takes most shapes of dialogues."""
+    if (template := single_template(tokenizer)) is not None:
+        tokenizer.chat_template = fitted(tokenizer, template).fitted.template
 
 
 def template_format(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The answer format that a tokenizer's chat template shows, the one for tools first; None: none is known."""
-    given: Any = tokenizer.chat_template
-    templates = {"": given or ""} if not isinstance(given, dict) else given
-    in_order = sorted(templates, key=lambda name: name != "tool_use")
-    return next(filter(None, (for_template(templates[name]) for name in in_order)), None)
+    """The answer format in which a tokenizer's chat template writes calls; None: none is known."""
+    template = single_template(tokenizer)
+    return None if template is None else fitted(tokenizer, template).format or for_template(template)
 
 
-class Shape(NamedTuple):
-    """How a chat template wants calls."""
-
-    as_text: bool = False
-    """Arguments as JSON text, and no objects."""
-    id: str = ""
-    """What a call is named, with places for its tool and its number in the dialogue; empty: nothing."""
-
-
-SHAPES = tuple(
-    Shape(as_text, id) for id in ("", "call{number:05}", "functions.{tool}:{number}") for as_text in (False, True)
-)
-"""In the order in which they are tried: Mistral's templates refuse any name but of nine letters, and Kimi's show it."""
-
-
-def chat(messages: Sequence[Message], shape: Shape = SHAPES[0]) -> list[dict[str, Any]]:
-    """Messages as chat templates want them: the OpenAI form, in one of `SHAPES`."""
-    rows: list[dict[str, Any]] = []
-    ids: dict[str, str] = {}
-    for message in messages:
-        row = message.to_openai()
-        for call, given in zip(row.get("tool_calls", ()), message.tool_calls, strict=False):
-            if not shape.as_text:
-                call["function"]["arguments"] = given.arguments
-            if shape.id:
-                call["id"] = ids[f"call_{len(ids)}"] = shape.id.format(tool=given.name, number=len(ids))
-        if message.tool_call_id is not None:
-            row["tool_call_id"] = ids.get(message.tool_call_id, message.tool_call_id)
-        rows.append(row)
-    return rows
+# --- what a sample becomes --------------------------------------------------------------------------------------------
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
-    """The text that a student reads before it answers ``sample``."""
-    return _render(tokenizer, sample, sample.messages, add_generation_prompt=True)
+    """The text that a student reads before it answers ``sample``.
+
+    Raises:
+        UserError: the chat template refuses the dialogue, or loses a tool.
+    """
+    text = _render(tokenizer, sample, answered=False)
+    for tool in sample.tools:
+        if tool.name not in text and json.dumps(tool.name)[1:-1] not in text:
+            raise Unrendered(
+                f"the chat template of {tokenizer.name_or_path} loses the tool {tool.name} of the sample that asks "
+                f"{shown(sample.request)}. Use {INSTEAD}.",
+                TOOL_LOST,
+            )
+    return text
 
 
 def render_answer(tokenizer: PreTrainedTokenizerBase, sample: Sample, prompt: str) -> str:
-    """The text that says the sample's label after ``prompt``, up to and including the end token.
-
-    A thought that the prompt opens is closed at once: labels hold none.
+    """The text that says the sample's label after ``prompt``, up to and including the token that ends the turn.
 
     Raises:
         UserError: the chat template renders the dialogue with the answer otherwise than the one before it.
     """
     assert sample.label is not None
-    whole = _render(tokenizer, sample, (*sample.messages, sample.label.message()), add_generation_prompt=False)
-    if not whole.startswith(prompt) and (thought := opened_thought(prompt)):
-        before = prompt[: prompt.rindex(thought)]
-        if whole.startswith(before):
-            answer = whole[len(before) :]
-            said = answer.removeprefix(thought).lstrip()
-            closed = THOUGHTS[thought]
-            whole = prompt + (said if said.startswith(closed) else f"{closed}\n\n{said}")
-    if not whole.startswith(prompt):
-        raise UserError(
+    answer = answer_after(prompt, _render(tokenizer, sample, answered=True))
+    if answer is None:
+        raise Unrendered(
             f"the chat template of {tokenizer.name_or_path} does not keep the prompt in front of the answer, so that "
-            "the loss cannot be laid on the answer alone. Use a checkpoint whose template does."
+            f"the loss cannot be laid on the answer alone. Use {INSTEAD}, or another checkpoint.",
+            REFUSED,
         )
-    answer, end = whole[len(prompt) :], str(tokenizer.eos_token)
-    return answer[: answer.rindex(end)] + end if end in answer else answer + end
+    return until_end(answer, tuple(end_marks(tokenizer)))
 
 
-def opened_thought(prompt: str) -> str:
-    """The mark of the thought within which a prompt ends, or empty."""
-    return next(filter(prompt.rstrip().endswith, THOUGHTS), "")
+class Learnt(NamedTuple):
+    """A sample as it is trained on."""
+
+    prompt: str
+    answer: str
+    why: str | None
+    """Why it is not: what kind of reason, and behind a colon what it is of this sample; None: it is."""
+
+    @property
+    def reason(self) -> str:
+        """The kind of reason, to be counted by."""
+        return (self.why or "").partition(":")[0]
+
+
+def learnt(tokenizer: PreTrainedTokenizerBase, sample: Sample, format: str | None = None) -> Learnt:
+    """A labelled sample's prompt and answer; or what of it the chat template refuses, loses, or writes unreadably.
+
+    Args:
+        tokenizer: with the template.
+        sample: with a label.
+        format: that answers are read in; None: the template's.
+    """
+    try:
+        prompt = render_prompt(tokenizer, sample)
+        answer = render_answer(tokenizer, sample, prompt)
+    except Unrendered as error:
+        return Learnt("", "", f"{error.kind}: {error}")
+    words = "words" not in read_fitted(single_template(tokenizer) or "").switches
+    read = format or template_format(tokenizer) or ANSWER_FORMAT
+    return Learnt(prompt, answer, lost(sample, prompt, read, answer, ends=tuple(end_marks(tokenizer)), words=words))
+
+
+def check(tokenizer: PreTrainedTokenizerBase, samples: Iterable[Sample], format: str | None = None) -> None:
+    """Pass a chat template with which most of some samples can be asked and learnt, as a server would be sent them.
+
+    Raises:
+        UserError: it refuses or loses more than half of them, or makes other tokens of them; names template and sample.
+    """
+    found = [(sample, learnt(tokenizer, sample, format)) for sample in samples if sample.label is not None]
+    wrong = [(sample, one.why) for sample, one in found if one.why]
+    if len(wrong) * 2 > len(found):
+        sample, why = wrong[0]
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} fails on {len(wrong)} of {len(found)} samples, the first "
+            f"of them {shown(sample.request)}: {why}. Use {INSTEAD}, or student.chat_template=FILE."
+        )
+    for sample, one in found:
+        if not one.why:
+            check_parity(tokenizer, sample, encode_pairs(tokenizer, [one.prompt], [one.answer])[0])
+
+
+def check_parity(tokenizer: PreTrainedTokenizerBase, sample: Sample, tokens: tuple[list[int], list[int]]) -> None:
+    """Pass tokens to train on that a server would be sent for the sample, and that say its answer.
+
+    Raises:
+        UserError: they are others; shows the first.
+    """
+    tools: Any = [tool.to_openai() for tool in sample.tools] or None
+    sent: Any = tokenizer.apply_chat_template(
+        chat(sample.messages), tools=tools, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    trained = tokens[0]
+    if trained != sent:
+        at = next(
+            (n for n, (a, b) in enumerate(zip(trained, sent, strict=False)) if a != b), min(len(trained), len(sent))
+        )
+        ours, theirs = (tokenizer.decode(row[at : at + 1]) for row in (trained, sent))
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path}: {shown(sample.request)} would be trained on with other "
+            f"tokens than a server is sent, from token {at + 1} on ({ours!r}, sent: {theirs!r})."
+        )
+    if len(trained) > 1 and trained[0] == trained[1] == tokenizer.bos_token_id:
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} begins a dialogue twice ({tokenizer.bos_token!r}). Take "
+            "one of them out of the template: student.chat_template=FILE."
+        )
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -98,61 +213,105 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
     return rows
 
 
-def _render(
-    tokenizer: PreTrainedTokenizerBase, sample: Sample, messages: Sequence[Message], *, add_generation_prompt: bool
-) -> str:
-    given = [tool.to_openai() for tool in sample.tools] or None, add_generation_prompt
-    if tokenizer.chat_template in OWN_TEMPLATES:
-        return _rendered(tokenizer, chat(messages), *given)
-    if (render := _RENDERERS.get(tokenizer)) is None:
-        held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
-        render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
-    shape: Shape | None = SHAPES[0]
-    if any(message.tool_calls for message in messages):
-        if tokenizer not in _SHAPES:
-            _SHAPES[tokenizer] = _shape(render)
-        shape = _SHAPES[tokenizer]
-    if shape is None:
-        raise Unrendered(
-            f"the chat template of {tokenizer.name_or_path} does not write the calls of a dialogue, or refuses them. "
-            "Use a checkpoint whose template takes tools, or give it one (chat_template.jinja)."
-        )
-    try:
-        return render(chat(messages, shape), *given)
-    except Exceeded as error:
-        raise Unrendered(f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}") from error
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
+) -> list[tuple[list[int], list[int]]]:
+    """Token ids of each prompt, as a server is sent them, and of each answer, as it is written behind it.
 
-
-def _shape(render: Bounded) -> Shape | None:
-    """How a template wants calls: of another shape it makes an error, Python's form of an object, or nothing at all."""
-    probe = ToolCall(name="get_probe", arguments={"key_probe": "value_probe"})
-    asked = (Message(role="user", content="?"), Message(role="assistant", tool_calls=(probe,)))
-    for shape in SHAPES:
-        try:
-            text = render(chat(asked, shape), [Tool(name="other", parameters={"type": "object"}).to_openai()], False)
-        except Exceeded:
+    An answer alone is other tokens than behind a prompt where a tokenizer begins every text with a space of its own
+    (SentencePiece). Where a token reaches over the border, none that was asked with could be: the answer is then cut
+    as it is behind the token that ends a turn.
+    """
+    pairs = []
+    wholes = encode(tokenizer, [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
+    for asked, whole, answer in zip(encode(tokenizer, prompts), wholes, answers, strict=True):
+        if whole[: len(asked)] == asked:
+            pairs.append((asked, whole[len(asked) :]))
             continue
-        if all(part in text for part in ("get_probe", "key_probe", "value_probe")) and "{'key_probe'" not in text:
-            return shape
-    return None
+        mark = next(iter(end_marks(tokenizer)), "")
+        alone, behind = encode(tokenizer, [mark, mark + answer])
+        pairs.append((asked, behind[len(alone) :]))
+    return pairs
+
+
+# --- rendering within limits ------------------------------------------------------------------------------------------
 
 
 class Unrendered(UserError):
-    """A dialogue that a checkpoint's chat template refuses, or takes too long over."""
+    """A dialogue that a checkpoint's chat template refuses or loses, or takes too long over."""
+
+    def __init__(self, message: str, kind: str = REFUSED) -> None:
+        """Take what is wrong, and what kind of reason it is."""
+        super().__init__(message)
+        self.kind = kind
 
 
-OWN_TEMPLATES = frozenset(chat_template(listing) for listing in get_args(Listing))
+OWN_TEMPLATES = frozenset(chat_template(listing) for listing in get_args(OwnListing))
 """Templates that are known to end."""
 TEMPLATE_SECONDS = 10.0
 """For one dialogue; templates take milliseconds."""
+_LIMITS = "it takes", "its process", "it writes", "it nests"
+"""What `Exceeded` says of a template that is at fault whatever the dialogue."""
 _RENDERERS: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Bounded] = weakref.WeakKeyDictionary()
-"""A process for each of the other templates."""
-_SHAPES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Shape | None] = weakref.WeakKeyDictionary()
-"""How each of them wants calls, once it was given some; None: in none of the shapes."""
+"""A process for each tokenizer with a template of a stranger."""
+_FITS: dict[tuple[Any, ...], Fit] = {}
+"""What was found out about templates, by all that it depends on."""
 
 
-def _rendered(tokenizer: Any, messages: Any, tools: Any, add_generation_prompt: bool) -> str:
+def _bounded(tokenizer: PreTrainedTokenizerBase) -> Bounded:
+    if (render := _RENDERERS.get(tokenizer)) is None:
+        held: Any = weakref.proxy(tokenizer)  # else the process would keep alive what it is forgotten with
+        render = _RENDERERS[tokenizer] = Bounded(functools.partial(_rendered, held), seconds=TEMPLATE_SECONDS)
+    return render
+
+
+def _renderer(tokenizer: PreTrainedTokenizerBase) -> Any:
+    """What `fit` renders with; a limit ends the search."""
+    bounded = _bounded(tokenizer)
+
+    def render(*given: Any) -> str:
+        try:
+            return bounded(*given)
+        except Exceeded as error:
+            if str(error).startswith(_LIMITS):
+                raise Unrendered(str(error)) from error
+            raise
+
+    return render
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, sample: Sample, *, answered: bool) -> str:
+    template = single_template(tokenizer)
+    if template is None:
+        raise Unrendered(f"{tokenizer.name_or_path} has no chat template. Give it one: student.chat_template=hermes")
+    messages = [*sample.messages, *([sample.label.message()] if answered and sample.label is not None else [])]
+    given: tuple[Any, ...] = (
+        template,
+        chat(messages),
+        [tool.to_openai() for tool in sample.tools] or None,
+        not answered,
+        {},
+    )
+    if template in OWN_TEMPLATES:
+        return _rendered(tokenizer, *given)
+    try:
+        return _bounded(tokenizer)(*given)
+    except Exceeded as error:
+        raise Unrendered(
+            f"the chat template of {tokenizer.name_or_path} fails on a dialogue: {error}. Where it takes others, use "
+            f"{INSTEAD}."
+        ) from error
+
+
+def _rendered(
+    tokenizer: Any, template: str, messages: Any, tools: Any, add_generation_prompt: bool, more: dict[str, Any]
+) -> str:
     text = tokenizer.apply_chat_template(
-        messages, tools=tools, add_generation_prompt=add_generation_prompt, tokenize=False
+        messages,
+        tools=tools,
+        chat_template=template,
+        add_generation_prompt=add_generation_prompt,
+        tokenize=False,
+        **more,
     )
     return str(text)

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from sloop.records import Sample, UserError, digest
-from sloop.students.templates import encode, render_answer, render_prompt
+from sloop.students.templates import encode_pairs, learnt
 
 IGNORED = -100
 """Label of a token that carries no loss (PyTorch's convention)."""
@@ -38,8 +38,8 @@ def examples(
     """The examples of a dataset, each as often as its ``copies`` say.
 
     Returns:
-        The examples, and how many samples were left out for which reason: ``no label``, or ``too long`` (more than
-        ``max_length`` tokens; cutting one would cut its tools or its answer).
+        The examples, and how many samples were left out for which reason: ``no label``, ``too long`` (more than
+        ``max_length`` tokens; cutting one would cut its tools or its answer), or what the chat template does to it.
     """
     left_out: Counter[str] = Counter()
     prompts, answers, copies = [], [], []
@@ -47,11 +47,15 @@ def examples(
         if sample.label is None:
             left_out["no label"] += 1
             continue
-        prompts.append(render_prompt(tokenizer, sample))
-        answers.append(render_answer(tokenizer, sample, prompts[-1]))
+        rendered = learnt(tokenizer, sample)
+        if rendered.why:
+            left_out[rendered.reason] += 1
+            continue
+        prompts.append(rendered.prompt)
+        answers.append(rendered.answer)
         copies.append(sample.copies)
     kept: list[Example] = []
-    for prompt, answer, often in zip(encode(tokenizer, prompts), encode(tokenizer, answers), copies, strict=True):
+    for (prompt, answer), often in zip(encode_pairs(tokenizer, prompts, answers), copies, strict=True):
         if len(prompt) + len(answer) > max_length:
             left_out["too long"] += 1
         else:

@@ -66,6 +66,7 @@ class SFT:
         "sloop.records.base",
         "sloop.records.samples",
         "sloop.calls.formats",
+        "sloop.students.fitting",
         "sloop.students.local",
         "sloop.students.templates",
         "sloop.students.tiny",
