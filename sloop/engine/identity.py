@@ -26,6 +26,7 @@ from typing import Any, cast
 from sloop.engine.build import MOVED, SPEC, find
 from sloop.records import Checkpoint, Record, digest
 from sloop.store import Rows, file_digest
+from sloop.store.files import CHECKPOINT_ENDINGS
 
 ROOT = Path(__file__).parents[2]
 """Folder that holds the package."""
@@ -173,6 +174,8 @@ def _files_of(folder: Any, endings: frozenset[str] | None = None) -> Any:
     root = Path(str(folder))
     if not root.is_dir():  # a file, or the id of something on a hub
         return _by_content(folder)
+    if endings is None and (root / "config.json").is_file():
+        endings = CHECKPOINT_ENDINGS
     return {
         str(path.relative_to(root)): _digest_of(path)
         for path in sorted(root.rglob("*"))

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from sloop.engine.stage import Desk, Made
 from sloop.records import Checkpoint, Record, Sample, Score, UserError
-from sloop.store import Dataset, is_file, read_json, write_rows
+from sloop.store import Dataset, checkpoint_at, is_file, read_json, write_rows
 from sloop.students.base import Student
 from sloop.trainers.base import TRAINING_FILE, Trainer, Training
 
@@ -53,11 +53,12 @@ def train_scores(summary: TrainSummary, samples: int) -> list[Score]:
 
 
 def checkpoint_of(made: Made[StartSummary] | Made[TrainSummary]) -> Checkpoint:
-    """The checkpoint that a finished start or train stage made, or was given."""
+    """The checkpoint that a finished start or train stage made, or was given, as it is now: whoever edits its folder
+    has another one, and what read the one before is stale.
+    """
     checkpoint = made.summary.checkpoint
-    if checkpoint.path == FOLDER:
-        return checkpoint.model_copy(update={"path": str(made.folder / FOLDER)})
-    return checkpoint
+    folder = made.folder / FOLDER if checkpoint.path == FOLDER else Path(checkpoint.path)
+    return checkpoint_at(folder) if (folder / "config.json").is_file() else checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import re
 import sqlite3
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -470,16 +470,25 @@ def is_sidecar(relative: Path) -> bool:
     return any(part == "sidecar" or part.startswith(".") for part in relative.parts)
 
 
-def folder_digest(path: Path) -> str:
-    """SHA-256 over the names and bytes of all files of a folder (hidden ones and ``sidecar/`` apart)."""
-    files = (file for file in path.rglob("*") if file.is_file())
+def folder_digest(path: Path, endings: Collection[str] | None = None) -> str:
+    """SHA-256 over the names and bytes of a folder's files (hidden ones and ``sidecar/`` apart).
+
+    Args:
+        path: the folder.
+        endings: of the files that count; None: all do.
+    """
+    files = (file for file in path.rglob("*") if file.is_file() and (endings is None or file.suffix in endings))
     named = {str(file.relative_to(path)): file for file in files}
     kept = {name: file for name, file in named.items() if not is_sidecar(file.relative_to(path))}
     return digest({name: file_digest(kept[name]) for name in sorted(kept)})
 
 
+CHECKPOINT_ENDINGS = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt"})
+"""Of what is read of a checkpoint: weights, tokenizer, templates and settings, and no README or optimizer's state."""
+
+
 def checkpoint_at(path: Path) -> Checkpoint:
-    """The checkpoint in a folder.
+    """The checkpoint in a folder, known by the content of whatever is read of it.
 
     Raises:
         UserError: the folder is missing or has no ``config.json``.
@@ -488,7 +497,7 @@ def checkpoint_at(path: Path) -> Checkpoint:
         raise UserError(
             f"no checkpoint at {named(path)}: a checkpoint is a folder with config.json and model.safetensors."
         )
-    return Checkpoint(path=str(path), digest=folder_digest(path))
+    return Checkpoint(path=str(path), digest=folder_digest(path, CHECKPOINT_ENDINGS))
 
 
 def now() -> str:
