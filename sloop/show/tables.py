@@ -238,8 +238,7 @@ def print_run(folder: Path, tracked: str, tracking_seconds: float) -> None:
                 for note in stage.notes
             ],
         )
-    elif record.metrics:
-        scores = [score for score in record.metrics if not score.name.startswith("contamination/")]
+    elif scores := [score for score in record.metrics if score.name.startswith("eval/")]:
         out.print(scores_table(scores, run.name))
         _print_notes(run, read_stage(folder).notes)
         for found in record.contamination:

@@ -176,7 +176,7 @@ class SFT:
                     collate([rows[index] for index in part], tokenizer.pad_token_id or 0)
                     for part in micro_batches(plan[step], lengths, values.micro_tokens)
                 ]
-                losses.append(self._gradients(model, parts, lambda done=step: tell(done, steps, {})))  # type: ignore[misc]
+                losses.append(self._gradients(model, parts, lambda done=step: tell(done, steps, {})))
                 norm = torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip)
                 if not math.isfinite(losses[-1]) or not torch.isfinite(norm):
                     raise UserError(
