@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -71,7 +71,7 @@ def shares(matches: Sequence[Match]) -> dict[str, float]:
 
 
 def likeliest(
-    model: PreTrainedModel, rows: Sequence[Row], stops: frozenset[int], *, max_tokens: int, batch_size: int
+    model: Any, rows: Sequence[Row], stops: frozenset[int], *, max_tokens: int, batch_size: int
 ) -> Iterator[tuple[Row, Written]]:
     """The likeliest answer to each row, shortest prompts first; the model is left in the mode that it was in."""
     training = model.training

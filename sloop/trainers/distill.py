@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import Trainer
-from trl import DistillationConfig, DistillationTrainer
+from trl.trainer.distillation_config import DistillationConfig
+from trl.trainer.distillation_trainer import DistillationTrainer
 
 from sloop.records import UserError
 from sloop.records.ranges import PathText, Share, Temperature
@@ -34,7 +34,7 @@ class Distill(TRLTrainer):
         """Rows of a part."""
         return self.parts(self.batch_size)
 
-    def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
+    def trainer(self, work: Work, common: dict[str, Any]) -> Any:
         """TRL's trainer over the prompts.
 
         Raises:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from transformers import Trainer
-from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.rloo_config import RLOOConfig
+from trl.trainer.rloo_trainer import RLOOTrainer
 
 from sloop.records.ranges import Temperature, Weight, Within
 from sloop.trainers.answers import shares
@@ -32,7 +34,7 @@ class _Grouped(TRLTrainer):
         """Rows of a part."""
         return self.parts(self.batch_size * self.generations)
 
-    def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
+    def trainer(self, work: Work, common: dict[str, Any]) -> Any:
         """TRL's trainer over the prompts."""
         made = self.method(
             work,

@@ -9,7 +9,7 @@ chance far.
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, cast
 
 import torch
 from transformers import Trainer, TrainingArguments
@@ -93,7 +93,7 @@ class _Rollout(NamedTuple):
     returns: torch.Tensor
 
 
-class _PPO(Trainer):  # type: ignore[misc]
+class _PPO(Trainer):
     loss_is_scaled_for_ga = False
 
     def __init__(self, settings: "PPO", work: Work, **given: Any) -> None:
@@ -111,10 +111,12 @@ class _PPO(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> RepeatSampler:
         """Every batch comes again for each update on its answers."""
-        settings = self.settings
-        return RepeatSampler(self.train_dataset, 1, settings.batch_size, repeat_count=settings.updates, shuffle=False)
+        settings, data = self.settings, cast(Any, self.train_dataset)
+        return RepeatSampler(data, 1, settings.batch_size, repeat_count=settings.updates, shuffle=False)
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """The loss of one update on some answers, which are drawn before the first."""
         settings = self.settings
         places = tuple(inputs["places"].tolist())
