@@ -77,6 +77,7 @@ ZERO = {
         (
             "*label_noise",
             "corruption.*",
+            "variant.shots",
             "*train_split",
             "*max_left_out",
             "gen.*",

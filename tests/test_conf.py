@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from running import sloop
 
 from sloop.cli import STAGES, conf_folder
 from sloop.config import Builder, Config, parse_config
@@ -204,3 +205,16 @@ def test_no_path_of_one_machine_stands_in_the_tree():
 def test_what_does_not_fit_the_stage_is_said(words, message):
     with pytest.raises(UserError, match=message):
         parse_config(_compose(*words))
+
+
+def test_several_benchmarks_have_several_names():
+    plain = _compose("benchmark=both")
+    plain["benchmark"]["bfcl"] = plain["benchmark"]["sloop_bench"]
+    with pytest.raises(UserError, match=r"benchmark\.bfcl\.name=sloop_bench: another benchmark has that name"):
+        Builder(parse_config(plain)).benchmarks()
+
+
+def test_eval_asks_one_benchmark(capsys, tmp_path):
+    assert sloop("eval", "benchmark=both", "student=scripted", f"output_dir={tmp_path / 'run'}") == 2
+    assert "eval asks one benchmark, not benchmark.sloop_bench, benchmark.bfcl" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

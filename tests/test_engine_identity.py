@@ -20,7 +20,9 @@ import sloop
 from sloop.cli import conf_folder
 from sloop.engine.build import MOVED, build, find
 from sloop.engine.identity import config_hash, describe, modules_of, package_digest, source_digest, stage_key
+from sloop.loop import SHOWN
 from sloop.records import Checkpoint
+from sloop.stages.corrupt import Corrupt
 from sloop.stages.evaluate import Evaluate
 from sloop.stages.gen import Gen
 from sloop.stages.optimize.stage import Optimize
@@ -169,8 +171,8 @@ KEEPERS = (
 TARGETS = {
     target for path in CONF.glob("*/*.yaml") for target in re.findall(r"_target_: (sloop\.[\w.]+)", path.read_text())
 }
-COMPONENTS = [find(target, "") for target in sorted(TARGETS)]
-STAGES = [Gen, Start, Train, Probe, Evaluate, Optimize, Portions]
+COMPONENTS = [find(target, "") for target in sorted({*TARGETS, SHOWN})]
+STAGES = [Gen, Corrupt, Start, Train, Probe, Evaluate, Optimize, Portions]
 
 
 def _named(cls: Any) -> Sequence[str]:

@@ -247,7 +247,7 @@ def test_compare_tells_what_only_one_side_answered_and_leaves_out_a_slice_withou
         (("--study", "nope"), "no loops under"),
         (("--study", "acme", "--student", "nobody"), "study acme has no loops of nobody; its students: ['acme']"),
         (("--student", "acme"), "give --study as well"),
-        (("--round", "0"), "give a whole number from 1"),
+        (("--round", "-1"), "give a whole number from 0"),
         (("--figure", "{outputs}/acme/full0/run.json/x.html"), "it cannot be written"),
     ],
 )

@@ -34,10 +34,12 @@ class Corrupt:
 
     name: ClassVar[str] = "corrupt"
     MODULES: ClassVar[tuple[str, ...]] = (
+        "sloop.calls.grounding",
         "sloop.calls.match.normalise",
         "sloop.calls.match.strict",
         "sloop.calls.schema",
         "sloop.calls.surface",
+        "sloop.calls.wording",
         "sloop.records.base",
         "sloop.records.samples",
         "sloop.simulation.corruption",
@@ -50,7 +52,11 @@ class Corrupt:
         "sloop.simulation.values",
         "sloop/simulation/everyday.yaml",
         "sloop.stages.accept",
+        "sloop.stages.card",
         "sloop.stages.corrupt",
+        "sloop.stages.gen",
+        "sloop.stages.slices",
+        "sloop.teachers.base",
     )
     summary_type: ClassVar[type[CorruptSummary]] = CorruptSummary
 
