@@ -1,7 +1,7 @@
 """What tracking costs: CPU time of projecting a run to a new MLflow database, beside the run's own.
 
 usage: python benchmarks/bench_tracking.py [KEY=VALUE ...]
-       (runs the demo's loop, or what these overrides make of it, once without tracking, in a process of its own: minutes)
+       (runs the loop of the demo, or what these overrides make of it, once without tracking, in a process of its own)
 """
 
 from __future__ import annotations
