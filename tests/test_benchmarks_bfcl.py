@@ -16,7 +16,7 @@ import pytest
 from grading import Answer, official_means, scores_of, spec_of
 
 from sloop.benchmarks.bfcl import CATEGORIES, BfclBenchmark, shown
-from sloop.benchmarks.bfcl_formats import FUNCTIONS, SENSITIVITY, VARIANTS
+from sloop.benchmarks.bfcl_formats import LISTED, SENSITIVITY, VARIANTS
 from sloop.calls import bfcl_languages
 from sloop.calls.bfcl_languages import JAVA, JAVASCRIPT, parser_of
 from sloop.engine.build import build
@@ -485,7 +485,7 @@ def test_functions_are_listed_with_all_that_their_schemas_say() -> None:
         "y": {**inner, "description": "Inner."},
         "z": {"type": "object", "additionalProperties": {"type": "number"}},
     }
-    xml, python = FUNCTIONS["xml"]([listed]), FUNCTIONS["python"]([listed])
+    xml, python = LISTED["xml"]([listed]), LISTED["python"]([listed])
     assert """<param name="x" type="string" required="true" default="'a b'">""" in xml
     assert "      <desc> Enum values: ['a', 'b'].</desc>" in xml
     assert '        <param name="a" type="array[integer]" required="true">' in xml

@@ -19,7 +19,7 @@ import hashlib
 import json
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,10 +112,10 @@ def varied_entries(folder: Path, digests: dict[str, str], hint: str) -> list[Ent
         for entry in read_entries(folder, f"BFCL_v4_{category}", digests)
         if entry["id"] in set(ids)
     ]
-    found = []
+    found: list[Entry] = []
     for entry in asked:
         told = [{**one, "description": f"{one.get('description', '')}{hint}{hint}"} for one in entry["function"]]
-        documented = {name: write(told) for name, write in FUNCTIONS.items()}
+        documented = {name: write(told) for name, write in LISTED.items()}
         for variant in VARIANTS:
             known_as = f"{SENSITIVITY}_{len(found)}:{variant.official}:{entry['of']}"
             prompt = _prompt(prompts, variant, documented[variant.documented])
@@ -268,5 +268,7 @@ def _description(schema: Mapping[str, Any]) -> str:
     return f"{told} Enum values: {schema['enum']}." if "enum" in schema else told
 
 
-FUNCTIONS = {"python": _as_python, "xml": _as_xml, "json": partial(json.dumps, indent=4)}
+LISTED: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str]] = {
+    "python": _as_python, "xml": _as_xml, "json": partial(json.dumps, indent=4),
+}  # fmt: skip
 """By the name of the form: a list of functions as a prompt shows it."""
