@@ -2,9 +2,10 @@
 
 usage: python benchmarks/bench_official.py [entries of each benchmark]
 
-BFCL: the single-turn entries of v4 in three modes, by its own runner, and every Java and JavaScript entry with every
-kind of answer; needs the official wheel (``pip install --no-deps bfcl-eval==2026.3.23``) and ``sloop[bfcl]``. ACEBench:
-the ``normal_*`` and ``special_*`` rows, by the ``eval_main.py`` of a clone of github.com/chenchen0103/ACEBench; needs
+BFCL: the single-turn entries of v4 in three modes, by its own runner, every Java and JavaScript entry with every kind
+of answer, and format sensitivity, its prompts included; needs the official wheel (``pip install --no-deps
+bfcl-eval==2026.3.23``) and ``sloop[bfcl]``. ACEBench: the ``normal_*`` and ``special_*`` rows, by the ``eval_main.py``
+of a clone of github.com/chenchen0103/ACEBench; needs
 ``SLOOP_ACEBENCH=CLONE/data_all/data_en``. What is not there is left out.
 Verdicts are compared entry by entry, accuracies and means to the last digit that is printed officially.
 """
@@ -25,8 +26,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 import yaml
+from format_cases import ways
 from official_cases import WORDS, answers, kinds
-from official_runners import MODES, Verdict, acebench_verdicts, bfcl_each, bfcl_verdicts
+from official_runners import MODES, Verdict, acebench_verdicts, bfcl_each, bfcl_prompts, bfcl_verdicts
 
 from sloop.cli import conf_folder
 from sloop.engine.build import build
@@ -70,7 +72,8 @@ def ours(work: Path, name: str, *words: str) -> Found:
     command = ["eval", f"answers={work / 'results'}", f"benchmark={name}", *words, f"output_dir={work / 'run'}"]
     command += ["tracking.enabled=false", f"paths.outputs={work / 'outputs'}"]
     subprocess.run([Path(sys.executable).with_name("sloop"), *command], check=True, stdout=subprocess.DEVNULL)
-    settings = dict(word.removeprefix("benchmark.").split("=", 1) for word in words)
+    named = (word.removeprefix("benchmark.").split("=", 1) for word in words)
+    settings = {key: yaml.safe_load(value) for key, value in named}
     entries = entries_of(made(name, work / "cache", **settings))
     grades = [grade for grade in read_rows(work / "run" / "grades.jsonl", Grade) if grade.official is not None]
     named = {entries[grade.sample_id]["id"]: grade for grade in grades}
@@ -101,8 +104,9 @@ def compare(
     named = [one for one in theirs if not theirs[one][0] and one not in wrong and theirs[one] != found.verdicts[one]]
     apart = sum(theirs[one][0] != (one in found.strict) for one in theirs)
     right = sum(verdict for verdict, _ in theirs.values())
+    count = len({kind for kind, _ in given.values()})
     print(
-        f"{form}: {len(theirs)} answers of {len(kinds(form))} kinds, {right} right officially, {len(found.strict)} by "
+        f"{form}: {len(theirs)} answers of {count} kinds, {right} right officially, {len(found.strict)} by "
         f"the strict reading\n  another verdict by the strict reading: {apart}; verdicts that differ: {len(wrong)}; "
         f"official errors that have another name: {len(named)}"
     )
@@ -134,7 +138,7 @@ def bfcl(mode: str, work: Path, limit: int) -> int:
     given: dict[str, tuple[str, Any]] = {}
     for java in (False, True):
         some = {one: calls for one, calls in right.items() if ("java" in category[one]) == java}
-        given |= answers(f"{mode} java" if java else mode, some, Random(mode))
+        given |= answers(kinds(f"{mode} java" if java else mode), some, Random(mode))
     folder = work / "results" / mode.replace("_", "")
     folder.mkdir(parents=True)
     for name in dict.fromkeys(category.values()):
@@ -192,6 +196,40 @@ def bfcl_languages(mode: str, work: Path) -> int:
     return len(differ)
 
 
+def bfcl_formats(work: Path) -> int:
+    """Format sensitivity, every prompt answered in the form that it asks for; how many verdicts and figures differ."""
+    benchmark = made("bfcl", work / "cache", categories=["format_sensitivity"])
+    entries = entries_of(benchmark)
+    theirs_asked = _elsewhere(bfcl_prompts)
+    right: dict[str, dict[str, list[Any]]] = {}
+    other = 0
+    for sample in benchmark.data:
+        entry = entries[sample.id]
+        other += theirs_asked[entry["id"]] != [[message.role, message.content] for message in sample.messages]
+        own = {function["name"].replace(".", "_"): function["name"] for function in entry["function"]}
+        calls = [(own.get(call.name, call.name), call.arguments) for call in sample.label.calls]
+        right.setdefault(entry["variant"].reading.removeprefix("prompting "), {})[entry["id"]] = calls
+    print(f"format_sensitivity: of {len(entries)} prompts {other} differ")
+    given: dict[str, tuple[str, Any]] = {}
+    for form, some in right.items():
+        given |= answers(ways(form), some, Random(form))
+    (work / "results" / "prompting").mkdir(parents=True)
+    lines = [json.dumps({"id": one, "result": given[one][1]}) for one in (e["id"] for e in entries.values())]
+    (work / "results" / "prompting" / "BFCL_v4_format_sensitivity_result.json").write_text("\n".join(lines) + "\n")
+    theirs, columns = _elsewhere(bfcl_verdicts, "prompting", work / "results", work / "score")
+    found = ours(work, "bfcl", "benchmark.categories=[format_sensitivity]", "benchmark.reading=prompting")
+    figures = {
+        entry["variant"].official: f"{found.scores['official_accuracy', entry['variant'].slice]:.2%}"
+        for entry in entries.values()
+    }
+    figures["format_sensitivity"] = f"{found.scores['official_accuracy', '']:.2%}"
+    for name, score in (("accuracy_max_delta", "official_format_max_delta"), ("accuracy_std", "official_format_std")):
+        figures[f"format_sensitivity/{name}"] = str(round(found.scores[score, ""] * 100, 2))
+    return other + compare(
+        "format_sensitivity", given, theirs, found, {n: (columns[n], mine) for n, mine in figures.items()}
+    )
+
+
 def acebench(data: Path, work: Path) -> int:
     """ACEBench; how many verdicts and figures differ."""
     benchmark = made("acebench", work / "cache", path=str(data))
@@ -203,7 +241,7 @@ def acebench(data: Path, work: Path) -> int:
         right[entry["id"]] = [(own.get(call.name, call.name), call.arguments) for call in sample.label.calls]
         words[entry["id"]] = sample.label.content
     rng = Random(0)
-    given = answers("acebench", right, rng)
+    given = answers(kinds("acebench"), right, rng)
     given |= {one: ("words", rng.choice(WORDS)(text)) for one, text in words.items() if text}
     rows: dict[str, list[tuple[str, Any]]] = {}
     for sample in samples:
@@ -239,6 +277,8 @@ def main() -> None:
                 (Path(folder) / mode).mkdir()
                 differ += bfcl(mode, Path(folder) / mode, limit)
                 differ += bfcl_languages(mode, Path(folder) / mode)
+            (Path(folder) / "formats").mkdir()
+            differ += bfcl_formats(Path(folder) / "formats")
         else:
             print("BFCL is left out: pip install --no-deps bfcl-eval==2026.3.23")
         if "SLOOP_ACEBENCH" in os.environ:

@@ -2,10 +2,12 @@
 
 usage: python benchmarks/bench_readers.py FOLDER
 
-FOLDER holds the package sglang or vllm, or both, as a wheel unpacked or a source tree; nothing else of them has to be
-installed but ``orjson``, ``partial-json-parser`` and ``regex``: what their parsers import beside each other is stood in
-for. Each family's call (tests/kinds/texts.py) is varied in the same ways; a line says of how many texts the calls are
-the same by our strict reading and by our lenient one, and which variants differ.
+FOLDER holds packages as wheels unpacked or source trees: sglang, vllm, llamafactory, cohere_melody, smolagents,
+google/adk; and of repositories the folder ``tool_use_package`` (anthropics/anthropic-tools) and the file
+``react_chat.py`` (QwenLM/Qwen-Agent). What is not there is left out. Nothing else of them has to be installed but
+``orjson``, ``partial-json-parser`` and ``regex``: what their parsers import beside each other is stood in for. Each
+family's call (tests/kinds/texts.py) is varied in the same ways; a line says of how many texts the calls are the same by
+our strict reading and by our lenient one, and which variants differ.
 """
 
 from __future__ import annotations
@@ -66,7 +68,20 @@ VLLM = {
     "Hermes and Qwen": "hermes_tool_parser.Hermes2ProToolParser",
     "Llama 3.1": "llama_tool_parser.Llama3JsonToolParser",
     "xLAM": "xlam_tool_parser.xLAMToolParser",
+    "Nemotron": "nemotron_json_tool_parser.NemotronJSONToolParser",  # these two are not in every version
+    "Seed-OSS": "seed_oss_tool_parser.SeedOssToolParser",
 }
+OTHERS = {
+    "ReAct": "llamafactory.data.tool_utils.DefaultToolUtils",
+    "ReAct by Qwen-Agent": "react_chat.ReActChat",
+    "GLM 4 and ERNIE": "llamafactory.data.tool_utils.GLM4ToolUtils",
+    "Command R": "cohere_melody.PyFilter",
+    "SmolLM3 in Python": "smolagents.local_python_executor.evaluate_python_code",
+    "Gemma 3": "google.adk.models.gemma_llm.GemmaFunctionCallingMixin",
+    "Gemma 3 in JSON": "google.adk.models.gemma_llm.GemmaFunctionCallingMixin",
+    "Claude's XML of anthropic-tools": "tool_use_package.tool_user.ToolUser",
+}
+"""Families that neither of the two servers reads."""
 VARIANTS: dict[str, Callable[[str], str]] = {
     "as it is": lambda text: text,
     "another value": lambda text: text.replace("Bari", "San Vito, 'Lo' Capo"),
@@ -111,6 +126,10 @@ def _stand_for(name: str) -> Any:
     return type(name, (Stand,), {}) if name[0].isupper() else Stand()
 
 
+ABSENT = ("openai", "xgrammar", "msgspec", "transformers", "anthropic", "anthropic_bedrock", "google", "qwen_agent")
+"""Packages of which nothing is needed, besides that of the parsers."""
+
+
 class Finder:
     """Imports the parsers' own folders as they are and stands in for the rest of the package."""
 
@@ -119,10 +138,10 @@ class Finder:
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         """What to import, where it is one of theirs."""
-        if name.split(".")[0] not in (self.package, "openai", "xgrammar", "msgspec", "transformers"):
+        if name.split(".")[0] not in (self.package, *ABSENT):
             return None
         path = self.folder.joinpath(*name.split(".")).with_suffix(".py")
-        if path.is_file() and name.startswith((f"{self.inner}.", "sglang.srt.parser.harmony_parser")):
+        if path.is_file() and name.startswith((self.inner, "sglang.srt.parser.harmony_parser")):
             return importlib.util.spec_from_file_location(name, path)
         return ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
 
@@ -160,11 +179,64 @@ def of_vllm(name: str, text: str) -> Calls:
     return [(call.function.name, json.loads(call.function.arguments)) for call in found.tool_calls or []]
 
 
+def of_llamafactory(reader: Any, text: str) -> Calls:
+    """What a template of LLaMA-Factory extracts."""
+    found = reader.tool_extractor(text)
+    return [] if isinstance(found, str) else [(call.name, json.loads(call.arguments)) for call in found]
+
+
+def of_melody(reader: Any, text: str) -> Calls:
+    """What Cohere's parser of their models' answers finds in one of the first Command R's."""
+    options = importlib.import_module("cohere_melody").PyFilterOptions().multi_hop().stream_tool_actions()
+    return [(call.name, json.loads(call.arguments)) for call in reader(options).process_full_text(text).tool_calls]
+
+
+def of_smolagents(run: Any, text: str) -> Calls:
+    """What an agent that acts in code would call."""
+    called: Calls = []
+    blocks = importlib.import_module("smolagents.utils").parse_code_blobs(text, ("<code>", "</code>"))
+    run(blocks, static_tools={"find_depot": lambda **given: called.append(("find_depot", given))}, state={})
+    return called
+
+
+def of_adk(reader: Any, text: str) -> Calls:
+    """What Google's agents find in an answer of Gemma 3."""
+    importlib.import_module("google.adk.models.gemma_llm").__dict__["types"] = Stand(FunctionCall=Stand, Part=Stand)
+    answer = Stand(partial=False, turn_complete=False, content=Stand(parts=[Stand(text=text)]))
+    reader._extract_function_calls_from_response(None, answer)
+    call = answer.content.parts[0].__dict__.get("function_call")
+    return [] if call is None else [(call.name, call.args)]
+
+
+def of_anthropic(reader: Any, text: str) -> Calls:
+    """What Anthropic's first package for tools invokes."""
+    found = reader._function_calls_valid_format_and_invoke_extraction(text)
+    return [(call["tool_name"], dict(call["parameters_with_values"])) for call in found.get("invokes", ())]
+
+
+def of_qwen_agent(reader: Any, text: str) -> Calls:
+    """What Qwen-Agent's ReAct chat detects."""
+    called, name, arguments, _ = reader._detect_tool(None, text)
+    return [(name, json.loads(arguments))] if called else []
+
+
+READ_BY: dict[str, Callable[[Any, str], Calls]] = {
+    "llamafactory": of_llamafactory, "cohere_melody": of_melody, "smolagents": of_smolagents, "google": of_adk,
+    "tool_use_package": of_anthropic, "react_chat": of_qwen_agent,
+}  # fmt: skip
+
+
+def of_others(name: str, text: str) -> Calls:
+    """What a parser of `OTHERS` reads."""
+    module, _, attribute = name.rpartition(".")
+    return READ_BY[name.partition(".")[0]](getattr(importlib.import_module(module), attribute), text)
+
+
 def compare(theirs: Callable[[str, str], Calls], names: dict[str, str]) -> None:
     """One line a family."""
     all_same = all_lenient = 0
     for dialect, name in names.items():
-        form, plain, _ = DIALECTS[dialect]
+        form, plain, _ = DIALECTS[dialect.removesuffix(" by Qwen-Agent")]
         same = lenient = 0
         differ: list[str] = []
         for variant, vary in VARIANTS.items():
@@ -184,6 +256,10 @@ def compare(theirs: Callable[[str, str], Calls], names: dict[str, str]) -> None:
     print(f"all: {all_same}/{total}, leniently {all_lenient}/{total}")
 
 
+def _holds(folder: Path, name: str) -> bool:
+    return (folder / name).is_dir() or (folder / f"{name}.py").is_file()
+
+
 def main() -> None:
     """Compare with what the folder holds."""
     logging.disable(logging.CRITICAL)
@@ -193,11 +269,16 @@ def main() -> None:
         "vllm": ("vllm.tool_parsers", of_vllm, VLLM),
     }
     found = {package: parts for package, parts in held.items() if folder.joinpath(*parts[0].split(".")).is_dir()}
-    if not found:
-        print(f"nothing to compare with: {folder} holds neither sglang nor vllm. Give the folder of an unpacked wheel.")
+    others = {dialect: name for dialect, name in OTHERS.items() if _holds(folder, name.partition(".")[0])}
+    if not found and not others:
+        print(f"nothing to compare with: {folder} holds none of the parsers. Give the folder of an unpacked wheel.")
     for package, (inner, theirs, names) in found.items():
-        sys.meta_path.insert(0, Finder(package, folder, inner))  # type: ignore[arg-type]
-        compare(theirs, names)
+        sys.meta_path.insert(0, Finder(package, folder, f"{inner}."))  # type: ignore[arg-type]
+        here = folder.joinpath(*inner.split("."))
+        compare(theirs, {key: name for key, name in names.items() if (here / f"{name.partition('.')[0]}.py").is_file()})
+    sys.meta_path.insert(0, Finder("google", folder, "google.adk.models.gemma_llm"))  # type: ignore[arg-type]
+    sys.path.insert(0, str(folder))
+    compare(of_others, others)
 
 
 if __name__ == "__main__":

@@ -412,15 +412,16 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def answers(form: str, right: dict[str, list[Call]], rng: Random) -> dict[str, tuple[str, Any]]:
+def answers(
+    ways: list[tuple[str, Callable[[list[Call]], Any]]], right: dict[str, list[Call]], rng: Random
+) -> dict[str, tuple[str, Any]]:
     """An answer to each entry, and the kind that it is of; every kind as often as any other, in a random order.
 
     Args:
-        form: ``fc``, ``qwen_fc``, or Python's, as in `kinds`.
+        ways: of answering, as `kinds` gives them.
         right: the right calls by the entry's id; some call or other where none is right.
         rng: chooses the kinds.
     """
-    ways = kinds(form)
     order = [ways[number % len(ways)] for number in range(len(right))]
     rng.shuffle(order)
     return {one: (name, make(copy.deepcopy(right[one]))) for (name, make), one in zip(order, right, strict=True)}

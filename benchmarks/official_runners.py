@@ -21,6 +21,9 @@ Verdict = tuple[bool, str | None]
 MODES = {"fc": (True, True), "qwen_fc": (True, False), "prompting": (False, False)}
 """By reading: is_fc_model and underscore_to_dot of the models that it is of."""
 
+SPREAD = ("accuracy_max_delta", "accuracy_std")
+"""What a file of scores says of how far its formats lie apart."""
+
 
 class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Empty modules for what the official handlers import and, where it is absent here, do not use to decode."""
@@ -106,18 +109,20 @@ def bfcl_decoded(mode: str, results: Sequence[Any]) -> list[str | None]:
     """Results as the handler of a mode decodes them, by their `repr`; None where it raises.
 
     Args:
-        mode: a key of `MODES`; with the word for a language behind it where that is not Python.
+        mode: a key of `MODES`; with the word for a language or form behind it where that is not Python's, and ``tag``
+            where calls stand between tags.
         results: to be decoded.
     """
-    mode, _, language = mode.partition(" ")
+    mode, *words = mode.split(" ")
+    tagged, word = "tag" in words, next(iter(words), "python")
     handler = bfcl_handler(mode)
     from bfcl_eval.constants.enums import ReturnFormat
 
-    form = ReturnFormat[language.upper() or "PYTHON"]
+    form = ReturnFormat[word.upper()]
     found: list[str | None] = []
     for result in results:
         try:
-            found.append(repr(handler.decode_ast(result, form, False)))
+            found.append(repr(handler.decode_ast(result, form, tagged)))
         except Exception:
             found.append(None)
     return found
@@ -158,7 +163,10 @@ def bfcl_verdicts(mode: str, results: Path, scores: Path) -> tuple[dict[str, Ver
         header, *rows = map(json.loads, file.open())
         found = [row.get("error_type") or row["error"].get("error_type") for row in rows]
         wrong |= dict(zip([row["id"] for row in rows], found, strict=True))
-        columns[file.name.removeprefix("BFCL_v4_").removesuffix("_score.json")] = f"{header['accuracy']:.2%}"
+        name = file.name.removeprefix("BFCL_v4_").removesuffix("_score.json")
+        columns[name] = f"{header['accuracy']:.2%}"
+        columns |= {f"{name}/{key}": str(header[key]) for key in SPREAD if key in header}
+        columns |= {key: f"{part['accuracy']:.2%}" for key, part in header.items() if isinstance(part, dict)}
     verdicts = {one: (one not in wrong, wrong.get(one)) for one in answered}
     for file in sorted(scores.glob("data_*.csv")):
         with open(file, encoding="utf-8") as lines:
@@ -188,6 +196,21 @@ def bfcl_each(mode: str, rows: Sequence[tuple[str, Any, Any]]) -> list[Verdict]:
                 row = {"valid": False, "error_type": f"exception:{type(error).__name__}"}
             found.append((row["valid"], row.get("error_type")))
     return found
+
+
+def bfcl_prompts() -> dict[str, list[list[str]]]:
+    """The messages of format sensitivity as BFCL's handlers send them, (role, content), by the entry's id."""
+    bfcl_handler("prompting")
+    from bfcl_eval.model_handler.utils import system_prompt_pre_processing_chat_model
+    from bfcl_eval.utils import load_dataset_entry
+
+    return {
+        entry["id"]: [
+            [message["role"], message["content"]]
+            for message in system_prompt_pre_processing_chat_model(entry["question"][0], entry["function"], entry["id"])
+        ]
+        for entry in load_dataset_entry("format_sensitivity")
+    }
 
 
 def acebench_verdicts(
@@ -256,5 +279,5 @@ def acebench_verdicts(
     return verdicts, columns
 
 
-if __name__ == "__main__":  # for the tests: results on standard input, what is decoded on standard output
-    print(json.dumps(bfcl_decoded(sys.argv[1], json.load(sys.stdin))))
+if __name__ == "__main__":  # for the tests: prompts, or of results on standard input what is decoded
+    print(json.dumps(bfcl_decoded(sys.argv[1], json.load(sys.stdin)) if sys.argv[1:] else bfcl_prompts()))

@@ -102,7 +102,13 @@ def execute(
     """
     folder = run_folder(config, plain)
     meter = Meter(folder / USAGE_FILE, config.spending, config.prices)
-    with Builder(config, meter, tell) as parts:
+    told: list[str] = []
+
+    def noted(sentence: str) -> None:
+        told.append(sentence)
+        tell(sentence)
+
+    with Builder(config, meter, noted) as parts:
         if config.stage == "loop":
             _check_trainable(parts)
         if config.stage == "eval" and len(several := benchmark_sections(config.benchmark)) > 1:
@@ -125,6 +131,7 @@ def execute(
         name = run_name(config, plain)
         begun = run_record(kind=config.stage, name=name, config=plain, overrides=overrides, sweep=sweep)
         with keeping(folder, begun, owed=owed, project=project) as kept:
+            kept.told = told
             try:
                 _RUN[config.stage](parts, parts.place(folder, report), kept, project)
             except OutOfBudget:

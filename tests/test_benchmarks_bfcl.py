@@ -5,13 +5,18 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pytest
 from grading import Answer, official_means, scores_of, spec_of
 
 from sloop.benchmarks.bfcl import CATEGORIES, BfclBenchmark, shown
+from sloop.benchmarks.bfcl_formats import LISTED, SENSITIVITY, VARIANTS
 from sloop.calls import bfcl_languages
 from sloop.calls.bfcl_languages import JAVA, JAVASCRIPT, parser_of
 from sloop.engine.build import build
@@ -346,3 +351,161 @@ def test_who_calls_by_the_named_reading_has_not_abstained_by_ours_either(folder:
     for text, abstained in (("set_timer(minutes=1)", False), ("No tool fits.", True)):
         found = benchmark.grade(sample, Prediction(sample_id=sample.id, text=text, content=text))
         assert (found.official, found.correct) == (abstained, abstained)
+
+
+TEXTS = """
+OUTPUT_FORMAT_MAPPING = {"python": "[f(x=1)]", "json": "[{...}]", "verbose_xml": "<a/>", "concise_xml": "<b>"}
+PARAM_TYPE_MAPPING = {"python": "", "json": "", "verbose_xml": "Types.", "concise_xml": "Types."}
+_STYLE = {"persona": "P", "task": "T", "tool_call_no_tag": "{output_format} {param_types}", "available_tools":
+  "In {format}: {functions}", "tool_call_with_tag": "<TOOLCALL>{output_format}</TOOLCALL>", "multiturn_behavior": "M"}
+"""
+PROMPTED = TEXTS.replace("_STYLE = ", 'PROMPT_STYLE_TEMPLATES = {"classic": ').rstrip() + (
+    ', "experimental": {"persona": "E", "task": "", "tool_call_no_tag": "", "available_tools": "{functions}", '
+    '"tool_call_with_tag": "", "multiturn_behavior": ""}}\n'
+    '_PLAINTEXT_SYSTEM_PROMPT_TEMPLATE = ("{persona}{task} {tool_call_format} "\n'
+    ' "{multiturn_behavior} {available_tools}")\n'
+    '_MARKDOWN_SYSTEM_PROMPT_TEMPLATE = "# {persona} {available_tools}"\n'
+)
+
+
+@pytest.fixture
+def formats(folder: Path) -> BfclBenchmark:
+    listed = {"simple_python": ["simple_python_1"], "live_parallel": ["live_parallel_0-0-0"]}
+    (folder / "BFCL_v4_format_sensitivity.json").write_text(json.dumps(listed, indent=1))
+    (folder / "default_prompts.py").write_text(PROMPTED)
+    return bench(folder, categories=[SENSITIVITY], known_bad=[])
+
+
+def test_a_question_is_asked_under_every_prompt_in_the_official_order(formats: BfclBenchmark) -> None:
+    samples = list(formats.data)
+    ids = [formats._read.entries[sample.id]["id"] for sample in samples]
+    assert len(ids) == 52
+    assert ids[0] == (
+        "format_sensitivity_0:ret_fmt=python&tool_call_tag=True&func_doc_fmt=python&prompt_fmt=plaintext&style=classic"
+        ":simple_python_1"
+    )
+    assert ids[51].startswith("format_sensitivity_51:ret_fmt=python&tool_call_tag=False&func_doc_fmt=json&")
+    assert ids[51].endswith("&prompt_fmt=plaintext&style=experimental:live_parallel_0-0-0")
+    assert len({variant.slice for variant in VARIANTS}) == 26
+    first, last = samples[0].messages[0].content, samples[-1].messages[0].content
+    assert first.startswith("PT <TOOLCALL>[f(x=1)]</TOOLCALL> M In python: # Function: get.weather")
+    assert first.count("Python 3 syntax.") == 2
+    assert last.startswith("E")
+    assert {sample.tools for sample in samples} == {()}
+    assert {sample.group for sample in samples} == {"simple_python_1", "live_parallel-0"}
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        ("python", "[get.weather(city='Oslo')]"),
+        ("json", '```json\n[{"function": "get.weather", "parameters": {"city": "Oslo", "days": 2}}]\n```'),
+        (
+            "verbose_xml",
+            '<functions><function name="get.weather"><params><param name="city" value="Oslo" type="string"/></params>'
+            "</function></functions>",
+        ),
+        (
+            "concise_xml",
+            'So: <functions><function name="get.weather"><param name="days" type="float"> 2 </param>'
+            '<param name="city">Oslo</param></function></functions>',
+        ),
+    ],
+)
+def test_an_answer_is_read_in_the_form_that_its_prompt_asks_for(
+    formats: BfclBenchmark, returned: str, text: str
+) -> None:
+    for sample in formats.data:
+        entry = formats._read.entries[sample.id]
+        for given, tagged in ((text, False), (f"<TOOLCALL>{text}</TOOLCALL>", True)):
+            answer = Prediction(sample_id=sample.id, text=given, error="format")
+            found = formats.grade(sample, answer)
+            asked = entry["variant"]
+            if entry["of"] == "simple_python_1" and (asked.returned == returned or returned == "python"):
+                fits = asked.returned == returned and tagged >= asked.tagged
+                if (tagged, asked.tagged, returned) != (True, False, "python"):
+                    # without being asked for, tags are passed over in JSON and XML
+                    assert (found.official, found.correct, found.parsed) == (fits, fits, fits), (entry["id"], given)
+                    assert found.argument_pairs[0] == int(fits)
+
+
+def test_how_far_the_prompts_lie_apart_is_the_official_figure(formats: BfclBenchmark) -> None:
+    def in_python(sample: Sample) -> Prediction:
+        return gold(sample) if sample.slice.startswith(f"{SENSITIVITY}_python") else silent(sample)
+
+    found = scores_of(formats, in_python)
+    shares = [float(found["official_accuracy", variant.slice].value or 0) for variant in VARIANTS]
+    assert sorted(shares) == [0.0] * 18 + [1.0] * 8
+    assert found["official_format_std", ""].value == pytest.approx(stdev(shares))
+    assert found["official_format_max_delta", ""].value == 1.0
+    assert scores_of(formats, gold)["official_format_std", ""].value == 0.0
+    assert scores_of(formats, lambda s: Prediction(sample_id=s.id, error="model"))["official_format_std", ""].n == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"categories": [SENSITIVITY, "multiple"]}, r"format_sensitivity is asked alone"),
+        (
+            {"categories": [SENSITIVITY], "reading": "fc"},
+            r"benchmark\.reading=fc: format_sensitivity asks for calls in",
+        ),
+        ({"categories": [SENSITIVITY]}, r"no BFCL_v4_format_sensitivity"),
+    ],
+)
+def test_formats_that_cannot_be_asked_are_refused(folder: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        len(bench(folder, **changes).data)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, r"no default_prompts\.py, .* copy it into that folder, or leave"),
+        ("x = (", r"no file of prompts"),
+        (PROMPTED.replace("PARAM_TYPE", "PARAM"), r"no texts under PARAM_TYPE_MAPPING"),
+        (PROMPTED.replace("{persona}{task}", "{who}"), r"has no text for 'who'"),
+        (PROMPTED.replace('"M"', "5"), r"no texts under PROMPT_STYLE"),
+        (PROMPTED.replace('"T"', "open('x')"), r"no file of prompts"),
+    ],
+)
+def test_prompts_that_are_none_are_refused(formats: BfclBenchmark, folder: Path, text: str | None, words: str) -> None:
+    (folder / "default_prompts.py").unlink()
+    if text is not None:
+        (folder / "default_prompts.py").write_text(text)
+    with pytest.raises(UserError, match=words):
+        len(formats.data)
+
+
+def test_functions_are_listed_with_all_that_their_schemas_say() -> None:
+    inner = {"type": "dict", "required": ["a"], "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}
+    listed = function("f", x="string", y="dict", z="dict")
+    listed["parameters"]["properties"] |= {
+        "x": {"type": "string", "enum": ["a", "b"], "default": "a, b"},
+        "y": {**inner, "description": "Inner."},
+        "z": {"type": "object", "additionalProperties": {"type": "number"}},
+    }
+    xml, python = LISTED["xml"]([listed]), LISTED["python"]([listed])
+    assert """<param name="x" type="string" required="true" default="'a b'">""" in xml
+    assert "      <desc> Enum values: ['a', 'b'].</desc>" in xml
+    assert '        <param name="a" type="array[integer]" required="true">' in xml
+    assert 'name="z" type="object[number]" required="false"' in xml
+    assert "        x (str, default='a, b'):  Enum values: ['a', 'b'].\n" in python
+    assert "        y (dict): Inner.\n            a (list[int]): \n" in python
+    assert "        z (dict[str, float]): \n" in python
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("bfcl_eval"),
+    reason="compares with the official prompts: pip install --no-deps bfcl-eval==2026.3.23",
+)
+def test_the_prompts_are_the_official_ones_to_the_letter(tmp_path: Path) -> None:
+    runners = Path(__file__).parents[1] / "benchmarks" / "official_runners.py"
+    environment = {**os.environ, "BFCL_PROJECT_ROOT": str(tmp_path)}
+    done = subprocess.run([sys.executable, str(runners)], capture_output=True, text=True, check=True, env=environment)
+    benchmark = bench(None, cache_path=str(tmp_path), categories=[SENSITIVITY])
+    entries = benchmark._read.entries
+    asked = {entries[s.id]["id"]: [[m.role, m.content] for m in s.messages] for s in benchmark.data}
+    assert asked == json.loads(done.stdout)
+    assert len(asked) == 5200
+    assert scores_of(benchmark, gold)["official_accuracy", ""].value == 1.0

@@ -15,13 +15,14 @@ import pytest
 from kinds import Kind
 from kinds.official import KINDS
 
-from sloop.calls.bfcl_languages import UNNAMED
+from sloop.calls.bfcl_languages import CALL_READERS, UNNAMED
 from sloop.calls.readings import BFCL, read_bracketed, read_result
 
 PARSERS = "takes whole calls of Java and JavaScript apart by the leaderboard's parsers: pip install 'sloop[bfcl]'"
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-from official_cases import answers, kinds  # noqa: E402 - the programs are no package
+from format_cases import FORMS, ways  # noqa: E402 - the programs are no package
+from official_cases import answers, kinds  # noqa: E402
 
 RIGHT = [
     (
@@ -36,7 +37,7 @@ RIGHT = [
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_an_answer_is_read_as_officially(kind: Kind) -> None:
     reading, given = kind.given
-    if reading.startswith("prompting "):
+    if reading.partition(" ")[2] in CALL_READERS:
         pytest.importorskip("tree_sitter", reason=PARSERS)
     found = read_result(reading, given) if reading in BFCL else read_bracketed(given, step=reading.endswith("step"))
     assert (repr(found) if isinstance(kind.comes, str) else found) == kind.comes
@@ -48,10 +49,12 @@ def test_an_answer_is_read_as_officially(kind: Kind) -> None:
 )
 @pytest.mark.parametrize("mode", sorted(BFCL))
 def test_the_official_decoder_reads_every_kind_alike(mode: str, tmp_path: Path) -> None:
-    if mode.startswith("prompting "):
+    form = mode.partition(" ")[2]
+    if form in CALL_READERS:
         pytest.importorskip("tree_sitter", reason=PARSERS)
-    many = {str(number): RIGHT[number % 2 :] for number in range(2 * len(kinds(mode)))}
-    made: list[tuple[str, Any]] = list(answers(mode, many, Random(0)).values())
+    manners = ways(form) if form.removesuffix(" tag") in FORMS else kinds(mode)
+    many = {str(number): RIGHT[number % 2 :] for number in range(2 * len(manners))}
+    made: list[tuple[str, Any]] = list(answers(manners, many, Random(0)).values())
     made += [(kind.name, kind.given[1]) for kind in KINDS if kind.given[0] == mode]
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "official_runners.py"), mode],

@@ -103,6 +103,10 @@ def test_a_run_makes_what_can_be_made_and_tells_of_the_rest(
     assert f"note: tools.json: 1 of {len(rows) + 1} definitions are left out (tools.keep_going=true)." in said
     assert f"note: {left_out} of {len(rows)} tools are left out: no request for them can be written" in said
     assert "'find.0' is find_0" in said
+    told = read_json(Path("run/run.json"))["told"]
+    assert told[0] == f"tools.json: 1 of {len(rows) + 1} definitions are left out (tools.keep_going=true)."
+    assert any(sentence.startswith("left out: ") and '"params"' in sentence for sentence in told)
+    assert said.count(told[0]) == 2  # as the file is read, and with the run's summary
     summary = read_json(Path("run/stage.json"))["summary"]
     assert summary["samples"] == 60
     assert summary["rejected"].get("no_value", 0) == 0

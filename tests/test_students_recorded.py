@@ -86,6 +86,46 @@ def test_a_chat_completion_is_read_as_an_endpoints(tmp_path: Path, row: dict[str
     assert found.raw == [{"a_f": '{"x": 1}'}]
 
 
+CALLED = {"type": "function_call", "call_id": "c", "name": "a_f", "arguments": '{"x": 1}', "status": "completed"}
+SAID = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "None fits."}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "calls", "content", "error"),
+    [
+        ({"output": [{"type": "reasoning", "summary": []}, CALLED, CALLED]}, 2, "", None),
+        ({"output": [SAID, CALLED], "status": "completed"}, 1, "None fits.", None),
+        ({"output": [SAID], "status": "completed", "error": None}, 0, "None fits.", None),
+        ({"output": [{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}]}, 0, "No.", None),
+        ({"output": [{**CALLED, "arguments": '{"x": '}]}, 0, "", "format"),
+        ({"output": [{"type": "reasoning", "summary": []}]}, 0, "", "model"),
+        ({"output": [], "status": "failed", "error": {"code": "server_error", "message": "no"}}, 0, "", "model"),
+        (
+            {"output": [SAID], "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
+            0,
+            "None fits.",
+            "truncated",
+        ),
+        (
+            {"output": [SAID], "status": "incomplete", "incomplete_details": {"reason": "content_filter"}},
+            0,
+            "",
+            "model",
+        ),
+    ],
+)
+@pytest.mark.parametrize("under", ["response", "completion", "message", "batch"])
+def test_a_body_of_the_responses_api_is_read(
+    tmp_path: Path, under: str, body: dict[str, Any], calls: int, content: str, error: str | None
+) -> None:
+    row = {"response": {"status_code": 200, "body": body}} if under == "batch" else {under: body}
+    found = answer(tmp_path, row)
+    assert ([call.name for call in found.calls], found.error) == (["a_f"] * calls, error)
+    assert found.content == content or error == "truncated"
+    if calls:
+        assert found.raw == [{"a_f": '{"x": 1}'}] * calls
+
+
 def test_arguments_that_are_no_text_are_kept_so(tmp_path: Path) -> None:
     call = {"function": {"name": "a_f", "arguments": {"x": 1}}}
     assert answer(tmp_path, {"message": {"tool_calls": [call]}}).raw == [{"a_f": {"x": 1}}]
@@ -152,8 +192,8 @@ def test_what_holds_no_answer_is_said(tmp_path: Path, line: str, words: str) -> 
         ({"message": {"content": [{"type": "tool_use", "name": "a_f", "input": {}}]}}, "part 0 is .*tool_use"),
         ({"message": {"tool_calls": 5}}, r"message\.tool_calls is 5"),
         ({"completion": {"choices": [{"message": ["a"]}]}}, r"message is \['a'\]"),
-        ({"response": {"status_code": 200, "body": {"object": "response", "output": []}}}, "keys object, output"),
-        ({"response": {"object": "response", "output": []}}, "keys object, output"),
+        ({"response": {"status_code": 200, "body": {"object": "response", "out": []}}}, "keys object, out"),
+        ({"response": {"object": "response", "out": []}}, "keys object, out"),
         ({"message": 7}, "no message, but 7"),
     ],
 )

@@ -135,6 +135,34 @@ def test_calls_in_the_text_are_asked_for_as_the_server_wants_it(
     assert plain["tool_choice"] == "auto"
 
 
+DOTTED = ASKED.model_copy(update={"tools": tuple(Tool(name=name, parameters={}) for name in ("math.add", "now"))})
+
+
+@pytest.mark.parametrize("answer_format", [None, "hermes"])
+def test_a_name_that_servers_refuse_is_sent_with_underscores_and_read_back(
+    endpoint: Endpoint, answer_format: str | None
+) -> None:
+    called = {"name": "math_add", "arguments": '{"x": 1}'}
+    if answer_format:
+        endpoint.text = '<tool_call>\n{"name": "math_add", "arguments": {"x": 1}}\n</tool_call>'
+    else:
+        endpoint.message = {"tool_calls": [{"function": called}]}
+    before = Message(role="assistant", tool_calls=(ToolCall(name="math.add", arguments={}),))
+    asked = DOTTED.model_copy(update={"messages": (*DOTTED.messages, before, *DOTTED.messages)})
+    (found,) = answers(endpoint.url, [asked], answer_format=answer_format)
+    (body,) = endpoint.seen
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["math_add", "now"]
+    assert body["messages"][1]["tool_calls"][0]["function"]["name"] == "math_add"
+    assert (found.sample_id, found.calls) == (asked.id, (ToolCall(name="math.add", arguments={"x": 1}),))
+    assert "math_add" in found.text
+
+
+def test_names_that_would_be_one_at_the_server_are_refused(endpoint: Endpoint) -> None:
+    both = tuple(Tool(name=name, parameters={}) for name in ("math.add", "math_add"))
+    with pytest.raises(UserError, match=r"math\.add and math_add would both be math_add there\. Rename one"):
+        answers(endpoint.url, [DOTTED.model_copy(update={"tools": both})])
+
+
 @pytest.mark.parametrize("arguments", ['{"city": ', '["Oslo"]', '{"city": NaN}', '{"a": 1, "a": 2}'])
 def test_arguments_that_are_no_object_are_an_attempted_call(endpoint: Endpoint, arguments: str) -> None:
     endpoint.message = {"tool_calls": [{"function": {"name": "get_weather", "arguments": arguments}}]}

@@ -13,6 +13,9 @@ The official verdict is on what the leaderboard's handler reads in an answer, wh
 an answer is malformed. Which handler is ``benchmark.reading`` (`sloop.calls.readings`); a published figure is only
 comparable with the same one. ``correct``, and with it METHOD's metrics, is the official comparison with the calls that
 sloop reads, strictly; so is the official verdict itself where no reading is named.
+
+``format_sensitivity`` (`sloop.benchmarks.bfcl_formats`) is asked alone: its prompts list the functions, so that no
+tools are offered, and say in which form to answer. METHOD's metrics, too, read an answer in that form.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sloop.benchmarks.base import GRADING, single_turns
+from sloop.benchmarks.bfcl_formats import SENSITIVITY, VARIANTS, prompted, spread_scores, varied_entries
 from sloop.benchmarks.official import (
     Aggregates,
     Entry,
@@ -102,6 +106,7 @@ class BfclBenchmark:
     MODULES = (
         *GRADING,
         "sloop.benchmarks.bfcl",
+        "sloop.benchmarks.bfcl_formats",
         "sloop.benchmarks.official",
         "sloop.calls.bfcl_languages",
         "sloop.calls.match.bfcl",
@@ -127,9 +132,20 @@ class BfclBenchmark:
         """Take the settings as they stand in ``conf/benchmark/bfcl.yaml``, which says what each value is.
 
         Raises:
-            UserError: an unknown category, or none; or the parser of a language that is read is not installed.
+            UserError: an unknown category, or none; or the parser of a language that is read is not installed; or
+                format sensitivity beside others, or with calls handed over apart.
         """
-        check_categories(categories, CATEGORIES)
+        check_categories(categories, (*CATEGORIES, SENSITIVITY))
+        if SENSITIVITY in categories and len(categories) > 1:
+            raise UserError(
+                f"benchmark.categories: {SENSITIVITY} is asked alone, as it repeats questions of the others: "
+                f"benchmark.categories=[{SENSITIVITY}]"
+            )
+        if SENSITIVITY in categories and reading not in (None, "prompting"):
+            raise UserError(
+                f"benchmark.reading={reading}: {SENSITIVITY} asks for calls in text, each prompt in a form of its own: "
+                "benchmark.reading=prompting"
+            )
         if reading == "prompting":
             for name in sorted({language_of(category).name for category in categories} - {PYTHON.name}):
                 parser_of(name)
@@ -156,7 +172,9 @@ class BfclBenchmark:
         folder = data_folder(self.path)
         digests: dict[str, str] = {}
         entries = {
-            category: read_entries(folder, f"BFCL_v4_{category}", digests, answered=category in AST)
+            category: varied_entries(folder, digests, _hint(PYTHON))
+            if category == SENSITIVITY
+            else read_entries(folder, f"BFCL_v4_{category}", digests, answered=category in AST)
             for category in self.categories
         }
         if self.pinned is not None:
@@ -185,6 +203,8 @@ class BfclBenchmark:
         that could not be had counts officially where a file of results holds the error in the answer's place.
         """
         category, entry = sample.slice, self._read.entries[sample.id]
+        if "variant" in entry:
+            return _grade_varied(sample, entry, prediction)
         prediction = as_shown(prediction)
         plain = grade(sample, prediction)
         if plain.error == "model" and prediction.raw is None:
@@ -225,8 +245,7 @@ class BfclBenchmark:
             text = WRITTEN[self.reading](prediction.calls)
         decoded = read_result(reading, raw if recorded else text)
         if not recorded and is_calls(decoded):  # the student was shown names without dots, the handler's model was not
-            names = {underscored(function["name"]): function["name"] for function in entry["function"]}
-            decoded = [{names.get(name, name): given for name, given in call.items()} for call in decoded]
+            decoded = _dotted(entry, decoded)
         return _verdict(category, entry, decoded, underscore_to_dot=handed_over)
 
     def score(self, grades: Iterable[Grade]) -> list[Score]:
@@ -235,13 +254,19 @@ class BfclBenchmark:
         """
         graded = list(grades)
         sound = without(graded, self._read.entries, self.known_bad)
+        if SENSITIVITY in self.categories:
+            slices = [variant.slice for variant in VARIANTS]
+            return [*official_scores(graded, sound, slices, {}), *spread_scores(graded), *scores(graded)]
         return [*official_scores(graded, sound, self.categories, AGGREGATES), *scores(graded)]
 
     def notes(self) -> list[str]:
         """What a reader of the scores must know."""
         digests = self._read.digests
+        told = f"BFCL data of {len(digests)} files, digest {digest(digests)[:16]}"
+        if SENSITIVITY in self.categories:
+            return [told, f"an answer is read in the form that its prompt asks for, of {len(VARIANTS)} prompts"]
         return [
-            f"BFCL data of {len(digests)} files, digest {digest(digests)[:16]}",
+            told,
             READ_STRICTLY if self.reading is None else f"official scores by the leaderboard's reading {self.reading!r}",
             *lacking(AGGREGATES, self.categories),
         ]
@@ -279,16 +304,24 @@ def data_folder(path: str | None) -> Path:
 
 def _sample(category: str, entry: Entry) -> Sample:
     (turn,) = entry["question"]
+    tools, known_as, part = _tools(category, entry), entry["id"], category
+    if category == SENSITIVITY:
+        tools, turn, known_as, part = (), prompted(entry), entry["of"], entry["variant"].slice
+        category = entry["category"]
     return Sample(
-        tools=tuple(shown(function, language_of(category)) for function in entry["function"]),
+        tools=tools,
         messages=tuple(Message(role=row["role"], content=row["content"]) for row in turn),
         label=_label(category, entry),
-        group=_cluster(category, entry["id"]),
-        slice=category,
+        group=_cluster(category, known_as),
+        slice=part,
         lineage=Lineage(unit=digest(entry["ground_truth"])[:32]),
         # Some questions stand in two categories with opposite answers: the entry is part of who a sample is.
         env=EnvSpec(toolkit="bfcl", state={"entry": entry["id"]}),
     )
+
+
+def _tools(category: str, entry: Entry) -> tuple[Tool, ...]:
+    return tuple(shown(function, language_of(category)) for function in entry["function"])
 
 
 def _cluster(category: str, entry_id: str) -> str:
@@ -347,9 +380,13 @@ def shown(function: Mapping[str, Any], language: Language = PYTHON) -> Tool:
         parameters["properties"] = {name: _as_text(schema, language) for name, schema in properties}
     return Tool(
         name=underscored(function["name"]),
-        description=f"{function.get('description', '')} Note that the provided function is in {language.hint}.",
+        description=f"{function.get('description', '')}{_hint(language)}",
         parameters=_schema(parameters),
     )
+
+
+def _hint(language: Language) -> str:
+    return f" Note that the provided function is in {language.hint}."
 
 
 def _as_text(schema: Mapping[str, Any], language: Language) -> dict[str, Any]:
@@ -377,6 +414,49 @@ def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(schema.get("items"), dict):
         new["items"] = _schema(schema["items"])
     return new
+
+
+def _dotted(entry: Entry, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls under the names of the entry's functions, which a sample's tools bear without dots."""
+    names = {underscored(function["name"]): function["name"] for function in entry["function"]}
+    return [{names.get(name, name): given for name, given in call.items()} for call in calls]
+
+
+def _grade_varied(sample: Sample, entry: Entry, prediction: Prediction) -> Grade:
+    """The grade of an answer to a prompt that names the functions and a form, which is read in that form."""
+    category = entry["category"]
+    given = prediction.raw if prediction.raw is not None else after_reasoning(prediction.text)
+    if prediction.calls and not given:  # called, without a word
+        decoded: Any = _dotted(entry, [{call.name: call.arguments} for call in prediction.calls])
+    else:
+        decoded = read_result(entry["variant"].reading, given)
+    official, error = _verdict(category, entry, decoded, underscore_to_dot=False)
+    if prediction.error not in ("model", "truncated"):
+        prediction = prediction.model_copy(update=_read_calls(decoded) or {"calls": (), "recovered": ()})
+    asked = sample.model_copy(update={"tools": _tools(category, entry)})
+    plain = grade(asked, prediction.model_copy(update={"sample_id": asked.id}))
+    if plain.error == "model" and prediction.raw is None:
+        return plain.model_copy(update={"sample_id": sample.id})
+    calls = [{call.name: call.arguments} for call in prediction.calls]
+    return plain.model_copy(
+        update={
+            "sample_id": sample.id,
+            "official": official,
+            "correct": None if plain.error == "model" else official and plain.parsed,
+            "argument_pairs": (_right_calls(category, entry, calls), plain.argument_pairs[1]),
+            "reason": error or plain.reason if not official else None,
+        }
+    )
+
+
+def _read_calls(decoded: Any) -> dict[str, Any] | None:
+    """What a prediction has of calls that were read in the form asked for; None: there are none in JSON's values."""
+    try:
+        named = [(underscored(name), given) for call in decoded for name, given in call.items()]
+        calls = tuple(ToolCall(name=name, arguments=given) for name, given in named)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return {"calls": calls, "error": None} if calls else None
 
 
 def _verdict(category: str, entry: Entry, decoded: Any, *, underscore_to_dot: bool) -> tuple[bool, str | None]:

@@ -79,8 +79,8 @@ def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: 
     Raises:
         UserError: a file is missing, no JSON, or lacks what an entry has; or questions and answers have other ids.
     """
-    questions = _lines(folder, name, digests, ("id", "question", "function"))
-    answers = _lines(folder / "possible_answer", name, digests, ("id", "ground_truth")) if answered else None
+    questions = _rows(folder, name, digests, ("question", "function"))
+    answers = _rows(folder / "possible_answer", name, digests, ("ground_truth",)) if answered else None
     if answers is not None and [q["id"] for q in questions] != [a["id"] for a in answers]:
         raise UserError(f"{folder}: questions and answers of {name} have other ids. Are they of one version?")
     return [
@@ -89,13 +89,28 @@ def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: 
     ]
 
 
-def _lines(folder: Path, name: str, digests: dict[str, str], keys: Collection[str]) -> list[Entry]:
+def read_object(folder: Path, name: str, digests: dict[str, str]) -> Entry:
+    """The object that is the whole of one file.
+
+    Raises:
+        UserError: the file is missing, or holds none.
+    """
+    path, lines = _lines(folder, name, digests)
+    return _entry("\n".join(line for _, line in lines), (), named(path))
+
+
+def _rows(folder: Path, name: str, digests: dict[str, str], keys: Collection[str]) -> list[Entry]:
+    path, lines = _lines(folder, name, digests)
+    return [_entry(line, ("id", *keys), f"{named(path)}, line {number}") for number, line in lines]
+
+
+def _lines(folder: Path, name: str, digests: dict[str, str]) -> tuple[Path, list[tuple[int, str]]]:
     for ending in (".json", ".jsonl", ".json.gz", ".jsonl.gz"):
         if is_file(path := folder / f"{name}{ending}"):
             lines = [(number, line.strip()) for number, line in lines_of(path)]
             known_as = f"{folder.name}/{name}" if folder.name == "possible_answer" else name
             digests[known_as] = hashlib.sha256("\n".join(line for _, line in lines).encode()).hexdigest()
-            return [_entry(line, keys, f"{named(path)}, line {number}") for number, line in lines]
+            return path, lines
     raise UserError(f"{folder}: no {name}.json (or .jsonl, .gz). Leave the category out of benchmark.categories.")
 
 
@@ -109,11 +124,11 @@ def _entry(line: str, keys: Collection[str], where: str) -> Entry:
         entry = from_json(line)
         if not isinstance(entry, dict) or (missing := [key for key in keys if key not in entry]):
             raise ValueError(f"{', '.join(missing) if isinstance(entry, dict) else 'the object'} is missing")
-        if not isinstance(entry["id"], str):
+        if keys and not isinstance(entry["id"], str):
             raise ValueError(f"the id is no text: {entry['id']!r:.80}")
     except ValueError as error:
         raise UserError(
-            f"{where}: not a JSON object with {', '.join(keys)}: {error}. Take the official file."
+            f"{where}: not a JSON object{' with ' * bool(keys)}{', '.join(keys)}: {error}. Take the official file."
         ) from error
     return entry
 

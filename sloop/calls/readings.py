@@ -15,6 +15,11 @@ reading                  what it takes
                          that lack are added
 ``prompting java``,      the same in the two other languages (`sloop.calls.bfcl_languages`): the first call is the
 ``prompting javascript`` only one, and values are the texts of expressions
+``prompting json``,      from the first ``[`` to the last ``]``, there from ``[{`` to the next ``}]``: objects with
+                         ``function`` and ``parameters``, all else passed over; what is no JSON is no call
+``prompting concise_xml``  what stands between ``<functions>`` and ``</functions>`` as XML, values by the type that
+``prompting verbose_xml``  each parameter names
+``prompting ... tag``    the same within ``<TOOLCALL>`` and ``</TOOLCALL>``, also of a list in Python
 ``read_bracketed``       the same for ACEBench: the first outermost ``[...]`` of a single turn; in a step of a dialogue
                          all white space is removed instead, that in strings too, and words around are an error
 ======================== ============================================================================================
@@ -24,7 +29,7 @@ is an object (in BFCL one without keywords is its text). Arithmetic, which the e
 computed here where it is of numbers, strings and lists and no larger than `LARGEST`; what else ``eval`` would run
 cannot be read.
 
-The rules are those of ``model_handler/utils.py``, ``api_inference/openai_completion.py`` and
+The rules are those of ``model_handler/utils.py``, ``model_handler/parser/``, ``api_inference/openai_completion.py`` and
 ``local_inference/qwen_fc.py`` of bfcl-eval 2026.3.23 (ShishirPatil/gorilla at 6ea57973), and of ``eval_main.py`` and
 ``model_inference/utils.py`` of chenchen0103/ACEBench at 56dd66c.
 """
@@ -37,7 +42,9 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+from xml.etree import ElementTree
 
 from sloop.calls.bfcl_languages import CALL_READERS, UNNAMED
 from sloop.calls.formats import MAX_PYTHON
@@ -59,7 +66,12 @@ SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert, ast.Not: operator.not_,
 }  # fmt: skip
 SEQUENCES = (str, bytes, list, tuple)
+XML_TYPES: dict[str, Callable[[str], Any]] = {
+    "integer": int, "float": float, "boolean": lambda text: text.lower() == "true", "null": lambda text: None,
+}  # fmt: skip
+"""How the text of a parameter is read, beside literals; one of any other type stays a text."""
 _BLOCK = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.S)
+_OBJECTS, _OBJECTS_END = re.compile(r"\[\s*+\{"), re.compile(r"\}\s*+\]")
 
 
 # --- BFCL ---------------------------------------------------------------------------------------------------------
@@ -88,17 +100,89 @@ def _bracketed(result: Any) -> Any:
     return text if text.endswith("]") else f"{text}]"
 
 
-def _read_prompting(result: Any) -> Any:
-    return _calls(_bracketed(result).strip().strip("'"), bare_as_text=True)
+def _read_python(text: str) -> Any:
+    return _calls(text.strip().strip("'"), bare_as_text=True)
 
 
 def _read_prompting_by(read: Callable[[str], Any]) -> Callable[[Any], Any]:
     return lambda result: read(_bracketed(result)[1:-1])
 
 
+def _read_json(text: str) -> Any:
+    start, end = text.find("["), text.rfind("]")
+    if 0 <= start < end:
+        text = text[start : end + 1]
+    if (first := _OBJECTS.search(text)) and (last := _OBJECTS_END.search(text, first.end())):
+        text = text[first.start() : last.end()]
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return []
+    return [{call["function"]: call["parameters"]} for call in found if isinstance(call, dict)]
+
+
+def _read_xml(text: str, *, verbose: bool) -> Any:
+    # No entity can be declared between the two marks, so that none can grow.
+    root = ElementTree.fromstring(f"<functions>{_between(text, '<functions>', '</functions>')}</functions>")
+    found = []
+    for function in root.findall("function"):
+        given: Any = function
+        if verbose and (inner := function.find("params")) is not None:
+            given = inner
+        values: dict[Any, Any] = {}
+        for part in given.findall("param"):
+            kind, own = part.attrib.get("type", "string"), part.attrib
+            if verbose:
+                values[own.get("name")] = _typed(own.get("value", ""), kind)
+            else:
+                name = own["name"]
+                values[name] = _typed((part.text or "").strip(), kind)
+        found.append({function.attrib["name"]: values})
+    return found
+
+
+def _typed(text: str, kind: str) -> Any:
+    """What a text of XML says, by the type that it bears."""
+    if kind in ("array", "tuple", "object", "dict"):
+        if len(text) > MAX_PYTHON:
+            raise ValueError("too long")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text)
+    convert: Callable[[str], Any] = XML_TYPES.get(kind, str)
+    return convert(text)
+
+
+def _between(text: str, opening: str, closing: str) -> str:
+    """What stands between two marks; raises ValueError where one is not there."""
+    inside, closed, _ = text.partition(opening)[2].partition(closing)
+    if not closed:
+        raise ValueError(f"no {opening} that ends")
+    return inside
+
+
+def _asked_for(read: Callable[[str], Any], *, tagged: bool) -> Callable[[Any], Any]:
+    """A reading of a text with brackets around it, or of what stands in it between the tags."""
+    if not tagged:
+        return lambda result: read(_bracketed(result))
+    return lambda result: read(_between(_bracketed(result), "<TOOLCALL>", "</TOOLCALL>").strip())
+
+
+RETURNED: Mapping[str, Callable[[str], Any]] = {
+    "python": _read_python,
+    "json": _read_json,
+    "verbose_xml": partial(_read_xml, verbose=True),
+    "concise_xml": partial(_read_xml, verbose=False),
+}
+"""The forms in which prompts of format sensitivity ask for calls."""
 BFCL: Mapping[str, Callable[[Any], Any]] = {
-    "fc": _read_fc, "qwen_fc": _read_qwen_fc, "prompting": _read_prompting,
+    "fc": _read_fc, "qwen_fc": _read_qwen_fc, "prompting": _asked_for(_read_python, tagged=False),
     **{f"prompting {language}": _read_prompting_by(read) for language, read in CALL_READERS.items()},
+    **{
+        f"prompting {form}{' tag' * tagged}": _asked_for(read, tagged=tagged)
+        for form, read in RETURNED.items()
+        for tagged in (False, True)
+    },
 }  # fmt: skip
 """By the name of the reading: an answer as BFCL's result files hold it, decoded; raises one of `UNREADABLE`."""
 

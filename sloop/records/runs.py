@@ -330,6 +330,8 @@ class RunRecord(Versioned):
     resumed: int = _sparse(0)
     retried: tuple[Retry, ...] = _sparse(())
     inputs: tuple[InputRecord, ...] = _sparse(())
+    told: tuple[str, ...] = _sparse(())
+    """How files of tools were read, in sentences: what was left out of them."""
     metrics: tuple[Score, ...] = _sparse(())
     """Of an evaluation used alone."""
     contamination: tuple[dict[str, Any], ...] = _sparse(())

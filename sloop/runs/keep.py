@@ -26,6 +26,7 @@ class Kept:
     """What a stage used alone has to say for its run's record; left as it was recorded before where it says nothing."""
 
     inputs: list[InputRecord] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     metrics: list[Score] = field(default_factory=list)
     contamination: list[Overlap] = field(default_factory=list)
 
@@ -33,6 +34,7 @@ class Kept:
         """The record with what was said."""
         said = {
             "inputs": tuple(self.inputs),
+            "told": tuple(dict.fromkeys(self.told)),
             "metrics": tuple(self.metrics),
             "contamination": tuple(overlap.model_dump(mode="json") for overlap in self.contamination),
         }

@@ -5,7 +5,8 @@ an ``id`` (``custom_id`` of a batch): that of the benchmark's entry, or of the s
 
 - ``result``, as the result files of BFCL (``BFCL_v4_*_result.json``) and ACEBench (``data_*_result.json``) have it: a
   text, or ``[{name: arguments}, ...]``; it is kept as it stands (`Prediction.raw`), for the official reading of it;
-- ``completion``, ``response`` (its ``body``) or ``message``: a chat completion or its message, read as an endpoint's.
+- ``completion``, ``response`` (its ``body``) or ``message``: a chat completion or its message, read as an endpoint's;
+  or a body of the Responses API, whose ``output`` holds messages and function calls.
 
 The answer to a question without a line could not be had: like an endpoint's failure it is neither right nor wrong. So
 is one whose line tells of a failure; such lines are counted by what they tell. A message that cannot be read as one
@@ -33,6 +34,8 @@ from sloop.students.served import read_answer, under_bare_names
 ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 FAILED = "Error during inference: "
 """What BFCL writes in the place of an answer that it did not get."""
+ENDED = {"max_output_tokens": "length"}
+"""Why a body of the Responses API is incomplete, in the words of a chat completion."""
 HELD = ("result", "completion", "response", "message")
 SHOWN = 3
 """Of the ids that are told."""
@@ -249,6 +252,8 @@ def _choice(row: Mapping[str, Any]) -> dict[str, Any]:
         raise told_failure(row.get("error") or "nothing stands there")
     if not isinstance(given, dict):
         raise ModelError("malformed", f"no message, but {json.dumps(given)[:SHOWN_LENGTH]}")
+    if isinstance(given.get("output"), list):
+        return _of_responses(given)
     choices = given.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         kept = {key: part for key, part in choices[0].items() if key != "logprobs"}
@@ -258,6 +263,26 @@ def _choice(row: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("error") or "choices" in given:
         raise told_failure(given.get("error") or "no choices")
     raise ModelError("malformed", f"no message of a chat completion, but an object of the keys {', '.join(given)}")
+
+
+def _of_responses(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body of the Responses API as a choice of a chat completion; reasoning and what servers ran is passed over.
+
+    Raises:
+        ModelError: it tells of a failure.
+    """
+    if body.get("error") or body.get("status") == "failed":
+        raise told_failure(body.get("error") or "failed")
+    items = [item for item in body["output"] if isinstance(item, dict)]
+    held = [item.get("content") or () for item in items if item.get("type") == "message"]
+    parts = [part for content in held if isinstance(content, list) for part in content if isinstance(part, dict)]
+    called = [item for item in items if item.get("type") == "function_call"]
+    calls = [{"function": {"name": item.get("name"), "arguments": item.get("arguments")}} for item in called]
+    words = "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+    details = body.get("incomplete_details")
+    why = details.get("reason") if isinstance(details, dict) else None
+    finish = ENDED.get(str(why), str(why)) if body.get("status") == "incomplete" else "tool_calls" if calls else "stop"
+    return {"message": {"content": words, "tool_calls": calls}, "finish_reason": finish}
 
 
 def _format_of(text: str) -> str:

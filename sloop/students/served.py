@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sloop.calls.formats import FormatName, Parsed, parse, parse_tool_calls, render_tool_calls
 from sloop.models.base import ModelError, Reply, Sampling
 from sloop.models.endpoint import Endpoint
-from sloop.records import Checkpoint, Decode, Prediction, Sample, Tool, UserError, digest
+from sloop.records import Checkpoint, Decode, Prediction, Sample, Tool, ToolCall, UserError, digest
 from sloop.records.ranges import Name, Seed
 from sloop.store import Dataset
 
+NOT_SERVED, LONGEST_NAME = re.compile(r"[^a-zA-Z0-9_-]"), 64
+"""What OpenAI and others refuse in a tool's name, and how long it may be."""
 AROUND_NAMES = re.compile(r"\A\s*(functions\.)?\s*|\s+\Z")
 
 
@@ -98,18 +100,20 @@ class ServedStudent:
             tool_choice="auto" if self.answer_format is None else "none",
             in_text={} if self.answer_format is None else self.endpoint.in_text.model_dump(exclude_defaults=True),
         )
+        asked, own = under_served_names(sample)
         # Without it a kept reply would be the answer in every trial where the endpoint is sent no seed.
         salt = f"seed {decode.seed} trial {decode.trial}" if decode.seed or decode.trial else ""
         try:
-            reply = await self.endpoint.complete(sample.messages, tools=sample.tools, sampling=sampling, salt=salt)
+            reply = await self.endpoint.complete(asked.messages, tools=asked.tools, sampling=sampling, salt=salt)
         except ModelError as error:
             if error.kind == "too_long":
                 return Prediction(sample_id=sample.id, error="truncated")
             if error.kind == "unreadable":  # the model's own doing, and the server has judged it
-                found = parse_tool_calls(error.written, [], sample.tools).recovered
-                return Prediction(sample_id=sample.id, text=error.written, error="format", recovered=found)
+                found = parse_tool_calls(error.written, [], asked.tools).recovered
+                answer = Prediction(sample_id=sample.id, text=error.written, error="format", recovered=found)
+                return under_own_names(answer, own)
             raise
-        return read_answer(sample, reply, self.answer_format)
+        return under_own_names(read_answer(asked, reply, self.answer_format), own, sample.id)
 
     def close(self) -> None:
         """Close connections and the cache."""
@@ -134,6 +138,45 @@ class ServedStudent:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return [task.result() for task in tasks]
+
+
+def under_served_names(sample: Sample) -> tuple[Sample, dict[str, str]]:
+    """A sample as servers take it, and its tools' own names by those that they are sent under.
+
+    OpenAI and others refuse a name such as ``math.factorial``: what they do not allow is sent as ``_``, as by the
+    leaderboard's handlers of models that call by an API.
+
+    Raises:
+        UserError: two tools would have one name.
+    """
+    used = [tool.name for tool in sample.tools] + [call.name for row in sample.messages for call in row.tool_calls]
+    sent = {name: NOT_SERVED.sub("_", name)[:LONGEST_NAME] for name in used}
+    if all(name == given for name, given in sent.items()):
+        return sample, {}
+    own: dict[str, str] = {}
+    for name in (tool.name for tool in sample.tools):
+        if own.setdefault(sent[name], name) != name:
+            raise UserError(
+                f"sample {sample.id}: servers take letters, digits, _ and - in a tool's name, {LONGEST_NAME} at most, "
+                f"so {own[sent[name]]} and {name} would both be {sent[name]} there. Rename one of them in the tools."
+            )
+    tools = tuple(tool.model_copy(update={"name": sent[tool.name]}) for tool in sample.tools)
+    messages = tuple(row.model_copy(update={"tool_calls": _renamed(row.tool_calls, sent)}) for row in sample.messages)
+    return sample.model_copy(update={"tools": tools, "messages": messages}), own
+
+
+def under_own_names(answer: Prediction, own: Mapping[str, str], sample_id: str | None = None) -> Prediction:
+    """An answer to what was sent as one to the sample itself; its text stays what the model wrote."""
+    if not own:
+        return answer
+    calls, recovered = _renamed(answer.calls, own), _renamed(answer.recovered, own)
+    return answer.model_copy(
+        update={"sample_id": sample_id or answer.sample_id, "calls": calls, "recovered": recovered}
+    )
+
+
+def _renamed(calls: Sequence[ToolCall], names: Mapping[str, str]) -> tuple[ToolCall, ...]:
+    return tuple(call.model_copy(update={"name": names.get(call.name, call.name)}) for call in calls)
 
 
 def read_answer(sample: Sample, reply: Reply, answer_format: str | None) -> Prediction:

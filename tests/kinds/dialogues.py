@@ -652,7 +652,7 @@ KINDS = [
     ),
     Kind(
         "openai's preferences",
-        "openai/openai-cookbook preference fine-tuning",
+        "developers.openai.com/api/docs/guides/direct-preference-optimization",
         '{"input": {"messages": [...], "tools": [...]}, "preferred_output": [...], "non_preferred_output": [...]}',
         "openai: the preferred output is the label",
         [
@@ -747,7 +747,7 @@ KINDS = [
     ),
     Kind(
         "ends with a user",
-        "openai/openai-cookbook chat fine-tuning",
+        "openai/openai-cookbook examples/Chat_finetuning_data_prep.ipynb",
         "[..., assistant, tool, user]",
         "openai",
         [chat(calls('{"town": "Bari"}'), {"role": "tool", "tool_call_id": "a", "content": "[]"}, ASK)],
@@ -755,7 +755,7 @@ KINDS = [
     ),
     Kind(
         "ends with a tool",
-        "openai/openai-cookbook chat fine-tuning",
+        "openai/openai-cookbook examples/Chat_finetuning_data_prep.ipynb",
         "[..., assistant, tool]",
         "openai",
         [chat(calls('{"town": "Bari"}'), {"role": "tool", "tool_call_id": "a", "content": "[]"})],
@@ -959,7 +959,7 @@ KINDS = [
     ),
     Kind(
         "a system prompt beside a preference",
-        "Intel/orca_dpo_pairs",
+        "jondurbin/bagel bagel/data_sources/orca_dpo_pairs.py",
         '{"system": "Be brief.", "prompt": ..., "chosen": ..., "rejected": ...}',
         "a system message",
         [{"system": "Be brief.", "prompt": "Bari?", "chosen": "Where?", "rejected": "No."}],

@@ -151,8 +151,27 @@ def _invokes(mark: str = "") -> Body:
     return read
 
 
-read_minimax_m2 = blocks(re.compile("<minimax:tool_call>"), _invokes(), "</minimax:tool_call>")
-read_claude = blocks(re.compile(r"<function_calls>(?=\s*+<invoke)"), _invokes(), "</function_calls>")
+_INVOKES = _invokes()
+read_minimax_m2 = blocks(re.compile("<minimax:tool_call>"), _INVOKES, "</minimax:tool_call>")
+_NAMED = re.compile(r"<invoke>\s*+<tool_name>([^<>]*+)</tool_name>\s*+<parameters>")
+_TAG = re.compile(r"<([^<>/\s]++)>")
+
+
+def _claude(text: str, at: int, tools: Tools) -> tuple[list[ToolCall], int]:
+    """As MiniMax's, or with a tag for the name and one that is called as each parameter (anthropic-tools)."""
+    calls: list[ToolCall] = []
+    while found := _NAMED.match(text, skip_space(text, at)):
+        name, at = found[1].strip(), found.end()
+        arguments: dict[str, Any] = {}
+        while tag := _TAG.match(text, skip_space(text, at)):
+            value, at = until(text, tag.end(), f"</{tag[1]}>")
+            _once(arguments, tag[1], typed(value, _types(tools, name, tag[1])))
+        at = expect(text, expect(text, at, "</parameters>"), "</invoke>")
+        calls.append(made(name, arguments))
+    return (calls, at) if calls else _INVOKES(text, at, tools)
+
+
+read_claude = blocks(re.compile(r"<function_calls>(?=\s*+<invoke)"), _claude, "</function_calls>")
 
 
 def _dsml(text: str, at: int, tools: Tools) -> tuple[list[ToolCall], int]:

@@ -208,13 +208,15 @@ def read_pythonic(text: str, _: Tools) -> Found:
     return python_calls(body), [words]
 
 
-def _python_until(closing: str) -> Body:
+def _python_until(closing: str, *keys: str) -> Body:
+    """Python, or JSON in which a call has its arguments under one of the keys."""
+
     def read(text: str, at: int, _: Tools) -> tuple[list[ToolCall], int]:
         body, end = until(text, at, closing)
-        if body.startswith(("{", "[{")):
+        if body.lstrip().startswith(("{", "[{")):
             values, _end = json_values(body)
             return [
-                call_of(item) for value in values for item in (value if isinstance(value, list) else [value])
+                call_of(item, *keys) for value in values for item in (value if isinstance(value, list) else [value])
             ], end - len(closing)
         return python_calls(body), end - len(closing)
 
@@ -223,7 +225,7 @@ def _python_until(closing: str) -> Body:
 
 read_lfm2 = blocks(re.compile(r"<\|tool_call_start\|>"), _python_until("<|tool_call_end|>"), "<|tool_call_end|>")
 read_olmo3 = blocks(re.compile(r"<function_calls>(?!\s*+<)"), _python_until("</function_calls>"), "</function_calls>")
-read_gemma3 = blocks(re.compile(r"```tool_code\b"), _python_until("```"), "```", own=False)
+read_gemma3 = blocks(re.compile(r"```tool_code\b"), _python_until("```", "parameters", "arguments"), "```", own=False)
 # HTML has the same tag: a line has to begin with it, and no argument is positional
 SMOLLM3 = re.compile(rf"(?:\A\s*+|\n[ \t]*+)<code>(?=\s*+(?:\[\s*+)?{NAME}\(\s*+(?:\w++\s*+=(?!=)|\)))")
 read_smollm3 = blocks(SMOLLM3, _python_until("</code>"), "</code>", own=False)
