@@ -92,15 +92,23 @@ EMPTY = {
     "*known_bad*": "none is known",
     "*digests*": "any data",
     "prices": "no price is known",
+    "*chat_template_kwargs": "a template has its own values",
     "serve.judge": "is asked for by a simulated model alone",
     "serve.teacher": "is asked for by a simulated model alone",
 }
-OPEN = {"prices": "names models", "*query": "names what a server takes", "*digests": "names files", "serve.*": "parts"}
+OPEN = {
+    "prices": "names models",
+    "*chat_template_kwargs": "names variables of a template",
+    "*query": "names what a server takes",
+    "*digests": "names files",
+    "serve.*": "parts",
+}
 """Sections whose keys are somebody else's."""
 NULL = {
     **dict.fromkeys(("*seed",), "endpoints are sent none"),
     **dict.fromkeys(("*answer_format", "*digests", "*known_bad", "*sha256"), "any, or what is recorded"),
     "tools.split": "all of them",
+    "*chat_template_kwargs": "a template has its own values",
     "*in_text.*": "is not sent",
     **dict.fromkeys(("teacher.prompts", "judge.prompts"), "those in sloop"),
 }
