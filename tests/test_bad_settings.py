@@ -131,10 +131,17 @@ EMPTY = {
     "*known_bad*": "none is known",
     "*digests*": "any data",
     "prices": "no price is known",
+    "*chat_template_kwargs": "a template has its own values",
     "serve.judge": "is asked for by a simulated model alone",
     "serve.teacher": "is asked for by a simulated model alone",
 }
-OPEN = {"prices": "names models", "*query": "names what a server takes", "*digests": "names files", "serve.*": "parts"}
+OPEN = {
+    "prices": "names models",
+    "*chat_template_kwargs": "names variables of a template",
+    "*query": "names what a server takes",
+    "*digests": "names files",
+    "serve.*": "parts",
+}
 """Sections whose keys are somebody else's."""
 NULL = {
     **dict.fromkeys(("*seed",), "endpoints are sent none"),
@@ -142,6 +149,7 @@ NULL = {
     **dict.fromkeys(("tools.split", "corruption.keep"), "all of them"),
     "student.prefill_tokens": "all at once",
     "student.models": "beside the run",
+    "*chat_template_kwargs": "a template has its own values",
     "*in_text.*": "is not sent",
     **dict.fromkeys(("teacher.prompts", "judge.prompts"), "those in sloop"),
 }

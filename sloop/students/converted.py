@@ -18,8 +18,7 @@ from filelock import FileLock
 from tokenizers import pre_tokenizers
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-from transformers.integrations.gguf import get_gguf_tokenizer
-from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS, get_gguf_tokenizer
 from transformers.utils import logging as transformers_logging
 
 from sloop.engine.identity import source_digest
@@ -111,7 +110,7 @@ def _convert(file: Path, out: Path, sha256: str) -> None:
             tokenizer = _tokenizer(file, given)
         progress.update()
         with loading(file, "model", GGUF_GIVEN):
-            unpacked = GgufConfig(dequantize=True)  # type: ignore[no-untyped-call]
+            unpacked = GgufConfig(dequantize=True)
             model, found = auto.from_pretrained(
                 file.parent, **given, dtype=torch.float32, quantization_config=unpacked, output_loading_info=True
             )

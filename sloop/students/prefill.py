@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
@@ -20,7 +20,7 @@ ROOM = 64
 """Tokens by which a full cache grows: each time it is copied."""
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]
-"""Keys and values of every layer, (1, heads, tokens, size) each."""
+"""Keys and values of every layer, (prompts, heads, tokens, size) each."""
 
 
 class Read(NamedTuple):
@@ -66,7 +66,7 @@ class Roomy(DynamicLayer):
         self._keys[:, :, start:end] = key_states
         self._values[:, :, start:end] = value_states
         self._show(end)
-        return self.keys, self.values
+        return self._keys[:, :, :end], self._values[:, :, :end]
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Keep these prompts, in this order."""
@@ -90,24 +90,27 @@ def read(model: PreTrainedModel, prompts: Sequence[list[int]], tokens: int) -> R
         tokens: most that are read at once, but for a longer prompt, which is read alone.
     """
     longest = max(map(len, prompts))
-    cache, logits = DynamicCache(), torch.empty(0)
+    layers: list[Roomy] = []
+    logits = torch.empty(0)
     for rows, found, last in _passes(model, prompts, tokens):
-        if not cache.layers:
-            cache.layers = [Roomy(layer.keys, layer.values, len(prompts), longest) for layer in found.layers]
+        if not layers:
+            layers = [Roomy(keys, values, len(prompts), longest) for keys, values in found]
             logits = last.new_empty(len(prompts), last.shape[-1])
         for place, row in enumerate(rows):
             logits[row] = last[place]
-            for kept, layer in zip(cache.layers, found.layers, strict=True):
+            for kept, (keys, values) in zip(layers, found, strict=True):
                 length = len(prompts[row])
-                kept.put(row, layer.keys[place, :, :length], layer.values[place, :, :length])
+                kept.put(row, keys[place, :, :length], values[place, :, :length])
+    cache = DynamicCache()
+    cache.layers = list(layers)
     mask = torch.tensor([[1] * len(p) + [0] * (longest - len(p)) for p in prompts], device=model.device)
     return Read(logits, cache, mask)
 
 
 def _passes(
     model: PreTrainedModel, prompts: Sequence[list[int]], tokens: int
-) -> Iterator[tuple[list[int], DynamicCache, torch.Tensor]]:
-    """Prompts that were read together, with their cache and the logits of what follows each."""
+) -> Iterator[tuple[list[int], Past, torch.Tensor]]:
+    """Prompts that were read together, with what is kept of them and the logits of what follows each."""
     # (prompts in order, tokens of each that were read, their cache)
     waiting: list[tuple[list[int], int, Past]] = [(sorted(range(len(prompts)), key=prompts.__getitem__), 0, [])]
     while waiting:
@@ -119,22 +122,23 @@ def _passes(
             else:
                 shared = _shared(prompts[group[0]], prompts[group[-1]])
                 found, _ = _run(model, [prompts[group[0]][start:shared]], past)
-                waiting.append((group, shared, [(layer.keys, layer.values) for layer in found.layers]))
+                waiting.append((group, shared, found))
         for batch in _batches(alone, [len(prompts[row]) - start for row in alone], tokens):
             yield batch, *_run(model, [prompts[row][start:] for row in batch], past)
 
 
-def _run(model: PreTrainedModel, texts: list[list[int]], past: Past) -> tuple[DynamicCache, torch.Tensor]:
-    """Read on from what all of them share; the cache, and the logits (texts, vocabulary) after each."""
+def _run(model: PreTrainedModel, texts: list[list[int]], past: Past) -> tuple[Past, torch.Tensor]:
+    """Read on from what all of them share; keys and values of it all, and the logits (texts, vocabulary) after each."""
     longest = max(map(len, texts))
     ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts], device=model.device)
-    cache = DynamicCache(config=model.config)
+    cache: Any = DynamicCache(config=model.config)
     for layer, pair in zip(cache.layers, past, strict=bool(past)):
         layer.update(*(part.expand(len(texts), -1, -1, -1) for part in pair))
     ends = sorted({len(text) - 1 for text in texts})
     keep = torch.tensor(ends, device=model.device)
     logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
-    return cache, torch.stack([logits[row, ends.index(len(text) - 1)] for row, text in enumerate(texts)])
+    found = [(layer.keys, layer.values) for layer in cache.layers]
+    return found, torch.stack([logits[row, ends.index(len(text) - 1)] for row, text in enumerate(texts)])
 
 
 def _groups(prompts: Sequence[list[int]], rows: Sequence[int], start: int) -> Iterator[list[int]]:
