@@ -35,12 +35,11 @@ from sloop.records import (
     from_json,
     to_json,
 )
+from sloop.store.content import file_digest, is_sidecar
 from sloop.store.files import (
     disk,
-    file_digest,
     filling,
     is_file,
-    is_sidecar,
     line_of,
     named,
     next_line,

@@ -26,7 +26,7 @@ from typing import Any, cast
 from sloop.engine.build import MOVED, SPEC, find
 from sloop.records import Checkpoint, Record, digest
 from sloop.store import Rows, file_digest
-from sloop.store.files import CHECKPOINT_ENDINGS
+from sloop.store.content import CHECKPOINT_ENDINGS
 
 ROOT = Path(__file__).parents[2]
 """Folder that holds the package."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sloop.records import UserError, digest, from_json
-from sloop.store.files import MAX_UNPACKED, check_file, decoded, file_digest, lines_of, named, read_bytes
+from sloop.store.content import file_digest
+from sloop.store.files import MAX_UNPACKED, check_file, decoded, lines_of, named, read_bytes
 
 HUB = "hf:"
 """Before the name of a set that `datasets` loads: ``hf:NAME``, ``hf:NAME:CONFIG`` or ``hf:NAME:CONFIG:SPLIT``."""

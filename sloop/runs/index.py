@@ -21,7 +21,8 @@ from sloop.runs.files import holds
 from sloop.runs.questions import QUESTIONS, questions_of
 from sloop.stages.accept import TRUTH
 from sloop.store import write_bytes
-from sloop.store.files import is_sidecar, named, next_line, raw_lines, reading, record_in
+from sloop.store.content import is_sidecar
+from sloop.store.files import named, next_line, raw_lines, reading, record_in
 
 R = TypeVar("R", bound=Record)
 

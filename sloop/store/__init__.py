@@ -1,11 +1,9 @@
 """Files of records, whole or not at all: rows, lines, caches, digests."""
 
 from sloop.store.cache import Cache
+from sloop.store.content import checkpoint_at, file_digest, folder_digest
 from sloop.store.files import (
-    checkpoint_at,
     disk,
-    file_digest,
-    folder_digest,
     is_file,
     line_of,
     now,

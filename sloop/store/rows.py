@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from sloop.records import Prediction, Record, Sample, UserError, trial_id
+from sloop.store.content import file_digest
 from sloop.store.files import (
     MAX_UNPACKED,
     check_file,
-    file_digest,
     next_line,
     placed_rows,
     read_bytes,

@@ -34,12 +34,12 @@ class Read(NamedTuple):
     """(prompts, longest): 1 where there is a token of the prompt."""
 
 
-class Roomy(DynamicLayer):
+class Roomy(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of one layer for many prompts, with room behind them: a token more copies nothing."""
 
     def __init__(self, like: torch.Tensor, values_like: torch.Tensor, prompts: int, longest: int) -> None:
         """Make room for prompts of up to ``longest`` tokens, of the heads and sizes that these have."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(like, values_like)
         self._keys, self._values = (
             x.new_zeros(prompts, x.shape[1], longest + ROOM, x.shape[3]) for x in (like, values_like)
