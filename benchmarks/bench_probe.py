@@ -40,6 +40,9 @@ def main() -> None:
         prefill_tokens=None,
         models=None,
         sha256=None,
+        chat_template="own",
+        chat_template_kwargs={},
+        date="2026-01-01",
     )
     student.load(checkpoint_at(Path(found[0])))
     student.predict(samples[:8], Decode(max_tokens=110))

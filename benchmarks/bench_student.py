@@ -37,6 +37,7 @@ def main() -> None:
     student = LocalStudent(
         name="bench", path=sys.argv[1], scratch=None, answer_format="hermes", threads=THREADS, dtype="fp32",
         device="cpu", attn_implementation=None, prefill_tokens=1024, models=None, sha256=None,
+        chat_template="own", chat_template_kwargs={}, date="2026-01-01",
     )  # fmt: skip
     student.load(checkpoint_at(Path(sys.argv[1])))
     model, tokenizer = student._loaded()

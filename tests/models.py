@@ -23,7 +23,10 @@ TIMER = Tool(
 NOTHING = Tool(name="ping", parameters={"type": "object"})
 
 
-UNSET = {"attn_implementation": None, "prefill_tokens": None, "models": None, "sha256": None}
+UNSET = {
+    "attn_implementation": None, "prefill_tokens": None, "models": None, "sha256": None,
+    "chat_template": "own", "chat_template_kwargs": {}, "date": "2026-01-01",
+}  # fmt: skip
 """Settings of the local student that a small one has no use for."""
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from models import WEATHER, ask, pool, spec
+from models import UNSET, WEATHER, ask, pool, spec
 from transformers import AutoTokenizer
 
 from sloop.records import Message, Sample, Tool, ToolCall, UserError
@@ -44,7 +44,7 @@ def started(tmp_path: Path, template: str | None = None, **settings: object) -> 
     if template is not None:
         (given / "chat_template.jinja").write_text(template)
     common = {"name": "s", "scratch": None, "answer_format": None, "threads": 1, "dtype": "fp32", "device": "cpu"}
-    student = LocalStudent(path=str(given), **common, **settings)  # type: ignore[arg-type]
+    student = LocalStudent(path=str(given), **common, **UNSET | settings)  # type: ignore[arg-type]
     return given, Path(student.start(data, seed=0, out=tmp_path / "c0").path)
 
 

@@ -56,7 +56,10 @@ LATER: Mapping[str, Mapping[str, Any]] = {
             "wrong_tool": 1.0, "dropped_argument": 1.0, "altered_value": 1.0, "missing_call": 0.0, "spurious_call": 0.0,
         },
     }, "decode": {"temperature": 0.0}, "benchmark": {"limit": None, "limit_seed": 0, "reading": None},
-    "student": {"attn_implementation": None, "prefill_tokens": None, "sha256": None},
+    "student": {
+        "attn_implementation": None, "prefill_tokens": None, "sha256": None, "chat_template": "own",
+        "chat_template_kwargs": {}, "date": "2026-01-01",
+    },
 }  # fmt: skip
 """By section: keys that came after hashes had been published, with the value at which a run computes what it did
 before. At that value they are no part of the hash, nor is a section of which nothing is left."""

@@ -102,6 +102,9 @@ def responder_of(config: ServeConfig) -> Responder:
         prefill_tokens=None,
         models=None,
         sha256=None,
+        chat_template="own",
+        chat_template_kwargs={},
+        date="2026-01-01",
     )
     student.load(checkpoint)
     return CheckpointResponder(

@@ -93,6 +93,7 @@ class LocalStudent:
         "sloop.students.tiny",
         "sloop.students.trust",
         "sloop.models.bounded",
+        "sloop.models.prompts",
     )
 
     FOLDERS = frozenset({"path"})
@@ -113,9 +114,9 @@ class LocalStudent:
         prefill_tokens: Tokens | None,
         models: PathText | None,
         sha256: Sha256 | None,
-        chat_template: Source = "own",
-        chat_template_kwargs: Variables | None = None,
-        date: Day = "2026-01-01",
+        chat_template: Source,
+        chat_template_kwargs: Variables,
+        date: Day,
     ) -> None:
         """Take the settings as they stand in ``conf/student/*.yaml``, which says what each value is.
 
@@ -139,7 +140,7 @@ class LocalStudent:
         self.prefill_tokens = prefill_tokens
         self.models = models
         self.sha256 = sha256
-        self.template = Choice(chat_template, chat_template_kwargs or {}, date)
+        self.template = Choice(chat_template, chat_template_kwargs, date)
         self._model: PreTrainedModel | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._format = ""

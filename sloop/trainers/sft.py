@@ -72,6 +72,7 @@ class SFT:
         "sloop.students.tiny",
         "sloop.students.trust",
         "sloop.models.bounded",
+        "sloop.models.prompts",
         "sloop.trainers.batches",
         "sloop.trainers.lora",
         "sloop.trainers.loss",

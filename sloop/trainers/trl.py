@@ -54,6 +54,7 @@ MODULES = (
     "sloop.calls",
     "sloop.students",
     "sloop.models.bounded",
+    "sloop.models.prompts",
     "sloop.trainers.answers",
     "sloop.trainers.batches",
     "sloop.trainers.lora",
