@@ -100,6 +100,7 @@ NEVER_ZERO = (
     "corruption.keep",
     "*max_tokens",
     "judge.votes",
+    "trainer.temperature",
     "gen.offered*",
     "*.limits.concurrency",
     "*.limits.timeout",

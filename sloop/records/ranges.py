@@ -89,6 +89,8 @@ PositiveShare = Annotated[float, Within(0, 1, "a share", above=True)]
 Weight = Annotated[float, Within(0, 1e6)]
 """What counts as how much."""
 Temperature = Annotated[float, Within(0, 100)]
+Heat = Annotated[float, Within(0, 100, above=True)]
+"""Where an answer is drawn in any case."""
 ServedTemperature = Annotated[float, Within(0, 2)]
 """Of models behind endpoints."""
 Seconds = Annotated[float, Within(0, 86_400, "seconds,", above=True)]

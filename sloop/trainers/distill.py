@@ -10,7 +10,7 @@ from trl.trainer.distillation_config import DistillationConfig
 from trl.trainer.distillation_trainer import DistillationTrainer
 
 from sloop.records import UserError
-from sloop.records.ranges import PathText, Share, Temperature
+from sloop.records.ranges import Heat, PathText, Share
 from sloop.students.local import load_model, load_tokenizer
 from sloop.trainers.trl import MODULES, Rendered, TRLTrainer, Work, table
 
@@ -27,7 +27,7 @@ class Distill(TRLTrainer):
 
     teacher: PathText
     divergence: Share
-    temperature: Temperature
+    temperature: Heat
 
     @property
     def at_once(self) -> int:

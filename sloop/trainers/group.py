@@ -11,7 +11,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 
-from sloop.records.ranges import Temperature, Weight, Within
+from sloop.records.ranges import Heat, Weight, Within
 from sloop.trainers.answers import shares
 from sloop.trainers.reward import Reward
 from sloop.trainers.trl import MODULES, Rendered, TRLTrainer, Work, table
@@ -24,7 +24,7 @@ class _Grouped(TRLTrainer):
     MODULES: ClassVar[tuple[str, ...]] = (*MODULES, "sloop.trainers.group", "sloop.trainers.reward")
 
     generations: Annotated[int, Within(2, 1_024)]
-    temperature: Temperature
+    temperature: Heat
     beta: Weight
     epsilon: Annotated[float, Within(0, 1, above=True)]
     reward: Reward
