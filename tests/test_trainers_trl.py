@@ -222,14 +222,22 @@ def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
         train("distill", tmp_path / "c", teacher=other.path)
 
 
-def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
-    """The same rows make up the step; sums in another order differ in their last bits."""
-    told: dict[int, list[float]] = {}
-    for parts in (1, 2):
-        losses = told[parts] = []
-        train("dpo", tmp_path / str(parts), lambda n, _, v, to=losses: to.append(v["loss"]) if n else None,
-              accumulate=parts, sft_weight=0.0, steps=1)  # fmt: skip
-    assert told[1] == pytest.approx(told[2], rel=1e-4)
+@pytest.mark.parametrize(("name", "most", "given"), [("dpo", 2, {"sft_weight": 0.0}), ("ppo", 12, {"batch_size": 12})])
+def test_a_step_in_parts_is_the_same_step(name: str, most: int, given: dict[str, Any], tmp_path: Path) -> None:
+    """The same rows make up the step, some of them twice; sums in another order differ in their last bits."""
+    told: dict[int, list[tuple[float, float]]] = {}
+    for parts in (1, most):
+        seen = told[parts] = []
+        train(name, tmp_path / str(parts), lambda n, _, v, to=seen: to.append((v["loss"], v["grad_norm"])) if n else 0,
+              accumulate=parts, steps=2 if name == "ppo" else 1, **given)  # fmt: skip
+    assert [number for pair in told[1] for number in pair] == pytest.approx(
+        [number for pair in told[most] for number in pair], rel=1e-3, abs=1e-5
+    )
+
+
+def test_a_pass_of_ppo_goes_on_for_all_updates_on_its_answers() -> None:
+    start, data = half_taught()
+    assert method("ppo", batch_size=5, updates=3).steps_for(start, data, 1.0) == 6  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -7,15 +7,17 @@ chance far.
 """
 # No postponed annotations: the settings' types are read off the class.
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
-from transformers import Trainer, TrainingArguments
-from trl.trainer.utils import RepeatSampler
+from transformers import Trainer, TrainingArguments, default_data_collator
 
-from sloop.records.ranges import Positive, Share, Weight, Within
+from sloop.calls.match.strict import Match
+from sloop.records import Checkpoint, Sample
+from sloop.records.ranges import Heat, Positive, Share, Weight, Within
 from sloop.students.decoding import Draws, draw_seed, generate
 from sloop.trainers.answers import shares
 from sloop.trainers.reward import Reward
@@ -88,9 +90,12 @@ class _Rollout(NamedTuple):
     attention: torch.Tensor
     mask: torch.Tensor
     old: torch.Tensor
+    start: torch.Tensor
     values: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
+    share: float = 1.0
+    """Of the tokens of a step, times its parts."""
 
 
 class _PPO(Trainer):
@@ -99,48 +104,76 @@ class _PPO(Trainer):
     def __init__(self, settings: "PPO", work: Work, **given: Any) -> None:
         self.settings = settings
         self.work = work
+        self.places = work.places(settings.batch_size)
         self.start = work.reference()
         with torch.random.fork_rng(devices=[]):
             head = torch.nn.Linear(work.model.get_input_embeddings().embedding_dim, 1)
         torch.nn.init.zeros_(head.weight)  # nothing is expected yet
         torch.nn.init.zeros_(head.bias)
         setattr(work.model, HEAD, head.to(work.model.device))
-        self.rollouts: dict[tuple[int, ...], _Rollout] = {}
+        self.rollouts: list[_Rollout] = []
+        """The parts of a step."""
+        self.left: list[_Rollout] = []
+        """Those of this step that are still to come."""
         self.shown: dict[str, float] = {}
-        super().__init__(model=work.model, processing_class=work.tokenizer, data_collator=_places, **given)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> RepeatSampler:
-        """Every batch comes again for each update on its answers."""
-        settings, data = self.settings, cast(Any, self.train_dataset)
-        return RepeatSampler(data, 1, settings.batch_size, repeat_count=settings.updates, shuffle=False)
+        super().__init__(
+            model=work.model, processing_class=work.tokenizer, data_collator=default_data_collator, **given
+        )
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The loss of one update on some answers, which are drawn before the first."""
+        """The loss of one update on some answers, which are drawn before the first, those of all its parts at once."""
         settings = self.settings
-        places = tuple(inputs["places"].tolist())
-        if self.state.global_step % settings.updates == 0:
-            self.rollouts[places] = self._roll_out(model, places)
-        seen = self.rollouts[places] if settings.updates > 1 else self.rollouts.pop(places)
+        if not self.left:
+            if self.state.global_step % settings.updates == 0:
+                self.rollouts = self._roll_out(model)
+            self.left = list(self.rollouts)
+        seen = self.left.pop(0)
         logs, values = self._forward(model, seen.ids, seen.attention, seen.mask)
         policy = policy_loss(logs, seen.old, seen.advantages, seen.mask, settings.epsilon)
         value = value_loss(values, seen.values, seen.returns, seen.mask, settings.value_epsilon)
-        if self.state.global_step % settings.updates == settings.updates - 1:
-            self.rollouts.pop(places, None)
-        return policy + settings.value_weight * value
+        return seen.share * (policy + settings.value_weight * value)
 
     @torch.no_grad()
-    def _roll_out(self, model: Any, places: tuple[int, ...]) -> _Rollout:
+    def _roll_out(self, model: Any) -> list[_Rollout]:
+        settings, step = self.settings, self.state.global_step
+        first = step // settings.updates * settings.batch_size
+        places = self.places[first : first + settings.batch_size]
+        size = settings.at_once
+        model.eval()
+        parts = [self._answered(model, step, at, places[at : at + size]) for at in range(0, len(places), size)]
+        model.train()
+        seen = [part for part, _ in parts]
+        told = [row for _, rows in parts for row in rows]
+        tokens = sum(part.mask.sum().item() for part in seen)
+        flat = torch.cat([part.advantages[part.mask.bool()] for part in seen])
+        even = whitened(flat, torch.ones_like(flat)).split([int(part.mask.sum()) for part in seen])
+        self.shown = {
+            "reward": sum(score for score, _ in told) / len(told),
+            "kl": sum(((part.old - part.start) * part.mask).sum().item() for part in seen) / len(told),
+            "completions/mean_length": tokens / len(told),
+            **shares([match for _, match in told]),
+        }
+        return [
+            part._replace(
+                advantages=torch.zeros_like(part.advantages).masked_scatter(part.mask.bool(), one),
+                share=len(seen) * part.mask.sum().item() / tokens,
+            )
+            for part, one in zip(seen, even, strict=True)
+        ]
+
+    def _answered(
+        self, model: Any, step: int, at: int, places: list[int]
+    ) -> tuple[_Rollout, list[tuple[float, Match]]]:
+        """Answers to some of a step's prompts, from the one at ``at`` on; their rewards, and how right they are."""
         settings, work = self.settings, self.work
         rows = [work.rows[place] for place in places]
-        drawn = [[work.seed, "ppo", self.state.global_step, number, place] for number, place in enumerate(places)]
+        drawn = [[work.seed, "ppo", step, number, place] for number, place in enumerate(places, start=at)]
         draws = Draws([(settings.temperature, draw_seed(parts)) for parts in drawn])
-        model.eval()
         prompts = [row.example.prompt for row in rows]
         lengths = [settings.max_answer] * len(rows)
         answers = [written.tokens for written in generate(model, prompts, lengths, work.reader.stops, None, draws)]
-        model.train()
         laid_out = _laid_out(prompts, answers, work.tokenizer.pad_token_id)
         ids, attention, mask = (part.to(model.device) for part in laid_out)
         old, values = self._forward(model, ids, attention, mask)
@@ -148,17 +181,12 @@ class _PPO(Trainer):
             start, _ = self._forward(self.start or model, ids, attention, mask)
         answered = list(zip(rows, answers, strict=True))
         scores = [settings.reward.of(row.sample, work.reader.calls(row, answer)) for row, answer in answered]
-        apart = (old - start) * mask
-        rewards = -settings.beta * apart
+        rewards = -settings.beta * (old - start) * mask
         rewards[torch.arange(len(rows)), mask.sum(-1).long() - 1] += torch.tensor(scores, device=rewards.device)
         advantages, returns = gae(rewards, values, mask, settings.gamma, settings.decay)
-        self.shown = {
-            "reward": sum(scores) / len(scores),
-            "kl": apart.sum(-1).mean().item(),
-            "completions/mean_length": mask.sum(-1).mean().item(),
-            **shares([work.reader.match(row, answer) for row, answer in answered]),
-        }
-        return _Rollout(ids, attention, mask, old, values, whitened(advantages, mask), returns)
+        right = [work.reader.match(row, answer) for row, answer in answered]
+        rollout = _Rollout(ids, attention, mask, old, start, values, advantages, returns)
+        return rollout, list(zip(scores, right, strict=True))
 
     def _forward(
         self, model: Any, ids: torch.Tensor, attention: torch.Tensor, mask: torch.Tensor
@@ -191,10 +219,6 @@ class _PPO(Trainer):
         super().log({**logs, **self.shown}, start_time)
 
 
-def _places(rows: list[dict[str, int]]) -> dict[str, torch.Tensor]:
-    return {"places": torch.tensor([row["place"] for row in rows])}
-
-
 def _laid_out(
     prompts: list[list[int]], answers: list[list[int]], pad: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -215,7 +239,7 @@ class PPO(TRLTrainer):
     MODULES: ClassVar[tuple[str, ...]] = (*MODULES, "sloop.trainers.ppo", "sloop.trainers.reward")
 
     updates: Positive
-    temperature: Annotated[float, Within(0, 100, above=True)]
+    temperature: Heat
     beta: Weight
     epsilon: Width
     value_epsilon: Annotated[float, Within(0, 1_000, above=True)]
@@ -229,6 +253,10 @@ class PPO(TRLTrainer):
         """Rows of a part."""
         return self.parts(self.batch_size)
 
+    def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
+        """Steps of so many passes, each of which goes on for all updates on its answers."""
+        return self.updates * super().steps_for(start, data, epochs)
+
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """The trainer over the prompts."""
         if self.lora.rank:
@@ -238,8 +266,7 @@ class PPO(TRLTrainer):
         return _PPO(
             self,
             work,
-            args=TrainingArguments(
-                **common, per_device_train_batch_size=self.parts(self.batch_size), remove_unused_columns=False
-            ),
-            train_dataset=table([{"place": place} for place in work.places(self.batch_size)]),
+            args=TrainingArguments(**common, per_device_train_batch_size=self.at_once, remove_unused_columns=False),
+            # As many as there are to be, whichever they are: `_roll_out` knows
+            train_dataset=table([{"row": row} for row in range(work.steps * self.batch_size)]),
         )
