@@ -20,9 +20,11 @@ from sloop.engine.stage import Place, run_stage
 from sloop.records import Checkpoint, UserError
 from sloop.stages.train import Train, train_scores
 from sloop.store import Dataset, write_rows
-from sloop.students.local import load_model
+from sloop.students.chosen import base_template
+from sloop.students.local import load_model, load_tokenizer
+from sloop.students.templates import fit_tokenizer
 from sloop.students.tiny import RECORD_FILE
-from sloop.trainers.batches import IGNORED, WINDOW, Example, batches, collate, examples, micro_batches
+from sloop.trainers.batches import IGNORED, WINDOW, Example, batches, check_left_out, collate, examples, micro_batches
 from sloop.trainers.lora import LoraSettings, attach, merged
 from sloop.trainers.memory import PASSING, kept_bytes, memory_told, needs
 from sloop.trainers.muon import Muon, orthogonalise
@@ -124,6 +126,18 @@ def test_too_long_and_unlabelled_samples_are_left_out_and_counted() -> None:
     rows, left_out = examples(TOKENIZER, [pool()[0], unlabelled, long], 120)
     assert len(rows) == 1
     assert left_out == {"no label": 1, "too long": 1}
+
+
+def test_labels_that_the_chat_template_garbles_are_left_out_and_the_template_is_advised_against(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(Path(begin(tmp_path)[0].path))
+    tokenizer.chat_template = base_template(tokenizer).replace(
+        "m.content or ''", """(m.content or '') | replace('"Lima', '"Rome')"""
+    )
+    fit_tokenizer(tokenizer)
+    rows, left_out = examples(tokenizer, pool(), 512)
+    assert (len(rows), left_out) == (7, {"a label that is not read back": 2})
+    with pytest.raises(UserError, match=r"2 a label that is not read back.*Begin with student\.chat_template=hermes"):
+        check_left_out(left_out, 9, 0.05)
 
 
 def test_data_of_which_nothing_can_be_learnt_is_the_users_mistake(tmp_path: Path) -> None:
@@ -348,7 +362,9 @@ GREEDY = """
 import sys
 from pathlib import Path
 from test_trainers_sft import greedy
-from sloop.students.local import load_model
+from sloop.students.chosen import base_template
+from sloop.students.local import load_model, load_tokenizer
+from sloop.students.templates import fit_tokenizer
 import torch
 print(greedy(load_model(Path(sys.argv[1]), torch.float32)))
 """

@@ -12,7 +12,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from sloop.records import Sample, UserError, digest
-from sloop.students.templates import encode_pairs, learnt
+from sloop.students.fitting import LABEL_LOST, MESSAGE_LOST, REFUSED, TOOL_LOST
+from sloop.students.templates import INSTEAD, encode_pairs, learnt
 
 IGNORED = -100
 """Label of a token that carries no loss (PyTorch's convention)."""
@@ -63,7 +64,11 @@ def examples(
     return kept, left_out
 
 
-ADVICE = {"too long": "raise trainer.max_length", "no label": "give samples with labels"}
+ADVICE = {
+    "too long": "raise trainer.max_length",
+    "no label": "give samples with labels",
+    **dict.fromkeys((TOOL_LOST, MESSAGE_LOST, LABEL_LOST, REFUSED), f"begin with {INSTEAD}"),
+}
 """By reason for which samples are left out: what to do about it."""
 
 
@@ -82,7 +87,7 @@ def check_left_out(left_out: Mapping[str, int], total: int, most: float) -> None
     if lost < total and lost <= most * total:
         return
     reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
-    advice = "; ".join(ADVICE[reason] for reason in left_out if reason in ADVICE)
+    advice = "; ".join(dict.fromkeys(ADVICE[reason] for reason in left_out if reason in ADVICE))
     raise UserError(
         f"{lost} of {total} samples cannot be trained on ({reasons}), and trainer.max_left_out={most:g} of them may "
         f"be left out. {f'{advice[0].upper()}{advice[1:]}; or' if advice else 'Give others, or'} train on the rest: "
