@@ -109,7 +109,9 @@ def pins(body: str, choice: Choice) -> str:
     return "" if body.startswith(text) else text
 
 
-def dress(given: Path, out: Path, tokenizer: PreTrainedTokenizerBase, choice: Choice, format: str | None) -> Path:
+def dress(
+    given: Path, out: Path, tokenizer: PreTrainedTokenizerBase, choice: Choice, format: str | None, linked: bool = False
+) -> Path:
     """A checkpoint's folder with the chosen template: the given one where it has it already.
 
     What is put otherwise before the template sees it, and what it cannot take, is said once.
@@ -120,10 +122,11 @@ def dress(given: Path, out: Path, tokenizer: PreTrainedTokenizerBase, choice: Ch
         tokenizer: of the checkpoint, as it came.
         choice: of the template.
         format: that answers are to be read in; None: the one that the template writes.
+        linked: make the folder in any case: the given one may be cleared away.
     """
     fit = chosen(tokenizer, choice)
     template = fit.fitted.template
-    if template == tokenizer.chat_template:
+    if template == tokenizer.chat_template and not linked:
         return given
     for key, value in fit.fitted.switches.items():
         LOG.warning("chat template of %s: %s", given, SWITCHES[key].get(value, f"written in {value} form"))

@@ -155,7 +155,8 @@ class LocalStudent:
         if self.scratch is not None:
             return self.scratch.make(data, seed=seed, out=out)
         given = Path(self._given(out).path)
-        dressed = dress(given, out, raw_tokenizer(given), self.template, self._asked)
+        cached = self.models is not None and given.parent == Path(self.models)
+        dressed = dress(given, out, raw_tokenizer(given), self.template, self._asked, linked=cached)
         tokenizer = load_tokenizer(dressed)
         check(tokenizer, islice(data or (), CHECKED), self._format_for(dressed, tokenizer))
         return checkpoint_at(dressed)
