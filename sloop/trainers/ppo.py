@@ -148,7 +148,8 @@ class _PPO(Trainer):
         told = [row for _, rows in parts for row in rows]
         tokens = sum(part.mask.sum().item() for part in seen)
         flat = torch.cat([part.advantages[part.mask.bool()] for part in seen])
-        even = whitened(flat, torch.ones_like(flat)).split([int(part.mask.sum()) for part in seen])
+        sizes = [int(part.mask.sum()) for part in seen]
+        even: Any = whitened(flat, torch.ones_like(flat))
         self.shown = {
             "reward": sum(score for score, _ in told) / len(told),
             "kl": sum(((part.old - part.start) * part.mask).sum().item() for part in seen) / len(told),
@@ -160,7 +161,7 @@ class _PPO(Trainer):
                 advantages=torch.zeros_like(part.advantages).masked_scatter(part.mask.bool(), one),
                 share=len(seen) * part.mask.sum().item() / tokens,
             )
-            for part, one in zip(seen, even, strict=True)
+            for part, one in zip(seen, even.split(sizes), strict=True)
         ]
 
     def _answered(
