@@ -213,6 +213,8 @@ def test_a_training_that_goes_astray_ends_with_the_key_to_change(tmp_path: Path)
 def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Raise trainer\.max_length"):
         train("grpo", tmp_path / "a", max_length=3)
+    with pytest.raises(UserError, match=r"Raise trainer\.max_length"):
+        method("grpo", max_length=3).steps_for(*half_taught(), 1.0)  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=r"trainer\.accumulate=3: a step of 16 rows"):
         train("grpo", tmp_path / "b", accumulate=3)
     other = spec().make(Dataset(half_taught()[1].path), seed=0, out=tmp_path / "other")

@@ -183,7 +183,9 @@ class TRLTrainer(ABC):
 
     def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
         """Steps of so many passes over what can be trained on."""
-        rows, _ = labelled(load_tokenizer(Path(start.path)), data, self.max_length)
+        given = list(data)
+        rows, left_out = labelled(load_tokenizer(Path(start.path)), given, self.max_length)
+        check_left_out(left_out, len(given), self.max_left_out)
         return math.ceil(epochs * len(rows) / self.batch_size)
 
     @property
