@@ -18,7 +18,7 @@ from sloop.benchmarks.part import whole_data
 from sloop.engine.build import specification
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
-from sloop.records import Checkpoint, Decode, Message, Record, RoundRecord, Sample, Source, Tool, UserError
+from sloop.records import Checkpoint, Decode, Record, RoundRecord, Sample, Source, Tool, UserError
 from sloop.records.ranges import Name, Within
 from sloop.simulation.corruption import Corruption, is_foreign
 from sloop.stages.accept import TRUTH
@@ -32,6 +32,7 @@ from sloop.stages.probe import PREDICTIONS, Probe
 from sloop.stages.round import round_metrics, write_round
 from sloop.stages.train import Start, Train, checkpoint_of, is_strange
 from sloop.store import Dataset, now
+from sloop.students.few_shot import turns_of
 
 SHOWN = "sloop.students.few_shot.FewShotStudent"
 
@@ -259,8 +260,8 @@ class _Loop:
     def evaluate(self, place: Place, checkpoint: Checkpoint, examples: Sequence[Sample]) -> dict[str, Made[Any]]:
         student, made = self.parts.student, {}
         if examples:
-            turns = [message for sample in examples for message in (*sample.messages, _said(sample))]
-            student = {"_target_": SHOWN, "student": student, "turns": [turn.model_dump() for turn in turns]}
+            turns = [turn.model_dump() for turn in turns_of(examples)]
+            student = {"_target_": SHOWN, "student": student, "turns": turns}
         for benchmark in self.parts.benchmarks:
             stage = Evaluate(
                 benchmark=specification(benchmark),
@@ -310,11 +311,6 @@ def shown_before(data: Dataset, shots: int, seed: int) -> list[Sample]:
     """The samples that stand before a question; none whose label calls what is not on offer, as in training."""
     fit = {sample.id: sample for sample in data if not is_strange(sample)} if shots else {}
     return [fit[sample_id] for sample_id in by_hash(list(fit), f"shown {seed}")[:shots]]
-
-
-def _said(sample: Sample) -> Message:
-    assert sample.label is not None
-    return sample.label.message()
 
 
 def hold(held: Mapping[str, Contamination], data: Dataset) -> None:
