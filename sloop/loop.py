@@ -117,13 +117,14 @@ def loop(
     examples = shown_before(first, settings.variant.shots, settings.seed)
     truths = [path for made in pool if (path := made.folder / TRUTH).is_file()]
     answers: Path | None = None
+    held = run.held()
     rounds = []
     trains = settings.variant.data != "none"
     if settings.round_0 or not trains:
         here, began = place.at("round_0", prefix="round 0: "), now()
         asked = run.evaluate(here, checkpoint, examples)
-        metrics = round_metrics(run.held, asked, None, truths)
-        rounds.append(write_round(here.folder, 0, began, None, 0, asked, run.held, metrics))
+        metrics = round_metrics(held, asked, None, truths)
+        rounds.append(write_round(here.folder, 0, began, None, 0, asked, held, metrics))
         if finished_round:
             finished_round(here.folder)
     for number in range(1, settings.rounds + 1 if trains else 1):
@@ -132,7 +133,9 @@ def loop(
         if began_round:
             began_round(number)
         run.say_short(here, "training set", settings.budget, short)
-        hold(run.held, data)
+        if settings.restart:
+            held = run.held()
+        hold(held, data)
         trained = run.train(here, number, untrained if settings.restart else checkpoint, data, answers)
         checkpoint = checkpoint_of(trained)
         stages: dict[str, Made[Any]] = {"train": trained, **run.evaluate(here, checkpoint, examples)}
@@ -152,8 +155,8 @@ def loop(
                 stages["optimize"] = made = run.optimize(here, number, data, unseen, stages["probe"])
                 data, short = made.dataset(DATASET), made.summary.shortfall
         truths += [path for made in stages.values() if (path := made.folder / TRUTH).is_file()]
-        metrics = round_metrics(run.held, stages, trained_on, truths)
-        record = write_round(here.folder, number, began, trained_on, trained_short, stages, run.held, metrics)
+        metrics = round_metrics(held, stages, trained_on, truths)
+        record = write_round(here.folder, number, began, trained_on, trained_short, stages, held, metrics)
         check_terms(settings, record)
         rounds.append(record)
         if finished_round:
@@ -174,9 +177,8 @@ class _Loop:
         """Requests of the benchmarks: no sample may repeat one."""
         return frozenset().union(*(forbidden_requests(whole_data(benchmark)) for benchmark in self.parts.benchmarks))
 
-    @cached_property
     def held(self) -> dict[str, Contamination]:
-        """By benchmark: what it shares with the training sets so far, all of which the weights have seen."""
+        """By benchmark: what it shares with the training sets that the weights have seen: none yet."""
         settings = self.settings.overlap
         return {asked.name: Contamination.of(asked.name, asked.data, settings) for asked in self.parts.benchmarks}
 
