@@ -139,6 +139,11 @@ class Config(Record):
             )
         if self.retry_failed and self.stage not in ("probe", "eval"):
             raise UserError(f"retry_failed=true: only eval and probe have answers to ask again for, not {self.stage}.")
+        if self.stage != "loop" and not self.corruption.is_clean:
+            raise UserError(
+                f"corruption={self.corruption.name}: the sets of a loop alone are made dirty, not those of "
+                f"{self.stage}. Leave it out; teacher=noisy gets labels wrong in gen, too (label_noise=0.2)."
+            )
         return self
 
 

@@ -18,7 +18,7 @@ from sloop.benchmarks.part import whole_data
 from sloop.engine.build import specification
 from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
-from sloop.records import Checkpoint, Decode, Message, Record, RoundRecord, Sample, Source, Tool, UserError
+from sloop.records import Checkpoint, Decode, Record, RoundRecord, Sample, Source, Tool, UserError
 from sloop.records.ranges import Name, Within
 from sloop.simulation.corruption import Corruption, is_foreign
 from sloop.stages.accept import TRUTH
@@ -32,6 +32,7 @@ from sloop.stages.probe import PREDICTIONS, Probe
 from sloop.stages.round import round_metrics, write_round
 from sloop.stages.train import Start, Train, checkpoint_of, is_strange
 from sloop.store import Dataset, now
+from sloop.students.few_shot import turns_of
 
 SHOWN = "sloop.students.few_shot.FewShotStudent"
 
@@ -116,13 +117,14 @@ def loop(
     examples = shown_before(first, settings.variant.shots, settings.seed)
     truths = [path for made in pool if (path := made.folder / TRUTH).is_file()]
     answers: Path | None = None
+    held = run.held()
     rounds = []
     trains = settings.variant.data != "none"
     if settings.round_0 or not trains:
         here, began = place.at("round_0", prefix="round 0: "), now()
         asked = run.evaluate(here, checkpoint, examples)
-        metrics = round_metrics(run.held, asked, None, truths)
-        rounds.append(write_round(here.folder, 0, began, None, 0, asked, run.held, metrics))
+        metrics = round_metrics(held, asked, None, truths)
+        rounds.append(write_round(here.folder, 0, began, None, 0, asked, held, metrics))
         if finished_round:
             finished_round(here.folder)
     for number in range(1, settings.rounds + 1 if trains else 1):
@@ -131,7 +133,9 @@ def loop(
         if began_round:
             began_round(number)
         run.say_short(here, "training set", settings.budget, short)
-        hold(run.held, data)
+        if settings.restart:
+            held = run.held()
+        hold(held, data)
         trained = run.train(here, number, untrained if settings.restart else checkpoint, data, answers)
         checkpoint = checkpoint_of(trained)
         stages: dict[str, Made[Any]] = {"train": trained, **run.evaluate(here, checkpoint, examples)}
@@ -151,8 +155,8 @@ def loop(
                 stages["optimize"] = made = run.optimize(here, number, data, unseen, stages["probe"])
                 data, short = made.dataset(DATASET), made.summary.shortfall
         truths += [path for made in stages.values() if (path := made.folder / TRUTH).is_file()]
-        metrics = round_metrics(run.held, stages, trained_on, truths)
-        record = write_round(here.folder, number, began, trained_on, trained_short, stages, run.held, metrics)
+        metrics = round_metrics(held, stages, trained_on, truths)
+        record = write_round(here.folder, number, began, trained_on, trained_short, stages, held, metrics)
         check_terms(settings, record)
         rounds.append(record)
         if finished_round:
@@ -173,9 +177,8 @@ class _Loop:
         """Requests of the benchmarks: no sample may repeat one."""
         return frozenset().union(*(forbidden_requests(whole_data(benchmark)) for benchmark in self.parts.benchmarks))
 
-    @cached_property
     def held(self) -> dict[str, Contamination]:
-        """By benchmark: what it shares with the training sets so far, all of which the weights have seen."""
+        """By benchmark: what it shares with the training sets that the weights have seen: none yet."""
         settings = self.settings.overlap
         return {asked.name: Contamination.of(asked.name, asked.data, settings) for asked in self.parts.benchmarks}
 
@@ -259,8 +262,8 @@ class _Loop:
     def evaluate(self, place: Place, checkpoint: Checkpoint, examples: Sequence[Sample]) -> dict[str, Made[Any]]:
         student, made = self.parts.student, {}
         if examples:
-            turns = [message for sample in examples for message in (*sample.messages, _said(sample))]
-            student = {"_target_": SHOWN, "student": student, "turns": [turn.model_dump() for turn in turns]}
+            turns = [turn.model_dump() for turn in turns_of(examples)]
+            student = {"_target_": SHOWN, "student": student, "turns": turns}
         for benchmark in self.parts.benchmarks:
             stage = Evaluate(
                 benchmark=specification(benchmark),
@@ -310,11 +313,6 @@ def shown_before(data: Dataset, shots: int, seed: int) -> list[Sample]:
     """The samples that stand before a question; none whose label calls what is not on offer, as in training."""
     fit = {sample.id: sample for sample in data if not is_strange(sample)} if shots else {}
     return [fit[sample_id] for sample_id in by_hash(list(fit), f"shown {seed}")[:shots]]
-
-
-def _said(sample: Sample) -> Message:
-    assert sample.label is not None
-    return sample.label.message()
 
 
 def hold(held: Mapping[str, Contamination], data: Dataset) -> None:

@@ -158,7 +158,8 @@ def test_no_judge_knows_the_noise_or_the_truth():
                 seen.add(path)
                 waiting.append(path)
     assert len(judges) == len(names_of_judges)
-    assert not {Path("simulation/noisy.py"), Path("simulation/mistakes.py")} & seen
+    assert not {Path(f"simulation/{name}.py") for name in ("noisy", "mistakes", "corruption")} & seen
+    assert Path("stages/corrupt.py") not in seen
 
 
 @pytest.mark.parametrize("module", LIGHT)

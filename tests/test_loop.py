@@ -207,6 +207,7 @@ def test_round_0_is_the_checkpoint_as_it_came_and_variants_share_it(tmp_path: Pa
     assert key_parts(full / place)["checkpoint"] == started
     assert [key_parts(full / f"round_{number}/train")["start"] for number in (1, 2)] == [started, started]
     assert (one["steps"], two["steps"]) == (FIRST_STEPS, FIRST_STEPS)
+    assert [found["contamination"][0]["train"] for found in (zero, one, two)] == [0, BUDGET, two["data"]["rows"]]
     assert values(one)["data/label_noise"] > 0.3, "half of the calls are wrong"
     assert Run.at(full).grades("dev", 0).keys() == Run.at(full).grades("dev", 2).keys()
 

@@ -382,7 +382,7 @@ def test_a_run_differs_from_itself_in_nothing(outputs: Path, capsys: pytest.Capt
     ("place", "changes", "said"),
     [
         ("parts", {"decode": {"temperature": 0.7}}, "decode.temperature (not recorded, 0.7)"),
-        ("parts", {"code": "f" * 64}, "grading code (not recorded, ffffffff)"),
+        ("parts", {"code": "f" * 64}, "code (not recorded, ffffffff)"),
         ("parts", {"student": {"answer_format": "hermes"}}, "student.answer_format (not recorded, hermes)"),
         ("identity", {"parser": "llama3"}, "parser (not recorded, llama3)"),
         ("identity", {"template": "0123456789abcdef"}, "template (not recorded, 01234567)"),
@@ -413,6 +413,20 @@ def test_whatever_a_score_depends_on_is_told_where_it_differs(
     write_json(b / "run.json", record)
     assert sloop("compare", str(a), str(b), "--format", "csv") == 0
     assert said in capsys.readouterr().err
+
+
+def test_a_student_that_is_shown_examples_differs_in_them_and_one_of_before_not_in_settings_that_came_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {"_target_": "acme.Student", "skill": 1.0}
+    shown = {"_target_": "acme.Shown", "student": {**before, "chat_template": "own"}, "turns": ["a", "b"]}
+    folders = [drawn(tmp_path / name, 1, 0.5) for name in "ab"]
+    for folder, student in zip(folders, (before, shown), strict=True):
+        stage = read_json(folder / "stage.json")
+        stage["parts"]["student"] = student
+        write_json(folder / "stage.json", stage)
+    assert sloop("compare", *map(str, folders), "--format", "csv") == 0
+    assert "differ in: student.turns (not recorded, ['a', 'b'])\n" in capsys.readouterr().err
 
 
 def test_harmonic_means_are_compared_and_slices_of_one_kind_left_out(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import acme_tools
 
-from sloop.records import Decode, Message, Prediction, Sample, Tool, ToolCall
-from sloop.students.few_shot import FewShotStudent
+from sloop.records import Decode, Label, Message, Prediction, Sample, Tool, ToolCall
+from sloop.students.few_shot import FewShotStudent, turns_of
 
 CALL = ToolCall(name="look", arguments={"at": "it"})
 TURNS = [Message(role="user", content="before"), Message(role="assistant", tool_calls=(CALL, CALL))]
@@ -38,3 +38,16 @@ def test_examples_stand_behind_the_system_and_before_the_dialogue_whose_answers_
     assert asked.tools == sample.tools
     assert asked.messages[:3] == (dialogue[0], *TURNS)
     assert [message.tool_call_id for message in asked.messages[3:]] == [None, None, "call_2"]
+
+
+def test_examples_of_several_turns_make_one_dialogue() -> None:
+    messages = (
+        Message(role="system", content="be brief"),
+        Message(role="user", content="first"),
+        Message(role="assistant", tool_calls=(CALL,)),
+        Message(role="tool", content="seen", tool_call_id="call_0"),
+    )
+    sample = Sample(tools=(), messages=messages, label=Label(calls=(CALL,)))
+    turns = turns_of([sample, sample])
+    assert [turn.role for turn in turns] == ["user", "assistant", "tool", "assistant"] * 2
+    assert [turn.tool_call_id for turn in turns if turn.role == "tool"] == ["call_0", "call_2"]

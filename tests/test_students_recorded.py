@@ -99,6 +99,7 @@ SAID = {"type": "message", "role": "assistant", "content": [{"type": "output_tex
         ({"output": [{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}]}, 0, "No.", None),
         ({"output": [{**CALLED, "arguments": '{"x": '}]}, 0, "", "format"),
         ({"output": [{"type": "reasoning", "summary": []}]}, 0, "", "model"),
+        ({"output": [SAID], "status": "cancelled"}, 0, "", "model"),
         ({"output": [], "status": "failed", "error": {"code": "server_error", "message": "no"}}, 0, "", "model"),
         (
             {"output": [SAID], "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},

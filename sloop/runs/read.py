@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from sloop.engine.folder import STAGE_FILE
+from sloop.engine.identity import LATER
 from sloop.measures.overlap import HOWS, Overlap
 from sloop.models.usage import (
     COUNTS,
@@ -199,7 +200,7 @@ class Run:
         packages, and what of the benchmark stood in training.
         """
         stage = read_stage(self._evaluation(benchmark, number))
-        parts = {key: part for key, part in stage.parts.items() if key != "stage"}
+        parts = {key: _whole(key, part) for key, part in stage.parts.items() if key != "stage"}
         found = {PART_NAMES.get(key, key): _short(value) for key, value in _leaves(parts)}
         found |= {key: _short(value) for key, value in stage.identity.items()}
         found |= {f"version of {name}": str(version) for name, version in self.record.versions.items()}
@@ -320,8 +321,20 @@ class Run:
         return path.parent
 
 
-PART_NAMES = {"code": "grading code", "checkpoint": "model"}
+PART_NAMES = {"checkpoint": "model"}
 """What the parts of an evaluation's key are called."""
+
+
+def _whole(name: str, part: Any) -> Any:
+    """A part with the settings that came after it was recorded; a student in another (which shows it examples) is told
+    of by its own settings.
+    """
+    if not isinstance(part, Mapping):
+        return part
+    inner = part.get(name)
+    if isinstance(inner, Mapping):
+        part = {**{key: value for key, value in part.items() if key != name}, **inner}
+    return {**LATER.get(name, {}), **part}
 
 
 def _leaves(parts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -262,7 +262,7 @@ def print_run(folder: Path, tracked: str, tracking_seconds: float) -> None:
 def _print_notes(run: Run, notes: Sequence[str]) -> None:
     """What a reader must know, and how files in another form were read."""
     sources = [Intake.model_validate(given.source) for given in run.record.inputs if given.source]
-    for note in dict.fromkeys([*notes, *run.record.told, *(source.note() for source in sources)]):
+    for note in dict.fromkeys([*notes, *(source.note() for source in sources)]):
         print_note(note)
 
 

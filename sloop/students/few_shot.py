@@ -43,7 +43,7 @@ class FewShotStudent:
     def shown(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """The turns behind what the system says; answers to calls are to those of the dialogue itself, as before."""
         first = next((place for place, message in enumerate(messages) if message.role != "system"), len(messages))
-        return (*messages[:first], *self._turns, *map(self._moved, messages[first:]))
+        return (*messages[:first], *self._turns, *(_moved(message, self._calls) for message in messages[first:]))
 
     def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
         """The student's own."""
@@ -53,8 +53,21 @@ class FewShotStudent:
         """Free what the student holds."""
         self._student.close()
 
-    def _moved(self, message: Message) -> Message:
-        if message.tool_call_id is None:
-            return message
-        number = int(message.tool_call_id.removeprefix("call_")) + self._calls
-        return message.model_copy(update={"tool_call_id": f"call_{number}"})
+
+def turns_of(examples: Sequence[Sample]) -> list[Message]:
+    """Samples and their labels as the turns of one dialogue, without what the system says in each."""
+    turns: list[Message] = []
+    for sample in examples:
+        assert sample.label is not None
+        calls = sum(len(turn.tool_calls) for turn in turns)
+        own = (message for message in sample.messages if message.role != "system")
+        turns += [_moved(message, calls) for message in (*own, sample.label.message())]
+    return turns
+
+
+def _moved(message: Message, calls: int) -> Message:
+    """A message behind so many calls more."""
+    if message.tool_call_id is None:
+        return message
+    number = int(message.tool_call_id.removeprefix("call_")) + calls
+    return message.model_copy(update={"tool_call_id": f"call_{number}"})

@@ -271,8 +271,9 @@ def _of_responses(body: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: it tells of a failure.
     """
-    if body.get("error") or body.get("status") == "failed":
-        raise told_failure(body.get("error") or "failed")
+    status = body.get("status") or "completed"
+    if body.get("error") or status not in ("completed", "incomplete"):  # cancelled, or not at its end
+        raise told_failure(body.get("error") or str(status))
     items = [item for item in body["output"] if isinstance(item, dict)]
     held = [item.get("content") or () for item in items if item.get("type") == "message"]
     parts = [part for content in held if isinstance(content, list) for part in content if isinstance(part, dict)]
@@ -281,7 +282,7 @@ def _of_responses(body: Mapping[str, Any]) -> dict[str, Any]:
     words = "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
     details = body.get("incomplete_details")
     why = details.get("reason") if isinstance(details, dict) else None
-    finish = ENDED.get(str(why), str(why)) if body.get("status") == "incomplete" else "tool_calls" if calls else "stop"
+    finish = ENDED.get(str(why), str(why)) if status == "incomplete" else "tool_calls" if calls else "stop"
     return {"message": {"content": words, "tool_calls": calls}, "finish_reason": finish}
 
 
