@@ -20,7 +20,7 @@ from sloop.cli import conf_folder
 from sloop.engine.stage import Place, run_stage
 from sloop.measures.metrics import grade
 from sloop.models.endpoint import InText
-from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
+from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError, to_json
 from sloop.stages.evaluate import SCORES, Evaluate
 from sloop.stages.probe import Probe
 from sloop.stages.train import Train
@@ -170,6 +170,45 @@ def test_arguments_that_are_no_object_are_an_attempted_call(endpoint: Endpoint, 
     assert (found.calls, found.error) == ((), "format")
     assert arguments in found.text
     assert grade(ASKED, found).attempted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read", "kept"),
+    [
+        ({"city": "Oslo"}, {"city": "Oslo"}, {"city": "Oslo"}),
+        ({"near": {"lat": 1.5, "of": None}, "names": ["Øst", '"']}, ..., ...),
+        ({}, {}, {}),
+        ([], {}, []),
+        ("null", {}, "null"),
+        ('{"city": "Oslo"}', {"city": "Oslo"}, '{"city": "Oslo"}'),
+        ([1], None, [1]),
+        (7, None, 7),
+        ({"days": float("nan")}, None, '{"days": NaN}'),
+    ],
+)
+def test_arguments_are_read_and_kept_as_the_server_hands_them_over(
+    endpoint: Endpoint, tmp_path: Path, arguments: Any, read: Any, kept: Any
+) -> None:
+    endpoint.message = {"tool_calls": [{"function": {"name": "get_weather", "arguments": arguments}}]}
+    read, kept = (arguments if expected is ... else expected for expected in (read, kept))
+    for _ in range(2):  # the second time from the cache
+        (found,) = answers(endpoint.url, [ASKED], cache="use", cache_path=str(tmp_path / "kept.jsonl"))
+        assert [call.arguments for call in found.calls] == ([] if read is None else [read])
+        assert (found.raw, found.error) == ([{"get_weather": kept}], "format" if read is None else None)
+        assert Prediction.model_validate_json(to_json(found.model_dump(mode="json"))) == found
+    assert endpoint.times.total() == 1
+
+
+def test_a_key_in_arguments_that_were_handed_over_parsed_is_struck_out(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.key = "sk-" + "Ab3" * 12
+    monkeypatch.setenv("SLOOP_WEAK_API_KEY", endpoint.key)
+    arguments = {"city": endpoint.key}
+    endpoint.message = {"tool_calls": [{"function": {"name": "get_weather", "arguments": arguments}}]}
+    (found,) = answers(endpoint.url, [ASKED])
+    assert [call.arguments for call in found.calls] == [{"city": "***"}]
+    assert endpoint.key not in repr(found)
 
 
 def test_a_call_that_the_server_left_in_the_words_is_an_attempted_call(endpoint: Endpoint) -> None:

@@ -168,12 +168,7 @@ class RecordedStudent:
             return Prediction(sample_id=sample.id, raw=failed, text=failed or "", error="model")
         if reply is None:
             return self._of_result(sample, row["result"])
-        answer = read_answer(sample, reply, self.answer_format)
-        called = [call.get("function") or call for call in _choice(row)["message"].get("tool_calls") or ()]
-        if not called or not all(isinstance(function.get("name"), str) for function in called):
-            return answer
-        raw = [{function["name"]: function.get("arguments")} for function in called]  # not yet made a text
-        return answer.model_copy(update={"raw": raw})
+        return read_answer(sample, reply, self.answer_format)
 
     def _reply(self, row: Mapping[str, Any]) -> Reply | None:
         """What a line has as an endpoint's reply; None: it is of a result file.
