@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from acme_tools import CountingTrainer
 from clients import answer_right, student
 from endpoint import Endpoint, serving
+from kinds import Kind
+from kinds.names import KINDS
 from running import questions
 
 from sloop.benchmarks.base import SampleBenchmark
@@ -20,7 +23,7 @@ from sloop.cli import conf_folder
 from sloop.engine.stage import Place, run_stage
 from sloop.measures.metrics import grade
 from sloop.models.endpoint import InText
-from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError, to_json
+from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
 from sloop.stages.evaluate import SCORES, Evaluate
 from sloop.stages.probe import Probe
 from sloop.stages.train import Train
@@ -157,10 +160,20 @@ def test_a_name_that_servers_refuse_is_sent_with_underscores_and_read_back(
     assert "math_add" in found.text
 
 
-def test_names_that_would_be_one_at_the_server_are_refused(endpoint: Endpoint) -> None:
-    both = tuple(Tool(name=name, parameters={}) for name in ("math.add", "math_add"))
-    with pytest.raises(UserError, match=r"math\.add and math_add would both be math_add there\. Rename one"):
-        answers(endpoint.url, [DOTTED.model_copy(update={"tools": both})])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_name_goes_out_and_comes_back_as_its_kind_says(endpoint: Endpoint, kind: Kind) -> None:
+    asked = ASKED.model_copy(update={"tools": tuple(Tool(name=name, parameters={}) for name in kind.given)})
+    if isinstance(kind.comes, str):
+        with pytest.raises(UserError, match=rf"{kind.comes} there\. Rename one"):
+            answers(endpoint.url, [asked])
+        assert not endpoint.seen
+        return
+    endpoint.message = {"tool_calls": [{"function": {"name": name, "arguments": "{}"}} for name in kind.comes]}
+    (found,) = answers(endpoint.url, [asked])
+    (body,) = endpoint.seen
+    assert [tool["function"]["name"] for tool in body["tools"]] == kind.comes
+    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", name) for name in kind.comes)
+    assert [call.name for call in found.calls] == kind.given
 
 
 @pytest.mark.parametrize("arguments", ['{"city": ', '["Oslo"]', '{"city": NaN}', '{"a": 1, "a": 2}'])
@@ -195,7 +208,8 @@ def test_arguments_are_read_and_kept_as_the_server_hands_them_over(
         (found,) = answers(endpoint.url, [ASKED], cache="use", cache_path=str(tmp_path / "kept.jsonl"))
         assert [call.arguments for call in found.calls] == ([] if read is None else [read])
         assert (found.raw, found.error) == ([{"get_weather": kept}], "format" if read is None else None)
-        assert Prediction.model_validate_json(to_json(found.model_dump(mode="json"))) == found
+        write_rows(tmp_path / "answers.jsonl", [found])
+        assert list(read_rows(tmp_path / "answers.jsonl", Prediction)) == [found]
     assert endpoint.times.total() == 1
 
 

@@ -36,6 +36,8 @@ FAILED = "Error during inference: "
 """What BFCL writes in the place of an answer that it did not get."""
 ENDED = {"max_output_tokens": "length"}
 """Why a body of the Responses API is incomplete, in the words of a chat completion."""
+CALLED = ("name", "arguments", "input")
+"""Of a call there: a custom tool has an input."""
 HELD = ("result", "completion", "response", "message")
 SHOWN = 3
 """Of the ids that are told."""
@@ -266,17 +268,18 @@ def _of_responses(body: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: it tells of a failure.
     """
-    if body.get("error") or body.get("status") == "failed":
-        raise told_failure(body.get("error") or "failed")
+    status = body.get("status") or "completed"
+    if body.get("error") or status not in ("completed", "incomplete"):
+        raise told_failure(body.get("error") or f"its status is {status!r}")
     items = [item for item in body["output"] if isinstance(item, dict)]
     held = [item.get("content") or () for item in items if item.get("type") == "message"]
     parts = [part for content in held if isinstance(content, list) for part in content if isinstance(part, dict)]
-    called = [item for item in items if item.get("type") == "function_call"]
-    calls = [{"function": {"name": item.get("name"), "arguments": item.get("arguments")}} for item in called]
+    called = [item for item in items if item.get("type") in ("function_call", "custom_tool_call")]
+    calls = [{"function": {key: item[key] for key in CALLED if key in item}} for item in called]
     words = "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
     details = body.get("incomplete_details")
     why = details.get("reason") if isinstance(details, dict) else None
-    finish = ENDED.get(str(why), str(why)) if body.get("status") == "incomplete" else "tool_calls" if calls else "stop"
+    finish = ENDED.get(str(why), str(why)) if status == "incomplete" else "tool_calls" if calls else "stop"
     return {"message": {"content": words, "tool_calls": calls}, "finish_reason": finish}
 
 
