@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kinds import Kind
+from kinds.answers import KINDS
+from kinds.replies import CALL_READ, WORDS
 from running import sloop
 
 from sloop.records import Checkpoint, Decode, EnvSpec, Grade, Label, Message, Prediction, Sample, Score, Tool, UserError
@@ -86,45 +89,20 @@ def test_a_chat_completion_is_read_as_an_endpoints(tmp_path: Path, row: dict[str
     assert found.raw == [{"a_f": '{"x": 1}'}]
 
 
-CALLED = {"type": "function_call", "call_id": "c", "name": "a_f", "arguments": '{"x": 1}', "status": "completed"}
-SAID = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "None fits."}]}
-
-
-@pytest.mark.parametrize(
-    ("body", "calls", "content", "error"),
-    [
-        ({"output": [{"type": "reasoning", "summary": []}, CALLED, CALLED]}, 2, "", None),
-        ({"output": [SAID, CALLED], "status": "completed"}, 1, "None fits.", None),
-        ({"output": [SAID], "status": "completed", "error": None}, 0, "None fits.", None),
-        ({"output": [{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}]}, 0, "No.", None),
-        ({"output": [{**CALLED, "arguments": '{"x": '}]}, 0, "", "format"),
-        ({"output": [{"type": "reasoning", "summary": []}]}, 0, "", "model"),
-        ({"output": [SAID], "status": "cancelled"}, 0, "", "model"),
-        ({"output": [], "status": "failed", "error": {"code": "server_error", "message": "no"}}, 0, "", "model"),
-        (
-            {"output": [SAID], "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
-            0,
-            "None fits.",
-            "truncated",
-        ),
-        (
-            {"output": [SAID], "status": "incomplete", "incomplete_details": {"reason": "content_filter"}},
-            0,
-            "",
-            "model",
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("under", ["response", "completion", "message", "batch"])
-def test_a_body_of_the_responses_api_is_read(
-    tmp_path: Path, under: str, body: dict[str, Any], calls: int, content: str, error: str | None
-) -> None:
-    row = {"response": {"status_code": 200, "body": body}} if under == "batch" else {under: body}
+def test_a_body_of_the_responses_api_is_what_its_kind_says(tmp_path: Path, under: str, kind: Kind) -> None:
+    row = {"response": {"status_code": 200, "body": kind.given}} if under == "batch" else {under: kind.given}
+    comes, calls = kind.comes
     found = answer(tmp_path, row)
-    assert ([call.name for call in found.calls], found.error) == (["a_f"] * calls, error)
-    assert found.content == content or error == "truncated"
-    if calls:
-        assert found.raw == [{"a_f": '{"x": 1}'}] * calls
+    assert found.error == (None if comes in (CALL_READ, WORDS) else comes)
+    assert len(found.calls) == calls
+    assert {call.name for call in found.calls} <= {"depot", "list_depots"}
+    if comes == CALL_READ:
+        called = [item for item in kind.given["output"] if item["type"] == "function_call"]
+        assert found.raw == [{item["name"]: item["arguments"]} for item in called]
+    elif comes == WORDS:
+        assert found.content in ("None fits.", "No.")
 
 
 def test_arguments_that_are_no_text_are_kept_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from acme_tools import CountingTrainer
 from clients import answer_right, student
 from endpoint import Endpoint, serving
+from kinds import Kind
+from kinds.names import KINDS
 from running import questions
 
 from sloop.benchmarks.base import SampleBenchmark
@@ -157,10 +160,20 @@ def test_a_name_that_servers_refuse_is_sent_with_underscores_and_read_back(
     assert "math_add" in found.text
 
 
-def test_names_that_would_be_one_at_the_server_are_refused(endpoint: Endpoint) -> None:
-    both = tuple(Tool(name=name, parameters={}) for name in ("math.add", "math_add"))
-    with pytest.raises(UserError, match=r"math\.add and math_add would both be math_add there\. Rename one"):
-        answers(endpoint.url, [DOTTED.model_copy(update={"tools": both})])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_name_goes_out_and_comes_back_as_its_kind_says(endpoint: Endpoint, kind: Kind) -> None:
+    asked = ASKED.model_copy(update={"tools": tuple(Tool(name=name, parameters={}) for name in kind.given)})
+    if isinstance(kind.comes, str):
+        with pytest.raises(UserError, match=rf"{kind.comes} there\. Rename one"):
+            answers(endpoint.url, [asked])
+        assert not endpoint.seen
+        return
+    endpoint.message = {"tool_calls": [{"function": {"name": name, "arguments": "{}"}} for name in kind.comes]}
+    (found,) = answers(endpoint.url, [asked])
+    (body,) = endpoint.seen
+    assert [tool["function"]["name"] for tool in body["tools"]] == kind.comes
+    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", name) for name in kind.comes)
+    assert [call.name for call in found.calls] == kind.given
 
 
 @pytest.mark.parametrize("arguments", ['{"city": ', '["Oslo"]', '{"city": NaN}', '{"a": 1, "a": 2}'])
@@ -170,6 +183,46 @@ def test_arguments_that_are_no_object_are_an_attempted_call(endpoint: Endpoint, 
     assert (found.calls, found.error) == ((), "format")
     assert arguments in found.text
     assert grade(ASKED, found).attempted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read", "kept"),
+    [
+        ({"city": "Oslo"}, {"city": "Oslo"}, {"city": "Oslo"}),
+        ({"near": {"lat": 1.5, "of": None}, "names": ["Øst", '"']}, ..., ...),
+        ({}, {}, {}),
+        ([], {}, []),
+        ("null", {}, "null"),
+        ('{"city": "Oslo"}', {"city": "Oslo"}, '{"city": "Oslo"}'),
+        ([1], None, [1]),
+        (7, None, 7),
+        ({"days": float("nan")}, None, '{"days": NaN}'),
+    ],
+)
+def test_arguments_are_read_and_kept_as_the_server_hands_them_over(
+    endpoint: Endpoint, tmp_path: Path, arguments: Any, read: Any, kept: Any
+) -> None:
+    endpoint.message = {"tool_calls": [{"function": {"name": "get_weather", "arguments": arguments}}]}
+    read, kept = (arguments if expected is ... else expected for expected in (read, kept))
+    for _ in range(2):  # the second time from the cache
+        (found,) = answers(endpoint.url, [ASKED], cache="use", cache_path=str(tmp_path / "kept.jsonl"))
+        assert [call.arguments for call in found.calls] == ([] if read is None else [read])
+        assert (found.raw, found.error) == ([{"get_weather": kept}], "format" if read is None else None)
+        write_rows(tmp_path / "answers.jsonl", [found])
+        assert list(read_rows(tmp_path / "answers.jsonl", Prediction)) == [found]
+    assert endpoint.times.total() == 1
+
+
+def test_a_key_in_arguments_that_were_handed_over_parsed_is_struck_out(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.key = "sk-" + "Ab3" * 12
+    monkeypatch.setenv("SLOOP_WEAK_API_KEY", endpoint.key)
+    arguments = {"city": endpoint.key}
+    endpoint.message = {"tool_calls": [{"function": {"name": "get_weather", "arguments": arguments}}]}
+    (found,) = answers(endpoint.url, [ASKED])
+    assert [call.arguments for call in found.calls] == [{"city": "***"}]
+    assert endpoint.key not in repr(found)
 
 
 def test_a_call_that_the_server_left_in_the_words_is_an_attempted_call(endpoint: Endpoint) -> None:

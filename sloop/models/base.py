@@ -98,6 +98,8 @@ class CallText(Record):
 
     name: str
     arguments: str
+    sent: Any = Field(None, exclude_if=lambda sent: sent is None)
+    """What the server handed over in place of this text: the arguments parsed, or one of the ways to say none."""
 
 
 class Reply(Record):

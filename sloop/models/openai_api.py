@@ -383,7 +383,10 @@ class OpenAIChat:
         if len(self._key.reveal()) < SECRET:
             return reply
         hide = self._key.hide_in
-        calls = tuple(CallText(name=hide(call.name), arguments=hide(call.arguments)) for call in reply.calls)
+        calls = tuple(
+            CallText(name=hide(name), arguments=(kept := hide(given)), sent=sent if kept == given else None)
+            for name, given, sent in ((call.name, call.arguments, call.sent) for call in reply.calls)
+        )
         return reply.model_copy(update={"content": hide(reply.content), "calls": calls, "finish": hide(reply.finish)})
 
     def _sent(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import openai
 from pydantic import BaseModel, Field
 
-from sloop.models.base import CallDelta, CallText, Chunk, Reply
+from sloop.models.base import CallDelta, Chunk, Reply
 from sloop.models.endings import telling
-from sloop.models.wire import MOST_CALLS, Text, arguments_text, read_logprobs, read_usage, told_failure
+from sloop.models.wire import MOST_CALLS, Text, arguments_text, call_text, read_logprobs, read_usage, told_failure
 from sloop.records import from_json
 
 
@@ -119,7 +119,7 @@ def fold(chunks: Iterable[Chunk]) -> Reply:
                 calls[at] = _joined(calls[at], delta)
     return Reply(
         content="".join(content),
-        calls=tuple(CallText(name=call.name, arguments=arguments_text(call.arguments)) for call in calls),
+        calls=tuple(call_text(call.name, call.arguments) for call in calls),
         finish=finish,
         logprob=math.fsum(logprobs) if logprobs and known else None,
         num_logprobs=len(logprobs) if known else 0,

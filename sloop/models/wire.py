@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, Validation
 from sloop.calls.formats.thoughts import THINKING_PARTS
 from sloop.models.base import CallText, ErrorKind, ModelError, Reply, Sampling, Usage
 from sloop.models.endings import read_ending, telling
-from sloop.records import Message, Tool, digest
+from sloop.records import Message, Tool, digest, to_json
 
 TOO_LONG = re.compile(r"context.?(length|window|size)|maximum context|too many tokens|prompt is too long", re.I)
 NO_MODEL = re.compile(r"model\W+\S+\W+(does not exist|(was |is )?not found)|(unknown|no such|invalid) model", re.I)
@@ -191,9 +191,18 @@ def arguments_text(arguments: Any) -> Any:
     return "" if text.strip() in ("", "null", "[]") else text
 
 
+def call_text(name: str, arguments: Any) -> CallText:
+    """A call as the model wrote it, of what a server handed over."""
+    text = arguments_text(arguments)
+    try:
+        to_json(arguments)
+    except ValueError:  # a number that is none: no record holds it, the text shows it
+        return CallText(name=name, arguments=text)
+    return CallText(name=name, arguments=text, sent=None if arguments == text else arguments)
+
+
 Text = Annotated[str | None, BeforeValidator(_text)]
 """A message's content."""
-Arguments = Annotated[str, BeforeValidator(arguments_text)]
 NONE_IF_EMPTY = BeforeValidator(lambda given: given or None)
 """Languages with one empty collection write it for no calls."""
 
@@ -202,7 +211,7 @@ class Function(BaseModel):
     """A call, or a piece of one. A custom tool's input stands for its arguments."""
 
     name: str | None = None
-    arguments: Arguments = Field("", validation_alias=AliasChoices("arguments", "input"))
+    arguments: Any = Field("", validation_alias=AliasChoices("arguments", "input"))
 
 
 def _call(given: Any) -> Any:
@@ -268,7 +277,7 @@ def read_reply(content: bytes, *, wants_json: bool = False) -> Reply:
     return answered(
         Reply(
             content=text,
-            calls=tuple(CallText(name=call.name or "", arguments=call.arguments) for call in calls),
+            calls=tuple(call_text(call.name or "", call.arguments) for call in calls),
             finish=telling(choice.finish_reason, choice.native_finish_reason),
             logprob=math.fsum(logprobs) if logprobs else None,
             num_logprobs=len(logprobs),

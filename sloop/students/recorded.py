@@ -36,6 +36,8 @@ FAILED = "Error during inference: "
 """What BFCL writes in the place of an answer that it did not get."""
 ENDED = {"max_output_tokens": "length"}
 """Why a body of the Responses API is incomplete, in the words of a chat completion."""
+CALLED = ("name", "arguments", "input")
+"""Of a call there: a custom tool has an input."""
 HELD = ("result", "completion", "response", "message")
 SHOWN = 3
 """Of the ids that are told."""
@@ -168,12 +170,7 @@ class RecordedStudent:
             return Prediction(sample_id=sample.id, raw=failed, text=failed or "", error="model")
         if reply is None:
             return self._of_result(sample, row["result"])
-        answer = read_answer(sample, reply, self.answer_format)
-        called = [call.get("function") or call for call in _choice(row)["message"].get("tool_calls") or ()]
-        if not called or not all(isinstance(function.get("name"), str) for function in called):
-            return answer
-        raw = [{function["name"]: function.get("arguments")} for function in called]  # not yet made a text
-        return answer.model_copy(update={"raw": raw})
+        return read_answer(sample, reply, self.answer_format)
 
     def _reply(self, row: Mapping[str, Any]) -> Reply | None:
         """What a line has as an endpoint's reply; None: it is of a result file.
@@ -272,13 +269,13 @@ def _of_responses(body: Mapping[str, Any]) -> dict[str, Any]:
         ModelError: it tells of a failure.
     """
     status = body.get("status") or "completed"
-    if body.get("error") or status not in ("completed", "incomplete"):  # cancelled, or not at its end
-        raise told_failure(body.get("error") or str(status))
+    if body.get("error") or status not in ("completed", "incomplete"):
+        raise told_failure(body.get("error") or f"its status is {status!r}")
     items = [item for item in body["output"] if isinstance(item, dict)]
     held = [item.get("content") or () for item in items if item.get("type") == "message"]
     parts = [part for content in held if isinstance(content, list) for part in content if isinstance(part, dict)]
-    called = [item for item in items if item.get("type") == "function_call"]
-    calls = [{"function": {"name": item.get("name"), "arguments": item.get("arguments")}} for item in called]
+    called = [item for item in items if item.get("type") in ("function_call", "custom_tool_call")]
+    calls = [{"function": {key: item[key] for key in CALLED if key in item}} for item in called]
     words = "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
     details = body.get("incomplete_details")
     why = details.get("reason") if isinstance(details, dict) else None

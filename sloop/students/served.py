@@ -188,7 +188,7 @@ def read_answer(sample: Sample, reply: Reply, answer_format: str | None) -> Pred
     measured: dict[str, Any] = {
         "sample_id": sample.id,
         "text": text,
-        "raw": [{name: arguments} for name, arguments in written] or None,
+        "raw": [{call.name: call.arguments if call.sent is None else call.sent} for call in reply.calls] or None,
         "logprob": logprob,
         "num_tokens": reply.num_logprobs if logprob is not None else counted,
     }

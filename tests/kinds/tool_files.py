@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from kinds import Kind
 from kinds.tools import TOWN
@@ -25,6 +25,26 @@ def text(*names: str) -> bytes:
     return json.dumps([tool(name) for name in names]).encode()
 
 
+class Kept(NamedTuple):
+    """What `tools.keep_going=true` makes of a file that is else an error."""
+
+    refused: str
+    """A part of that error."""
+    names: list[str]
+    told: list[str]
+    """A part of what is told of each definition that is left out."""
+
+
+def _kept(name: str, source: str, looks: str, given: list[Any] | bytes, comes: Kept) -> Kind:
+    read_as = f"an error; with `keep_going` {', '.join(comes.names)}, and {len(comes.told)} left out, named"
+    return Kind(name, source, looks, read_as, given if isinstance(given, bytes) else json.dumps(given).encode(), comes)
+
+
+def _lines(*lines: bytes) -> bytes:
+    return b"\n".join(lines) + b"\n"
+
+
+ONE = "tools.keep_going=true"
 BAD, GOOD = tool("a", parameters={"type": "string"}), tool("b")
 KINDS = [
     Kind("name with a dot", "xorbitsai/xagent#1340", '"depot.find"', "depot_find", text("depot.find"), ["depot_find"]),
@@ -38,8 +58,6 @@ KINDS = [
     Kind("name of no letters", "RageAgainstThePixel/OpenAI-DotNet#270", '"工具"', "an error", text("工具"),
          "is not allowed"),
     Kind("name too long", "jedisct1/openapi-mcp#9", "65 letters", "an error", text("x" * 65), "1 to 64"),
-    Kind("names that become one", "hostinger/api-mcp-server#52", '"a.b", "a_b"', "an error", text("a.b", "a_b"),
-         "a second tool is named a_b"),
     Kind("byte order mark", "volcengine/OpenViking#500", "EF BB BF", "passed over", b"\xef\xbb\xbf" + text("a"), ["a"]),
     Kind("byte order mark before lines", "eprbell/rp2#33", "EF BB BF", "passed over",
          b"\xef\xbb\xbf" + json.dumps(tool("a")).encode() + b"\n", ["a"]),
@@ -48,12 +66,20 @@ KINDS = [
     Kind("lines, whatever the file's name", "ShishirPatil/gorilla bfcl_eval/data",
          "a definition a line", "each is a tool", b"\n".join(json.dumps(tool(name)).encode() for name in "ab"),
          ["a", "b"]),
-    Kind("one bad tool", "ivo-toby/mcp-openapi-server#5", "one of two", "an error that names the way on",
-         json.dumps([BAD, GOOD]).encode(), "tools.keep_going=true"),
-    Kind("bad line", "huggingface/trl#5307", "a line that holds a number", "an error that names the line",
-         b"3\n" + json.dumps(GOOD).encode(), "line"),
-    Kind("line that is no JSON", "huggingface/trl#5307", "a line that is cut off", "an error that names the way on",
-         json.dumps(GOOD).encode() + b'\n{"name": "c", "param}\n', "line 2, is not JSON"),
+    _kept("one bad tool", "sandialabs/atlas-ui-3#727", "one of two is of `type: string`", [BAD, GOOD],
+          Kept(ONE, ["b"], ["tool 1, a: "])),
+    _kept("two bad tools", "mastra-ai/mastra#23731", "`required` within `properties`, and no object",
+          [BAD, GOOD, tool("c", parameters={"properties": {"x": {"type": "string"}, "required": ["x"]}})],
+          Kept(ONE, ["b"], ["tool 1, a: ", "tool 3, c: "])),
+    _kept("one without a name", "ivo-toby/mcp-openapi-server#5", "no `name`", [{"description": "Find it."}, GOOD],
+          Kept(ONE, ["b"], ["tool 1"])),
+    _kept("two of one name among others", "hostinger/api-mcp-server#52", '"a.b", "a_b", "b"',
+          [tool("a.b"), tool("a_b"), GOOD],
+          Kept("a second tool is named a_b", ["a_b", "b"], ["a second tool is named a_b"])),
+    _kept("a line that holds a number", "huggingface/trl#5307", "`3`", _lines(b"3", json.dumps(GOOD).encode()),
+          Kept("line", ["b"], ["line 1"])),
+    _kept("a line that is cut off", "huggingface/trl#5307", '`{"name": "c", "param}`',
+          _lines(json.dumps(GOOD).encode(), b'{"name": "c", "param}'), Kept("line 2, is not JSON", ["b"], ["line 2"])),
     Kind("all bad", "jedisct1/openapi-mcp#9", "two of two", "an error that names both", json.dumps([BAD, BAD]).encode(),
          "2 of 2 definitions"),
     Kind("nothing", "huggingface/trl#5307", "[]", "an error", b"[]", "holds no tools"),
