@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from models import UNSET, WEATHER, ask, pool, spec, trainer
 from running import scratch
@@ -24,6 +25,7 @@ from sloop.serve.server import Server, listen
 from sloop.store import Dataset, checkpoint_at, write_rows
 from sloop.students.decoding import Written
 from sloop.students.local import LocalStudent
+from sloop.students.templates import Learnt, render_answer, render_prompt
 
 MODEL = "tiny"
 
@@ -61,7 +63,14 @@ def trained() -> Checkpoint:
     write_rows(folder / "pool.jsonl", map(_as_text, taught()))
     data = Dataset(folder / "pool.jsonl")
     start = spec().make(data, seed=0, out=folder / "c0")
-    return trainer(learning_rate=0.01, batch_size=17).train(start, data, None, steps=160, seed=0, out=folder / "c1")
+    with patch("sloop.trainers.batches.learnt", _as_it_stands):
+        return trainer(learning_rate=0.01, batch_size=17).train(start, data, None, steps=160, seed=0, out=folder / "c1")
+
+
+def _as_it_stands(tokenizer: Any, sample: Sample) -> Learnt:
+    """What a trainer would leave out, as it cannot be read back, is what this student has to say."""
+    prompt = render_prompt(tokenizer, sample)
+    return Learnt(prompt, render_answer(tokenizer, sample, prompt), None)
 
 
 SETTINGS = {

@@ -28,7 +28,9 @@ def test_the_record_says_what_ran(tmp_path: Path) -> None:
     assert record["name"].endswith(record["config_hash"][:8])
     assert record["versions"]["python"]
     assert record["versions"]["torch"]
-    assert record["config"]["loop"] == {"rounds": 1, "budget": 60, "first_steps": 8}
+    assert record["config"]["loop"] == {
+        "rounds": 1, "budget": 60, "first_steps": 8, "round_0": None, "restart": False
+    }  # fmt: skip
     assert "loop.rounds=1" in record["overrides"]
     assert "loop.rounds=1" in record["command"]
     assert record["command"].startswith("sloop ")

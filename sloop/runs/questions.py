@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ def keep_questions(folder: Path, *asked: tuple[str, Dataset]) -> None:
     """
     for name, data in asked:
         path = folder / QUESTIONS / f"{name}.jsonl.gz"
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of a process that was killed
+            left.unlink(missing_ok=True)
         if not path.is_file():
             with reading(data.path, packed=True) as given, writing(path, pack=data.path.suffix != ".gz") as file:
                 shutil.copyfileobj(given, file)
