@@ -13,7 +13,6 @@ from pathlib import Path
 
 from sloop.benchmarks.base import SampleBenchmark
 from sloop.records import Decode
-from sloop.store import checkpoint_at
 from sloop.students.answering import prompt_size
 from sloop.students.local import LocalStudent
 
@@ -28,23 +27,7 @@ def main() -> None:
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 256
     benchmark = SampleBenchmark(name="sloop_dev", path="sloop_bench/dev.jsonl.gz")
     samples = sorted(islice(benchmark.data, count), key=prompt_size)
-    student = LocalStudent(
-        name="bench",
-        path=found[0],
-        scratch=None,
-        answer_format=None,
-        threads=1,
-        dtype="fp32",
-        device="cpu",
-        attn_implementation=None,
-        prefill_tokens=None,
-        models=None,
-        sha256=None,
-        chat_template="own",
-        chat_template_kwargs={},
-        date="2026-01-01",
-    )
-    student.load(checkpoint_at(Path(found[0])))
+    student = LocalStudent.at(found[0], threads=1)
     student.predict(samples[:8], Decode(max_tokens=110))
     texts: dict[int, list[str]] = {}
     speed: dict[int, float] = {}

@@ -13,14 +13,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from sloop.benchmarks.base import SampleBenchmark
 from sloop.records import Sample
-from sloop.store import checkpoint_at
 from sloop.students.answering import beginning, prompt_size
 from sloop.students.decoding import generate
 from sloop.students.local import LocalStudent
@@ -34,12 +32,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     count, size, most = (int(given) for given in (*sys.argv[2:5], *("64", "64", "110")[len(sys.argv) - 2 :]))
-    student = LocalStudent(
-        name="bench", path=sys.argv[1], scratch=None, answer_format="hermes", threads=THREADS, dtype="fp32",
-        device="cpu", attn_implementation=None, prefill_tokens=1024, models=None, sha256=None,
-        chat_template="own", chat_template_kwargs={}, date="2026-01-01",
-    )  # fmt: skip
-    student.load(checkpoint_at(Path(sys.argv[1])))
+    student = LocalStudent.at(sys.argv[1], answer_format="hermes", threads=THREADS, prefill_tokens=1024)
     model, tokenizer = student._loaded()
     if "tools" not in str(tokenizer.chat_template):
         tokenizer.chat_template = chat_template("schema")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sloop.version import __version__
 
 if TYPE_CHECKING:
-    from sloop.runs.read import rounds
+    from sloop.runs.find import rounds
 
 __all__ = ["__version__", "rounds"]
 
@@ -17,5 +17,5 @@ def __getattr__(name: str) -> object:
     if name == "rounds":
         import importlib
 
-        return importlib.import_module("sloop.runs.read").rounds
+        return importlib.import_module("sloop.runs.find").rounds
     raise AttributeError(f"module 'sloop' has no attribute {name!r}")

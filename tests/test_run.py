@@ -14,7 +14,7 @@ from running import ALONE, QUESTIONS, acme, acme_loop, ended, manifests, questio
 
 from sloop.measures.overlap import CONTAMINATION, Contaminated
 from sloop.records import Score, UserError
-from sloop.runs.read import find_run
+from sloop.runs.find import find_run
 from sloop.store import Dataset, predictions_at, read_json, read_rows, write_rows
 
 SECRET = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout

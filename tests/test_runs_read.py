@@ -7,7 +7,8 @@ from running import round_plain, run_plain
 
 import sloop
 from sloop.records import ROUND_FILE, RUN_FILE, Grade, Score, UserError
-from sloop.runs.read import Run, find_round, find_run, find_runs, metric_name, rounds
+from sloop.runs.find import find_round, find_run, find_runs, rounds
+from sloop.runs.read import Run, metric_name
 from sloop.stages.evaluate import GRADES
 from sloop.store import write_json
 

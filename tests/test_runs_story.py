@@ -12,8 +12,9 @@ import pytest
 
 from sloop.records import Grade, Judgement, Lineage, Message, Prediction, Record, Ruling, Sample, Tool, UserError
 from sloop.runs import index as indexed
+from sloop.runs.find import find_run
 from sloop.runs.index import INDEX_FILE, Index, Place, row_at
-from sloop.runs.read import Run, find_run
+from sloop.runs.read import Run
 from sloop.store import read_rows, write_rows
 
 TOOL = Tool(name="look", parameters={"type": "object", "properties": {}})

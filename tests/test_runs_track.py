@@ -14,8 +14,8 @@ from running import ALONE, acme, acme_loop, fresh_database, rounds, sloop
 
 from sloop.records import UserError
 from sloop.runs.cite import sweep_record
+from sloop.runs.find import find_run
 from sloop.runs.read import Run as RunFolder
-from sloop.runs.read import find_run
 from sloop.runs.track import Refused, Tracker, connect
 from sloop.show import pages
 from sloop.store import Dataset, read_json, write_json

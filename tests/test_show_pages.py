@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from running import ALONE, acme, graded, rounds, sloop
 
 from sloop.records import Score, UserError
-from sloop.runs.read import find_run
+from sloop.runs.find import find_run
 from sloop.show.figures import dots
 from sloop.show.pages import content, figures_of, page
 from sloop.store import read_json, write_json

@@ -135,7 +135,7 @@ def test_published_templates_take_every_shape_or_say_which_not() -> None:
     """Those of the installed TRL."""
     trl = importlib.util.find_spec("trl")
     if trl is None or not trl.submodule_search_locations:
-        pytest.skip("needs TRL's templates: pip install trl")
+        pytest.skip("reads the chat templates that TRL brings: pip install 'sloop[trl]'")
     path = Path(__file__).parents[1] / "benchmarks" / "bench_templates.py"
     bench: Any = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("bench", path))  # type: ignore[arg-type]
     spec.loader.exec_module(bench)  # type: ignore[union-attr]

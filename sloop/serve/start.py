@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -20,7 +19,6 @@ from sloop.serve.server import Server, listen, token_for
 from sloop.serve.simulated import SimulatedResponder
 from sloop.simulation.briefs import SimulatedModel
 from sloop.simulation.templates import load_templates
-from sloop.store import checkpoint_at
 from sloop.students.local import AnswerFormat, Device, DTypeName, LocalStudent
 from sloop.teachers.base import Teacher
 
@@ -89,24 +87,13 @@ def responder_of(config: ServeConfig) -> Responder:
             "path is missing: say what to serve, for example: sloop serve path=outputs/trained/checkpoint (or a "
             "simulated model: sloop serve teacher=template)"
         )
-    checkpoint = checkpoint_at(Path(config.path))
-    student = LocalStudent(
-        name="served",
-        path=config.path,
-        scratch=None,
+    student = LocalStudent.at(
+        config.path,
         answer_format=config.answer_format,
         threads=config.threads,
         dtype=config.dtype,
         device=config.device,
-        attn_implementation=None,
-        prefill_tokens=None,
-        models=None,
-        sha256=None,
-        chat_template="own",
-        chat_template_kwargs={},
-        date="2026-01-01",
     )
-    student.load(checkpoint)
     return CheckpointResponder(
         student=student,
         name=config.model or config.path,

@@ -14,7 +14,7 @@ from rich.table import Table
 from sloop.records import UserError
 from sloop.records.ranges import Port
 from sloop.runs.cite import code_state
-from sloop.runs.read import find_round, find_runs
+from sloop.runs.find import find_round, find_runs
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser

@@ -18,7 +18,8 @@ from sloop.measures.stats import Comparison, Kinds, Outcomes, compare_paired, co
 from sloop.records import Grade, UserError
 from sloop.records.ranges import Count
 from sloop.runs.destination import tracking_uri
-from sloop.runs.read import Run, check_same_data, find_round, find_runs, search, split_round
+from sloop.runs.find import check_same_data, find_round, find_runs, search, split_round
+from sloop.runs.read import Run
 from sloop.runs.track import attach
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, of, parser

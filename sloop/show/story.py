@@ -10,7 +10,7 @@ from sloop.benchmarks.base import packaged
 from sloop.intake import open_dataset
 from sloop.measures.overlap import Contaminated
 from sloop.records import Grade, Judgement, Label, Prediction, Ruling, Sample
-from sloop.runs.read import find_round
+from sloop.runs.find import find_round
 from sloop.runs.story import SampleStory, Told
 from sloop.show.arguments import RUN_FORMS, parser
 from sloop.show.console import console

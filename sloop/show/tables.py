@@ -15,7 +15,8 @@ from sloop.measures.metrics import worth_showing
 from sloop.measures.overlap import CONTAMINATION, HOWS, Overlap
 from sloop.models.preflight import Finding
 from sloop.records import Rejected, Sample, Score, StageRecord
-from sloop.runs.read import Run, failures, find_runs, metric_name
+from sloop.runs.find import find_runs
+from sloop.runs.read import Run, failures, metric_name
 from sloop.show.console import console
 
 MAIN_METRICS = (

@@ -21,6 +21,18 @@ from sloop.calls.schema import call_errors, validator
 from sloop.calls.wording import request_key, request_tokens
 from sloop.records import Judgement, Record, Rejected, Sample, Tool, Truth, UserError, Verdict, canonical_json
 
+MODULES = (
+    "sloop.calls.grounding",
+    "sloop.calls.schema",
+    "sloop.calls.surface",
+    "sloop.calls.wording",
+    "sloop.records.base",
+    "sloop.records.judging",
+    "sloop.records.samples",
+    "sloop.stages.accept",
+)
+"""The modules whose code can change what is let in."""
+
 Rule = Literal["duplicate", "forbidden", "tools", "membership", "calls", "near_duplicate", "grounding"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 """In the order in which they are asked, cheapest first."""

@@ -11,7 +11,7 @@ from sloop.records import Record, Truth
 from sloop.simulation.corruption import Corruption, corrupted, kept
 from sloop.simulation.mistakes import packaged_grammar
 from sloop.stages.accept import TRUTH
-from sloop.stages.gen import TRAIN
+from sloop.stages.gen import TRAIN, Gen
 from sloop.store import Dataset
 
 
@@ -34,14 +34,9 @@ class Corrupt:
 
     name: ClassVar[str] = "corrupt"
     MODULES: ClassVar[tuple[str, ...]] = (
-        "sloop.calls.grounding",
+        *Gen.MODULES,
         "sloop.calls.match.normalise",
         "sloop.calls.match.strict",
-        "sloop.calls.schema",
-        "sloop.calls.surface",
-        "sloop.calls.wording",
-        "sloop.records.base",
-        "sloop.records.samples",
         "sloop.simulation.corruption",
         "sloop.simulation.grammar",
         "sloop.simulation.invent",
@@ -51,12 +46,7 @@ class Corrupt:
         "sloop.simulation.templates",
         "sloop.simulation.values",
         "sloop/simulation/everyday.yaml",
-        "sloop.stages.accept",
-        "sloop.stages.card",
         "sloop.stages.corrupt",
-        "sloop.stages.gen",
-        "sloop.stages.slices",
-        "sloop.teachers.base",
     )
     summary_type: ClassVar[type[CorruptSummary]] = CorruptSummary
 

@@ -33,6 +33,7 @@ from sloop.records import (
 )
 from sloop.records.ranges import Share, Weight, Within, refused
 from sloop.stages.accept import JUDGEMENTS, REJECTED, TRUTH, Admission, Door, Rule
+from sloop.stages.accept import MODULES as DOOR_MODULES
 from sloop.stages.card import Card
 from sloop.stages.samplers import Sampler
 from sloop.stages.slices import written_samples
@@ -185,14 +186,7 @@ class Gen:
 
     name: ClassVar[str] = "gen"
     MODULES: ClassVar[tuple[str, ...]] = (
-        "sloop.calls.grounding",
-        "sloop.calls.schema",
-        "sloop.calls.surface",
-        "sloop.calls.wording",
-        "sloop.records.base",
-        "sloop.records.judging",
-        "sloop.records.samples",
-        "sloop.stages.accept",
+        *DOOR_MODULES,
         "sloop.stages.card",
         "sloop.stages.gen",
         "sloop.stages.slices",

@@ -67,6 +67,10 @@ class Choice(NamedTuple):
     day: Day
 
 
+OWN = Choice("own", {}, "2026-01-01")
+"""The template that a checkpoint has; nothing is said to it."""
+
+
 def chosen(tokenizer: PreTrainedTokenizerBase, choice: Choice) -> Fit:
     """The chat template that the settings choose, as it takes most shapes of dialogues.
 

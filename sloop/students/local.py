@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import torch
 from pydantic import AfterValidator
@@ -24,7 +25,7 @@ from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, dig
 from sloop.records.ranges import Name, PathText, Sha256, Threads, Tokens, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
-from sloop.students.chosen import Choice, Day, Source, Variables, dress
+from sloop.students.chosen import OWN, Choice, Day, Source, Variables, dress
 from sloop.students.converted import converted, gguf_file
 from sloop.students.decoding import Draws, Watch, Written, draw_seed, generate
 from sloop.students.templates import (
@@ -145,6 +146,26 @@ class LocalStudent:
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._format = ""
         self._stops: frozenset[int] = frozenset()
+
+    @classmethod
+    def at(
+        cls,
+        path: str,
+        *,
+        answer_format: str | None = None,
+        threads: int,
+        dtype: DTypeName = "fp32",
+        device: str = "cpu",
+        prefill_tokens: int | None = None,
+    ) -> Self:
+        """A checkpoint's folder as it stands, its weights loaded; errors as of `load`."""
+        student = cls(
+            name="local", path=path, scratch=None, answer_format=answer_format, threads=threads, dtype=dtype,
+            device=device, attn_implementation=None, prefill_tokens=prefill_tokens, models=None, sha256=None,
+            chat_template=OWN.source, chat_template_kwargs=OWN.kwargs, date=OWN.day,
+        )  # fmt: skip
+        student.load(checkpoint_at(Path(path)))
+        return student
 
     def start(self, data: Dataset, *, seed: int, out: Path) -> Checkpoint:
         """Checkpoint 0: made from scratch under ``out``, or the given weights with the chosen chat template.
@@ -389,6 +410,15 @@ def load_model(folder: Path, dtype: torch.dtype, attention: Attention | None = N
         )
         check_loaded(folder, found)
     return model
+
+
+def save_trained(model: Any, tokenizer: Any, start: Path, out: Path) -> Checkpoint:
+    """Keep what was trained from ``start``: its weights, and all else as it was there."""
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    if is_file(record := start / RECORD_FILE):
+        shutil.copyfile(record, out / RECORD_FILE)
+    return checkpoint_at(out)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

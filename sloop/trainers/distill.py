@@ -29,11 +29,6 @@ class Distill(TRLTrainer):
     divergence: Share
     temperature: Heat
 
-    @property
-    def at_once(self) -> int:
-        """Rows of a part."""
-        return self.parts(self.batch_size)
-
     def trainer(self, work: Work, common: dict[str, Any]) -> Any:
         """TRL's trainer over the prompts.
 

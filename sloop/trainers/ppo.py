@@ -249,11 +249,6 @@ class PPO(TRLTrainer):
     decay: Share
     reward: Reward
 
-    @property
-    def at_once(self) -> int:
-        """Rows of a part."""
-        return self.parts(self.batch_size)
-
     def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
         """Steps of so many passes, each of which goes on for all updates on its answers."""
         return self.updates * super().steps_for(start, data, epochs)

@@ -72,22 +72,28 @@ def _given(work: Work, rows: dict[str, Row]) -> dict[str, tuple[list[int], bool]
     return found
 
 
-class _DPO(Untouched, DPOTrainer): ...
-
-
 @dataclass(kw_only=True)
-class DPO(TRLTrainer):
-    """Direct preference optimization (Rafailov et al., 2023), with the label's own loss beside it."""
+class _Compared(TRLTrainer):
+    """What both share."""
 
     MODULES: ClassVar[tuple[str, ...]] = (*MODULES, "sloop.trainers.preference")
 
     beta: Beta
-    sft_weight: Weight
 
     @property
     def at_once(self) -> int:
         """Rows of a part, and as many others that they are compared with."""
-        return 2 * self.parts(self.batch_size)
+        return 2 * super().at_once
+
+
+class _DPO(Untouched, DPOTrainer): ...
+
+
+@dataclass(kw_only=True)
+class DPO(_Compared):
+    """Direct preference optimization (Rafailov et al., 2023), with the label's own loss beside it."""
+
+    sft_weight: Weight
 
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """TRL's trainer over the pairs."""
@@ -124,19 +130,11 @@ class _KTO(Untouched, KTOTrainer): ...
 
 
 @dataclass(kw_only=True)
-class KTO(TRLTrainer):
+class KTO(_Compared):
     """Kahneman-Tversky optimization (Ethayarajh et al., 2024): labels are desirable, wrong answers are not."""
 
-    MODULES: ClassVar[tuple[str, ...]] = (*MODULES, "sloop.trainers.preference")
-
-    beta: Beta
     desirable_weight: Weight | None
     undesirable_weight: Weight
-
-    @property
-    def at_once(self) -> int:
-        """Rows of a part, and as many others that they are compared with."""
-        return 2 * self.parts(self.batch_size)
 
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
         """TRL's trainer over every label and every wrong answer."""

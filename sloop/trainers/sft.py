@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -15,10 +14,10 @@ import torch
 
 from sloop.records import Checkpoint, Record, Sample, UserError, digest
 from sloop.records.ranges import Batch, Positive, Seconds, Share, Threads, Tokens, Within
-from sloop.store import Dataset, checkpoint_at, write_json
+from sloop.store import Dataset, write_json
 from sloop.store.files import filling
-from sloop.students.local import DTYPES, Device, DTypeName, load_model, load_tokenizer
-from sloop.students.tiny import RECORD_FILE, is_from_scratch
+from sloop.students.local import DTYPES, Device, DTypeName, load_model, load_tokenizer, save_trained
+from sloop.students.tiny import is_from_scratch
 from sloop.students.trust import read_object
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
@@ -195,13 +194,9 @@ class SFT:
                 if step + 1 < steps and (late or (step + 1) % self.save_every == 0):
                     partial.save(step + 1, losses)
                     saved = time.monotonic()
-            merged(model).save_pretrained(out)
-        tokenizer.save_pretrained(out)
-        record = folder / RECORD_FILE
-        if record.is_file():
-            shutil.copyfile(record, out / RECORD_FILE)
+            made = save_trained(merged(model), tokenizer, folder, out)
         partial.path.unlink(missing_ok=True)
-        return checkpoint_at(out)
+        return made
 
     def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
         """Steps of so many passes over what can be trained on."""

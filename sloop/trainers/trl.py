@@ -27,9 +27,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, set_seed
 
 from sloop.records import Checkpoint, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
-from sloop.store import Dataset, checkpoint_at, read_json, write_json
-from sloop.students.local import Device, DTypeName, load_model, load_tokenizer
-from sloop.students.tiny import RECORD_FILE
+from sloop.store import Dataset, read_json, write_json
+from sloop.students.local import Device, DTypeName, load_model, load_tokenizer, save_trained
 from sloop.trainers.answers import Reader, Row, likeliest, shares
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import Example, check_left_out, examples
@@ -172,14 +171,10 @@ class TRLTrainer(ABC):
             trainer.train(resume_from_checkpoint=partial.whole())
         whole = merged(model)
         whole.config, whole.generation_config = configured
-        whole.save_pretrained(out)
-        load_tokenizer(folder).save_pretrained(out)
-        record = folder / RECORD_FILE
-        if record.is_file():
-            shutil.copyfile(record, out / RECORD_FILE)
         write_json(out / TRAINING_FILE, Training(left_out=dict(left_out), memory=memory).model_dump())
+        made = save_trained(whole, load_tokenizer(folder), folder, out)
         shutil.rmtree(partial.folder)
-        return checkpoint_at(out)
+        return made
 
     def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
         """Steps of so many passes over what can be trained on."""
@@ -189,9 +184,9 @@ class TRLTrainer(ABC):
         return math.ceil(epochs * len(rows) / self.batch_size)
 
     @property
-    @abstractmethod
     def at_once(self) -> int:
-        """Rows that are in memory at once."""
+        """Rows that are in memory at once: those of a part of a step."""
+        return self.parts(self.batch_size)
 
     def _check_memory(self, work: Work) -> dict[str, int]:
         """What a step needs at most by what it is for, told of before the first."""
@@ -200,7 +195,7 @@ class TRLTrainer(ABC):
             longest.prompt, longest.answer + longest.answer[-1:] * max(0, self.max_answer - len(longest.answer))
         )
         need = needs(work.model, "adamw", [[widest] * self.at_once], checkpointing=self.checkpointing)
-        need["reference"] = need["weights"]
+        need["reference"] = 0 if self.lora.rank else need["weights"]
         free = free_memory(self.device) if self.max_memory is None else self.max_memory * GIB - need["weights"]
         work.progress(0, work.steps, {"memory_gib": sum(need.values()) / GIB, "free_gib": free / GIB})
         check_memory(need, int(free), KEYS)

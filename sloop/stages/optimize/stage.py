@@ -30,6 +30,7 @@ from sloop.records import (
 )
 from sloop.records.ranges import Share, refused
 from sloop.stages.accept import JUDGEMENTS, REJECTED, RULES, TRUTH, Admission, Door
+from sloop.stages.accept import MODULES as DOOR_MODULES
 from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
@@ -95,16 +96,9 @@ class Optimize:
 
     name: ClassVar[str] = "optimize"
     MODULES: ClassVar[tuple[str, ...]] = (
-        "sloop.calls.grounding",
+        *DOOR_MODULES,
         "sloop.calls.match.normalise",
         "sloop.calls.match.strict",
-        "sloop.calls.schema",
-        "sloop.calls.surface",
-        "sloop.calls.wording",
-        "sloop.records.base",
-        "sloop.records.judging",
-        "sloop.records.samples",
-        "sloop.stages.accept",
         "sloop.stages.optimize",
         "sloop.stages.slices",
         "sloop.teachers.base",
