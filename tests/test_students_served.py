@@ -71,8 +71,10 @@ def evaluated(url: str, out: Path, **changes: Any) -> dict[str, Score]:
         batch_size=32,
         judge=yaml.safe_load((conf_folder() / "judge" / "grounding.yaml").read_text()),
     )
-    run_stage(stage, Place(out))
-    one.close()
+    try:
+        run_stage(stage, Place(out))
+    finally:
+        one.close()
     return {score.name: score for score in read_rows(out / SCORES, Score) if not score.slice}
 
 

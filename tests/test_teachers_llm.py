@@ -49,20 +49,6 @@ QUESTION = Sample(tools=ORDER.tools, messages=(Message(role="user", content="wha
 JUDGED = "gen.judge=true"
 
 
-BEFORE: set[int | None] = set()
-"""Threads of endpoints that other tests of this process left."""
-
-
-def endpoint_threads() -> set[int | None]:
-    return {thread.ident for thread in threading.enumerate() if thread.name == "sloop-endpoint"}
-
-
-@pytest.fixture(autouse=True)
-def _threads_before() -> None:
-    BEFORE.clear()
-    BEFORE.update(endpoint_threads())
-
-
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     with serving() as server:
@@ -383,7 +369,7 @@ def test_a_record_is_three_calls_and_every_one_is_judged(endpoint: Endpoint, tmp
     samples = [sample for name in ("train", "dev") for sample in Dataset(tmp_path / "data" / f"{name}.jsonl")]
     assert {sample.id for sample in samples} <= right
     assert all(body["messages"][0]["content"].endswith("\n```") for body in endpoint.seen)
-    assert not endpoint_threads() - BEFORE
+    assert not any(thread.name == "sloop-endpoint" for thread in threading.enumerate())
 
 
 def test_the_bytes_are_the_same_for_any_number_in_flight(endpoint: Endpoint, tmp_path: Path) -> None:
@@ -467,7 +453,7 @@ def test_a_loop_runs_with_both_roles_and_a_second_one_asks_nothing(endpoint: End
     assert briefs(endpoint, "judge")
     axes = {brief["axis"] for brief in briefs(endpoint, "user")}
     assert {"values", "phrasing"} <= axes
-    assert not endpoint_threads() - BEFORE
+    assert not any(thread.name == "sloop-endpoint" for thread in threading.enumerate())
     asked = len(endpoint.seen)
     assert sloop("loop", *acme(), *words(endpoint.url, *small, kept, f"output_dir={tmp_path / 'b' / 'run'}")) == 0
     assert len(endpoint.seen) == asked
@@ -516,7 +502,7 @@ def test_the_noise_wrapper_spoils_the_labels_of_any_teacher(endpoint: Endpoint, 
     assert len(truths) == 40
     assert 8 < sum(truth.noise is not None for truth in truths) < 32
     assert endpoint.most_in_flight > 8
-    assert not endpoint_threads() - BEFORE
+    assert not any(thread.name == "sloop-endpoint" for thread in threading.enumerate())
 
 
 def test_a_prompt_of_ones_own_is_used_and_belongs_to_the_key(
