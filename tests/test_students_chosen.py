@@ -58,6 +58,14 @@ def test_compact_lists_names_arguments_and_types(tmp_path: Path) -> None:
     assert (known["format"], known["chat_template"], known["date"]) == ("hermes", "compact", "2026-01-01")
 
 
+def test_signatures_list_no_description(tmp_path: Path) -> None:
+    _, made = started(tmp_path, chat_template="signatures")
+    text = render_prompt(load_tokenizer(made), ask("go", tools=(WEATHER, NESTED)))
+    assert "- get_weather(city: string, days?: integer, tags?: array|null)\n" in text
+    assert '- plan(mode: "car"|"bus", stops?: {town?: string}[], when?: string|null, who?: integer|"all")\n' in text
+    assert read_json(made / "sloop.json")["chat_template"] == "signatures"
+
+
 def test_hermes_lists_schemas_and_calls_are_read_back(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(started(tmp_path, chat_template="hermes")[1])
     sample = ask("go", ToolCall(name="get_weather", arguments={"city": "Oslo"}), tools=(WEATHER,))

@@ -75,7 +75,7 @@ trainer(**KILLED[int(sys.argv[2])]).train(
     checkpoint_at(folder / "c0"), Dataset(folder / "pool.jsonl"), None, steps=150, seed=0, out=folder / "killed"
 )
 """
-LORA = LoraSettings(rank=4, alpha=8, dropout=0.1, targets="all-linear")
+LORA = LoraSettings(rank=4, alpha=8, dropout=0.1, targets="all-linear", layers=None)
 KILLED: list[dict[str, Any]] = [
     {"save_every": 4},
     {"save_every": 999, "save_seconds": 0.01, "optimizer": "adamw", "lora": LORA, "micro_tokens": 100},
@@ -404,3 +404,19 @@ def test_layers_that_are_not_there_are_named(tmp_path: Path) -> None:
     model = load_model(Path(start.path), torch.float32)
     with pytest.raises(UserError, match=r"trainer\.lora\.targets=nowhere: .*all-linear"):
         attach(model, LORA.model_copy(update={"targets": "nowhere"}))
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "q_proj", ["q_proj", "v_proj"]])
+def test_the_last_layers_alone_get_adapters(targets: str | list[str], tmp_path: Path) -> None:
+    model = load_model(Path(begin(tmp_path)[0].path), torch.float32)
+    last = model.config.num_hidden_layers - 1
+    tuned = attach(model, LORA.model_copy(update={"targets": targets, "layers": 1}))
+    trained = {name for name, weight in tuned.named_parameters() if weight.requires_grad}
+    assert trained
+    assert all(f".layers.{last}." in name for name in trained)
+
+
+def test_more_layers_than_there_are_are_refused(tmp_path: Path) -> None:
+    model = load_model(Path(begin(tmp_path)[0].path), torch.float32)
+    with pytest.raises(UserError, match=r"trainer\.lora\.layers=99: the model has \d+ layers\. Give 1 to"):
+        attach(model, LORA.model_copy(update={"layers": 99}))

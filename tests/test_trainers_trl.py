@@ -245,7 +245,7 @@ def test_a_pass_of_ppo_goes_on_for_all_updates_on_its_answers() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_adapters_are_trained_alone_and_merged(name: str, tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs peft: pip install 'sloop[lora]'")
-    rank = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
+    rank = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear", "layers": None}
     made = train(name, tmp_path / "c", lora=rank, steps=3, **({"beta": 0.05} if name == "grpo" else {}))
     kept, start = (load_file(Path(c.path) / "model.safetensors") for c in (made, half_taught()[0]))
     assert kept.keys() == start.keys()

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import AfterValidator, BeforeValidator
 from transformers import PreTrainedTokenizerBase
@@ -27,7 +27,7 @@ from sloop.students.templates import end_marks, fitted, single_template
 from sloop.students.tiny import RECORD_FILE
 
 LOG = logging.getLogger(__name__)
-LISTINGS: dict[str, Listing] = {"hermes": "hermes", "compact": "compact"}
+LISTINGS: dict[str, Listing] = {name: name for name in get_args(Listing)}
 TEMPLATE_FILE, TOKENIZER_FILE = "chat_template.jinja", "tokenizer_config.json"
 _STRFTIME = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def _source(value: str) -> str:
     if value not in ("own", *LISTINGS) and not Path(value).is_file():
-        raise refused("give own, hermes, compact or a file that holds a chat template")
+        raise refused("give own, hermes, compact, signatures or a file that holds a chat template")
     return value
 
 
@@ -53,7 +53,7 @@ def _names(value: Any) -> Any:
 
 
 Source = Annotated[str, AfterValidator(_source)]
-"""``own``, ``hermes``, ``compact``, or a template's file."""
+"""``own``, one of `LISTINGS`, or a template's file."""
 Day = Annotated[str, AfterValidator(_day)]
 Variables = Annotated[dict[str, bool | int | float | str | None], BeforeValidator(_names)]
 """Of a chat template, by name."""
@@ -83,7 +83,7 @@ def chosen(tokenizer: PreTrainedTokenizerBase, choice: Choice) -> Fit:
     elif template is None and choice.source == "own":
         raise UserError(
             f"student.chat_template=own: {tokenizer.name_or_path} has no chat template. Give it one: "
-            "student.chat_template=hermes, compact or FILE"
+            "student.chat_template=hermes, compact, signatures or FILE"
         )
     elif template is None:
         template = base_template(tokenizer)

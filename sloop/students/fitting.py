@@ -21,7 +21,7 @@ from sloop.records import Label, Message, Sample, Tool, ToolCall
 
 Render = Callable[[str, list[dict[str, Any]], list[dict[str, Any]] | None, bool, dict[str, Any]], str]
 """A template, messages, tools, whether the answer is opened, and further variables, as text; raises `Exceeded`."""
-Listing = Literal["hermes", "compact"]
+Listing = Literal["hermes", "compact", "signatures"]
 
 SWITCHES: dict[str, dict[str, str]] = {
     "names": {"yes": "tool results are given their tool's name"},
