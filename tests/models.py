@@ -89,5 +89,8 @@ def trainer(**changes: object) -> SFT:
         "save_seconds": 600,
         "max_left_out": 1.0,
         "max_memory": None,
+        "watched": 0,
+        "watch_every": 50,
+        "max_answer": 64,
     }
     return SFT(**{**settings, **changes})  # type: ignore[arg-type]

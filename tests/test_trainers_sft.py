@@ -420,3 +420,24 @@ def test_more_layers_than_there_are_are_refused(tmp_path: Path) -> None:
     model = load_model(Path(begin(tmp_path)[0].path), torch.float32)
     with pytest.raises(UserError, match=r"trainer\.lora\.layers=99: the model has \d+ layers\. Give 1 to"):
         attach(model, LORA.model_copy(update={"layers": 99}))
+
+
+def test_answers_are_watched_during_training_and_change_nothing(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    told: dict[int, dict[str, float]] = {}
+    plain = trainer().train(start, data, None, steps=150, seed=0, out=tmp_path / "plain")
+    seen = trainer(watched=6, watch_every=65).train(
+        start,
+        data,
+        None,
+        steps=150,
+        seed=0,
+        out=tmp_path / "seen",
+        progress=lambda n, _, values: told.update({n: values}),
+    )
+    assert seen.digest == plain.digest
+    names = {"tool_call/name_correct", "tool_call/args_exact_match"}
+    assert [step for step, values in told.items() if names <= values.keys()] == [65, 130, 150]
+    assert "loss" not in told[65]
+    assert "loss" in told[130]
+    assert 0 < told[150]["tool_call/name_correct"] <= 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from sloop.records import Sample, ToolCall, UserError
 from sloop.students.decoding import Written, generate
 from sloop.students.local import recorded_format, stop_ids
 from sloop.students.templates import opened_thought, template_format
-from sloop.trainers.batches import Example
+from sloop.trainers.batches import Example, examples
 
 
 class Row(NamedTuple):
@@ -22,6 +23,17 @@ class Row(NamedTuple):
 
     sample: Sample
     example: Example
+
+
+def labelled(tokenizer: Any, data: Iterable[Sample], max_length: int) -> tuple[list[Row], Counter[str]]:
+    """Every labelled sample with its tokens, as often as its copies say, and what was left out for which reason."""
+    left_out: Counter[str] = Counter()
+    rows = []
+    for sample in data:
+        kept, lost = examples(tokenizer, [sample], max_length)
+        rows += [Row(sample, example) for example in kept]
+        left_out += lost
+    return rows, left_out
 
 
 class Reader:
@@ -83,3 +95,9 @@ def likeliest(
             some, generate(model, [row.example.prompt for row in some], [max_tokens] * len(some), stops), strict=True
         )
     model.train(training)
+
+
+def graded(model: Any, rows: Sequence[Row], reader: Reader, max_tokens: int, batch_size: int) -> dict[str, float]:
+    """How right the likeliest answers to some rows are, as `shares` tells it."""
+    answers = likeliest(model, rows, reader.stops, max_tokens=max_tokens, batch_size=batch_size)
+    return shares([reader.match(row, written.tokens) for row, written in answers])

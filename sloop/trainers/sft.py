@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal
 import torch
 
 from sloop.records import Checkpoint, Record, Sample, UserError, digest
-from sloop.records.ranges import Batch, Positive, Seconds, Share, Threads, Tokens, Within
+from sloop.records.ranges import Batch, Count, Positive, Seconds, Share, Threads, Tokens, Within
 from sloop.store import Dataset, write_json
 from sloop.store.files import filling
 from sloop.students.local import DTYPES, Device, DTypeName, load_model, load_tokenizer, save_trained
 from sloop.students.tiny import is_from_scratch
 from sloop.students.trust import read_object
+from sloop.trainers.answers import Reader, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
 from sloop.trainers.lora import LoraSettings, attach, merged
@@ -72,6 +73,7 @@ class SFT:
         "sloop.students.trust",
         "sloop.models.bounded",
         "sloop.models.prompts",
+        "sloop.trainers.answers",
         "sloop.trainers.batches",
         "sloop.trainers.lora",
         "sloop.trainers.loss",
@@ -79,7 +81,7 @@ class SFT:
         "sloop.trainers.muon",
         "sloop.trainers.sft",
     )
-    NOT_RESULTS = frozenset({"save_every", "save_seconds", "max_memory"})
+    NOT_RESULTS = frozenset({"save_every", "save_seconds", "max_memory", "watched", "watch_every", "max_answer"})
 
     def __init__(
         self,
@@ -104,6 +106,9 @@ class SFT:
         max_length: Tokens | None,
         max_left_out: Share,
         max_memory: Annotated[float, Within(0, 1e6, above=True)] | None,
+        watched: Count,
+        watch_every: Positive,
+        max_answer: Positive,
     ) -> None:
         """Take the settings as they stand in ``conf/trainer/sft.yaml``, which says what each value is."""
         self.learning_rate = learning_rate
@@ -126,6 +131,9 @@ class SFT:
         self.max_length = max_length
         self.max_left_out = max_left_out
         self.max_memory = max_memory
+        self.watched = watched
+        self.watch_every = watch_every
+        self.max_answer = max_answer
 
     def train(
         self,
@@ -166,6 +174,7 @@ class SFT:
                 optimizers=optimizers,
             )
             done, losses = partial.restore()
+            watch = self._watch(folder, model, tokenizer, data, values.max_length)
             saved = time.monotonic()
             for step in range(done, steps):
                 rate = values.learning_rate * schedule(step, steps, values.warmup, values.decay)
@@ -187,9 +196,14 @@ class SFT:
                 for optimizer in optimizers:
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
+                told: dict[str, float] = {}
                 if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-                    tell(step + 1, steps, {"loss": sum(losses) / len(losses), "learning_rate": rate})
+                    told = {"loss": sum(losses) / len(losses), "learning_rate": rate}
                     losses.clear()
+                if watch and ((step + 1) % self.watch_every == 0 or step + 1 == steps):
+                    told |= watch()
+                if told:
+                    tell(step + 1, steps, told)
                 late = time.monotonic() - saved > self.save_seconds
                 if step + 1 < steps and (late or (step + 1) % self.save_every == 0):
                     partial.save(step + 1, losses)
@@ -232,6 +246,17 @@ class SFT:
                 weight.requires_grad_(False)
         torch.manual_seed(_number(seed, -1))  # of the adapters
         return attach(model, self.lora)
+
+    def _watch(
+        self, folder: Path, model: Any, tokenizer: Any, data: Dataset, max_length: int
+    ) -> Callable[[], dict[str, float]] | None:
+        """What grades the model's likeliest answers to the watched samples; None: none are."""
+        if not self.watched:
+            return None
+        first = sorted((sample for sample in data if sample.label), key=lambda sample: sample.id)
+        rows = labelled(tokenizer, islice(first, self.watched), max_length)[0]
+        reader = Reader(folder, model, tokenizer)
+        return lambda: graded(model, rows, reader, self.max_answer, self.batch_size) if rows else {}
 
     def _batches(self, rows: Sequence[Example], seed: int) -> Iterator[list[int]]:
         size, in_tokens = self.batch_tokens or self.batch_size, self.batch_tokens is not None

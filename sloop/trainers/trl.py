@@ -29,9 +29,9 @@ from sloop.records import Checkpoint, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
 from sloop.store import Dataset, read_json, write_json
 from sloop.students.local import Device, DTypeName, load_model, load_tokenizer, save_trained
-from sloop.trainers.answers import Reader, Row, likeliest, shares
+from sloop.trainers.answers import Reader, Row, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
-from sloop.trainers.batches import Example, check_left_out, examples
+from sloop.trainers.batches import Example, check_left_out
 from sloop.trainers.lora import LoraSettings, attach, merged
 from sloop.trainers.memory import GIB, check_memory, free_memory, memory_told, needs
 
@@ -241,17 +241,6 @@ class TRLTrainer(ABC):
         return rows // self.accumulate
 
 
-def labelled(tokenizer: Any, data: Iterable[Sample], max_length: int) -> tuple[list[Row], Counter[str]]:
-    """Every labelled sample with its tokens, as often as its copies say, and what was left out for which reason."""
-    left_out: Counter[str] = Counter()
-    rows = []
-    for sample in data:
-        kept, lost = examples(tokenizer, [sample], max_length)
-        rows += [Row(sample, example) for example in kept]
-        left_out += lost
-    return rows, left_out
-
-
 def table(rows: list[dict[str, Any]]) -> Any:
     """Rows as TRL takes them; they hold texts, numbers and token ids alone."""
     return Table.from_list(rows)
@@ -312,10 +301,7 @@ class _Teller(TrainerCallback):
         if not settings.watched or (step % settings.watch_every and step not in (1, work.steps)):
             return {}
         rows = sorted(work.rows, key=lambda row: row.sample.id)[: settings.watched]
-        answers = likeliest(
-            work.model, rows, work.reader.stops, max_tokens=settings.max_answer, batch_size=settings.batch_size
-        )
-        return shares([work.reader.match(row, written.tokens) for row, written in answers])
+        return graded(work.model, rows, work.reader, settings.max_answer, settings.batch_size)
 
 
 class _Partial:
