@@ -83,7 +83,7 @@ def trainer(**changes: object) -> SFT:
         "max_length": 256,
         "batch_tokens": None,
         "micro_tokens": None,
-        "lora": LoraSettings(rank=0, alpha=32, dropout=0, targets="all-linear", layers=None),
+        "lora": LoraSettings(rank=0, alpha=32, dropout=0, targets="all-linear", layers=None, bits=None),
         "freeze_embeddings": False,
         "checkpointing": False,
         "save_seconds": 600,

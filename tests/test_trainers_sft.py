@@ -75,7 +75,7 @@ trainer(**KILLED[int(sys.argv[2])]).train(
     checkpoint_at(folder / "c0"), Dataset(folder / "pool.jsonl"), None, steps=150, seed=0, out=folder / "killed"
 )
 """
-LORA = LoraSettings(rank=4, alpha=8, dropout=0.1, targets="all-linear", layers=None)
+LORA = LoraSettings(rank=4, alpha=8, dropout=0.1, targets="all-linear", layers=None, bits=None)
 KILLED: list[dict[str, Any]] = [
     {"save_every": 4},
     {"save_every": 999, "save_seconds": 0.01, "optimizer": "adamw", "lora": LORA, "micro_tokens": 100},
@@ -387,7 +387,7 @@ def test_adapters_are_merged_into_a_checkpoint_that_answers_the_same(tmp_path: P
             torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(0))
     apart = greedy(tuned)
     assert apart != plain
-    merged(tuned).save_pretrained(tmp_path / "merged")
+    merged(tuned, Path(start.path), LORA).save_pretrained(tmp_path / "merged")
     run = [sys.executable, "-c", GREEDY, str(tmp_path / "merged")]
     fresh = subprocess.run(run, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout
     assert fresh.splitlines()[-1] == str(apart)
@@ -441,3 +441,27 @@ def test_answers_are_watched_during_training_and_change_nothing(tmp_path: Path) 
     assert "loss" not in told[65]
     assert "loss" in told[130]
     assert 0 < told[150]["tool_call/name_correct"] <= 1
+
+
+def test_adapters_beside_weights_in_4_bits_are_added_to_those_they_were_made_of(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install 'sloop[qlora]'")
+    start, data = begin(tmp_path)
+    settings = {"optimizer": "adamw", "lora": LORA.model_copy(update={"bits": 4})}
+    made, again = (
+        trainer(**settings).train(start, data, None, steps=3, seed=0, out=tmp_path / name) for name in ("c1", "c2")
+    )
+    assert made.digest == again.digest
+    before, after = weights(start), weights(made)
+    assert before.keys() == after.keys()
+    added = {name: after[name] - before[name] for name in before if not torch.equal(after[name], before[name])}
+    assert added
+    assert all("embed" not in name and torch.linalg.matrix_rank(more, rtol=1e-4) <= 4 for name, more in added.items())
+    whole = trainer(optimizer="adamw", lora=LORA).train(start, data, None, steps=3, seed=0, out=tmp_path / "c3")
+    assert whole.digest != made.digest
+
+
+def test_weights_in_4_bits_want_adapters(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    lora = LORA.model_copy(update={"rank": 0, "bits": 4})
+    with pytest.raises(UserError, match=r"trainer\.lora\.bits=4: .*trainer\.lora\.rank=16"):
+        trainer(lora=lora).train(start, data, None, steps=3, seed=0, out=tmp_path / "c1")

@@ -242,10 +242,13 @@ def test_a_pass_of_ppo_goes_on_for_all_updates_on_its_answers() -> None:
     assert method("ppo", batch_size=5, updates=3).steps_for(start, data, 1.0) == 6  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("bits", [None, 4])
 @pytest.mark.parametrize("name", METHODS)
-def test_adapters_are_trained_alone_and_merged(name: str, tmp_path: Path) -> None:
+def test_adapters_are_trained_alone_and_merged(name: str, bits: int | None, tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs peft: pip install 'sloop[lora]'")
-    rank = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear", "layers": None}
+    if bits:
+        pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install 'sloop[qlora]'")
+    rank = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear", "layers": None, "bits": bits}
     made = train(name, tmp_path / "c", lora=rank, steps=3, **({"beta": 0.05} if name == "grpo" else {}))
     kept, start = (load_file(Path(c.path) / "model.safetensors") for c in (made, half_taught()[0]))
     assert kept.keys() == start.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -384,8 +384,16 @@ def raw_tokenizer(folder: Path) -> Any:
         )
 
 
-def load_model(folder: Path, dtype: torch.dtype, attention: Attention | None = None) -> Any:
+def load_model(
+    folder: Path, dtype: torch.dtype, attention: Attention | None = None, how: Mapping[str, Any] | None = None
+) -> Any:
     """The causal language model in a folder, without Transformers' progress bars.
+
+    Args:
+        folder: of the checkpoint.
+        dtype: of its weights.
+        attention: which implementation; None: Transformers' choice.
+        how: further arguments to ``from_pretrained``.
 
     Raises:
         UserError: it cannot be loaded, asks for code of its own, or its files do not fit each other.
@@ -407,6 +415,7 @@ def load_model(folder: Path, dtype: torch.dtype, attention: Attention | None = N
             use_safetensors=True,
             attn_implementation=attention,
             output_loading_info=True,
+            **how or {},
         )
         check_loaded(folder, found)
     return model

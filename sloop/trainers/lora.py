@@ -1,15 +1,22 @@
-"""LoRA (Hu et al., 2021, https://arxiv.org/abs/2106.09685) by peft: small matrices beside frozen weights."""
+"""LoRA (Hu et al., 2021, https://arxiv.org/abs/2106.09685) by peft: small matrices beside frozen weights; and QLoRA
+(Dettmers et al., 2023, https://arxiv.org/abs/2305.14314), where those are kept in 4 bits, by bitsandbytes.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field
 from torch.nn import Linear
+from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
 from sloop.records import Record, UserError
 from sloop.records.ranges import Name, Within
+from sloop.students.local import DTYPES, DTypeName, load_model
 
 ALL_LINEAR = "all-linear"
 
@@ -22,6 +29,40 @@ class LoraSettings(Record):
     dropout: Annotated[float, Within(0, 0.99)]
     targets: Name | Annotated[list[Name], Field(min_length=1)]
     layers: Annotated[int, Within(1, 10_000)] | None
+    bits: Literal[4] | None
+
+
+def load_trained(folder: Path, settings: LoraSettings, dtype: DTypeName, device: str) -> Any:
+    """The model in a folder as it is trained: in single precision, or in 4 bits beside which adapters are.
+
+    Args:
+        folder: of a checkpoint.
+        settings: say which.
+        dtype: in which is computed with 4 bits.
+        device: where it is loaded.
+
+    Raises:
+        UserError: it cannot be loaded so, or nothing but adapters could be trained and there are none.
+    """
+    if settings.bits is None:
+        return load_model(folder, torch.float32).to(device)
+    if not settings.rank:
+        raise UserError(
+            f"trainer.lora.bits={settings.bits}: weights in {settings.bits} bits are not trained. Give them adapters: "
+            "trainer.lora.rank=16, or leave the weights as they are: trainer.lora.bits=null"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"trainer.lora.bits={settings.bits}: the package bitsandbytes is not installed: pip install "
+            "'sloop[qlora]', or leave the weights as they are: trainer.lora.bits=null"
+        )
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=DTYPES[dtype],
+    )
+    return load_model(folder, torch.float32, how={"quantization_config": quantized, "device_map": device})
 
 
 def attach(model: Any, settings: LoraSettings) -> Any:
@@ -79,6 +120,23 @@ def _last(model: Any, count: int | None) -> list[int] | None:
     return list(range(layers - count, layers))
 
 
-def merged(model: Any) -> Any:
-    """The plain model, its adapters added to the weights: what `attach` made, or itself."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+def merged(model: Any, folder: Path, settings: LoraSettings) -> Any:
+    """The plain model, its adapters added to the weights: what `attach` made, or itself.
+
+    Adapters that were trained beside 4 bits are added to the weights that those were made of, as nothing else could
+    keep what they add.
+
+    Args:
+        model: as it was trained.
+        folder: that it was loaded from.
+        settings: of the adapters.
+    """
+    if not settings.rank:
+        return model
+    if settings.bits is None:
+        return model.merge_and_unload()
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    whole = attach(load_model(folder, torch.float32), settings)
+    set_peft_model_state_dict(whole, get_peft_model_state_dict(model))
+    return whole.merge_and_unload()

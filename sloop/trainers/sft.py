@@ -16,13 +16,13 @@ from sloop.records import Checkpoint, Record, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Seconds, Share, Threads, Tokens, Within
 from sloop.store import Dataset, write_json
 from sloop.store.files import filling
-from sloop.students.local import DTYPES, Device, DTypeName, load_model, load_tokenizer, save_trained
+from sloop.students.local import DTYPES, Device, DTypeName, load_tokenizer, save_trained
 from sloop.students.tiny import is_from_scratch
 from sloop.students.trust import read_object
 from sloop.trainers.answers import Reader, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
-from sloop.trainers.lora import LoraSettings, attach, merged
+from sloop.trainers.lora import LoraSettings, attach, load_trained, merged
 from sloop.trainers.loss import answer_loss
 from sloop.trainers.memory import GIB, check_memory, free_memory, memory_told, needs
 from sloop.trainers.muon import Muon
@@ -208,7 +208,7 @@ class SFT:
                 if step + 1 < steps and (late or (step + 1) % self.save_every == 0):
                     partial.save(step + 1, losses)
                     saved = time.monotonic()
-            made = save_trained(merged(model), tokenizer, folder, out)
+            made = save_trained(merged(model, folder, self.lora), tokenizer, folder, out)
         partial.path.unlink(missing_ok=True)
         return made
 
@@ -240,7 +240,7 @@ class SFT:
         return tokenizer, values, rows, dict(left_out)
 
     def _model(self, folder: Path, seed: int) -> Any:
-        model = load_model(folder, torch.float32).to(self.device).train()
+        model = load_trained(folder, self.lora, self.dtype, self.device).train()
         if self.freeze_embeddings:
             for weight in _vocabulary(model):
                 weight.requires_grad_(False)

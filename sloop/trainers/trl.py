@@ -28,11 +28,11 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, set_seed
 from sloop.records import Checkpoint, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
 from sloop.store import Dataset, read_json, write_json
-from sloop.students.local import Device, DTypeName, load_model, load_tokenizer, save_trained
+from sloop.students.local import Device, DTypeName, load_tokenizer, save_trained
 from sloop.trainers.answers import Reader, Row, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import Example, check_left_out
-from sloop.trainers.lora import LoraSettings, attach, merged
+from sloop.trainers.lora import LoraSettings, attach, load_trained, merged
 from sloop.trainers.memory import GIB, check_memory, free_memory, memory_told, needs
 
 huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every trainer that is made
@@ -155,7 +155,7 @@ class TRLTrainer(ABC):
         check_left_out(left_out, len(data), self.max_left_out)
         Random(seed).shuffle(rows)
         set_seed(seed)
-        plain: Any = load_model(folder, torch.float32).to(self.device)
+        plain = load_trained(folder, self.lora, self.dtype, self.device)
         configured = copy.deepcopy((plain.config, plain.generation_config))
         reader = Reader(folder, plain, tokenizer)
         # TRL ends answers where this says, and masks what follows
@@ -169,7 +169,7 @@ class TRLTrainer(ABC):
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(_Teller(self, work))
             trainer.train(resume_from_checkpoint=partial.whole())
-        whole = merged(model)
+        whole = merged(model, folder, self.lora)
         whole.config, whole.generation_config = configured
         write_json(out / TRAINING_FILE, Training(left_out=dict(left_out), memory=memory).model_dump())
         made = save_trained(whole, load_tokenizer(folder), folder, out)
