@@ -56,7 +56,7 @@ def load_trained(folder: Path, settings: LoraSettings, dtype: DTypeName, device:
             f"trainer.lora.bits={settings.bits}: the package bitsandbytes is not installed: pip install "
             "'sloop[qlora]', or leave the weights as they are: trainer.lora.bits=null"
         )
-    quantized = BitsAndBytesConfig(
+    quantized = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
