@@ -1,3 +1,4 @@
+import gc
 import math
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ from sloop.students.templates import fit_tokenizer
 from sloop.students.tiny import RECORD_FILE
 from sloop.trainers.batches import IGNORED, WINDOW, Example, batches, check_left_out, collate, examples, micro_batches
 from sloop.trainers.lora import LoraSettings, attach, merged
-from sloop.trainers.memory import PASSING, kept_bytes, memory_told, needs
+from sloop.trainers.memory import PASSING, blocks_apart, kept_bytes, memory_told, needs
 from sloop.trainers.muon import Muon, orthogonalise
 from sloop.trainers.sft import PRETRAINED, SCRATCH, InForce, schedule
 
@@ -465,3 +467,23 @@ def test_weights_in_4_bits_want_adapters(tmp_path: Path) -> None:
     lora = LORA.model_copy(update={"rank": 0, "bits": 4})
     with pytest.raises(UserError, match=r"trainer\.lora\.bits=4: .*trainer\.lora\.rank=16"):
         trainer(lora=lora).train(start, data, None, steps=3, seed=0, out=tmp_path / "c1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: glibc's allocator is told what to do")
+def test_a_large_checkpoint_is_trained_in_blocks_that_go_when_they_are_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sloop.trainers.memory.LARGE", 1)
+    (tmp_path / "model.safetensors").write_bytes(b"12")
+    own = psutil.Process()
+
+    def left(blocks: int) -> int:
+        """Bytes that stay when every second of some blocks of 2 MiB is freed."""
+        before = own.memory_info().rss
+        made = [torch.ones(1 << 19) for _ in range(blocks)]
+        del made[::2]
+        gc.collect()
+        return int(own.memory_info().rss) - before
+
+    with blocks_apart(tmp_path):
+        assert 90 << 20 < left(100) < 110 << 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +28,12 @@ KEYS = (
     "trainer.lora.rank=16"
 )
 """What to change where memory does not suffice."""
+
+LARGE = 100 << 20
+"""Bytes of weights from which what they compute is worth blocks of its own."""
+BLOCK, GROWN = 1 << 20, 32 << 20
+"""Bytes from which a block is mapped apart, and from which glibc at most does it if left alone."""
+_M_MMAP_THRESHOLD = -3
 
 
 def free_memory(device: str) -> int:
@@ -132,3 +140,22 @@ def memory_told(keys: str = KEYS) -> Iterator[None]:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         raise UserError(f"the memory does not suffice for this training. Give {keys}.") from error
+
+
+@contextmanager
+def blocks_apart(folder: Path) -> Iterator[None]:
+    """Have the C library map every large block apart while a large checkpoint is trained, so that it goes when freed.
+
+    Left alone glibc takes blocks of up to 32 MiB from one heap, in which what the gradients wait for stands between
+    what was computed and forgotten: the heap grew to twice of what was in use (SmolLM2 with adapters: 3.1 GiB for 1.9,
+    in the same time). Elsewhere than on Linux nothing is done.
+    """
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and size >= LARGE else None
+    if mallopt:
+        mallopt(_M_MMAP_THRESHOLD, BLOCK)
+    try:
+        yield
+    finally:
+        if mallopt:
+            mallopt(_M_MMAP_THRESHOLD, GROWN)

@@ -24,7 +24,7 @@ from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
 from sloop.trainers.lora import LoraSettings, attach, load_trained, merged
 from sloop.trainers.loss import answer_loss
-from sloop.trainers.memory import GIB, check_memory, free_memory, memory_told, needs
+from sloop.trainers.memory import GIB, blocks_apart, check_memory, free_memory, memory_told, needs
 from sloop.trainers.muon import Muon
 
 FLOOR = 0.02
@@ -160,7 +160,8 @@ class SFT:
         folder, tell = Path(start.path), progress or _say_nothing
         tokenizer, values, rows, left_out = self._read(folder, data)
         lengths = [row.length for row in rows]
-        with torch.random.fork_rng(devices=None if self.device.startswith("cuda") else []), memory_told():
+        devices: list[Any] | None = None if self.device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices), memory_told(), blocks_apart(folder):
             model = self._model(folder, seed)
             optimizers = self._optimizers(model, values)
             plan = list(islice(self._batches(rows, seed), steps))

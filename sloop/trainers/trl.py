@@ -33,7 +33,7 @@ from sloop.trainers.answers import Reader, Row, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import Example, check_left_out
 from sloop.trainers.lora import LoraSettings, attach, load_trained, merged
-from sloop.trainers.memory import GIB, check_memory, free_memory, memory_told, needs
+from sloop.trainers.memory import GIB, blocks_apart, check_memory, free_memory, memory_told, needs
 
 huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every trainer that is made
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # to processes that this one starts as well
@@ -163,7 +163,7 @@ class TRLTrainer(ABC):
         model = attach(plain, self.lora)
         work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, progress or _unheard)
         partial = _Partial(out / "sidecar" / "partial", digest([repr(self), start.digest, data.sha256, steps, seed]))
-        with _quiet(), memory_told(KEYS):
+        with _quiet(), memory_told(KEYS), blocks_apart(folder):
             memory = self._check_memory(work)
             trainer = self.trainer(work, self._common(work, partial.folder))
             trainer.remove_callback(PrinterCallback)
