@@ -179,24 +179,13 @@ class SFT:
             saved = time.monotonic()
             for step in range(done, steps):
                 rate = values.learning_rate * schedule(step, steps, values.warmup, values.decay)
-                for group in _groups(optimizers):
-                    group["lr"] = rate
                 torch.manual_seed(_number(seed, step))  # of dropout: a training that goes on needs no generator's state
                 parts = [
                     collate([rows[index] for index in part], tokenizer.pad_token_id or 0)
                     for part in micro_batches(plan[step], lengths, values.micro_tokens)
                 ]
                 losses.append(self._gradients(model, parts, lambda done=step: tell(done, steps, {})))
-                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip)
-                if not math.isfinite(losses[-1]) or not torch.isfinite(norm):
-                    raise UserError(
-                        f"step {step + 1} of {steps}: the loss is {losses[-1]} and the norm of its gradients "
-                        f"{norm.item()}. The checkpoint trained from is as it was. Give a lower trainer.learning_rate "
-                        f"(now {values.learning_rate:g}) or trainer.clip, a longer trainer.warmup, or dtype=fp32."
-                    )
-                for optimizer in optimizers:
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
+                self._step(model, optimizers, rate, losses[-1], f"step {step + 1} of {steps}")
                 told: dict[str, float] = {}
                 if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
                     told = {"loss": sum(losses) / len(losses), "learning_rate": rate}
@@ -301,6 +290,27 @@ class SFT:
                 alive()
         return total
 
+    def _step(
+        self, model: Any, optimizers: Sequence[torch.optim.Optimizer], rate: float, loss: float, place: str
+    ) -> None:
+        """Change the weights by their gradients, and forget those.
+
+        Raises:
+            UserError: the loss or the gradients are not finite.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip)
+        if not math.isfinite(loss) or not torch.isfinite(norm):
+            raise UserError(
+                f"{place}: the loss is {loss} and the norm of its gradients {norm.item()}, at a learning rate of "
+                f"{rate:g}. The checkpoint trained from is as it was. Give a lower trainer.learning_rate or "
+                "trainer.clip, a longer trainer.warmup, or dtype=fp32."
+            )
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
     def _optimizers(self, model: Any, values: InForce) -> list[torch.optim.Optimizer]:
         """Fresh state. Muon takes the matrices but embeddings and head, AdamW the rest."""
         trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -352,11 +362,6 @@ def _number(seed: int, step: int) -> int:
 
 
 def _say_nothing(done: int, total: int, values: dict[str, float]) -> None: ...
-
-
-def _groups(optimizers: list[torch.optim.Optimizer]) -> Iterator[dict[str, Any]]:
-    for optimizer in optimizers:
-        yield from optimizer.param_groups
 
 
 class _Partial:
