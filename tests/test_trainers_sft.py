@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from sloop.engine.stage import Place, run_stage
 from sloop.records import Checkpoint, UserError
 from sloop.stages.train import Train, train_scores
-from sloop.store import Dataset, write_rows
+from sloop.store import Dataset, checkpoint_at, write_rows
 from sloop.students.chosen import base_template
 from sloop.students.local import load_model, load_tokenizer
 from sloop.students.templates import fit_tokenizer
@@ -330,6 +330,15 @@ def test_too_little_memory_is_told_before_the_first_step(tmp_path: Path) -> None
             start, data, None, steps=1, seed=0, out=tmp_path / "c1", progress=lambda *words: told.append(words[2])
         )
     assert [sorted(values) for values in told] == [["free_gib", "memory_gib"]]
+
+
+def test_a_training_gone_astray_ends_in_one_error_and_leaves_its_start_as_it_was(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    with pytest.raises(UserError, match=r"step [23] of 9: the loss is .* learning rate of .* Give a lower trainer"):
+        trainer(optimizer="adamw", learning_rate=1e30, warmup=0).train(
+            start, data, None, steps=9, seed=0, out=tmp_path / "c1"
+        )
+    assert checkpoint_at(Path(start.path)) == start
 
 
 def test_memory_that_cannot_be_had_is_told_of() -> None:
