@@ -315,7 +315,10 @@ class Run:
         if not there:
             have = sorted(str(p.parent.relative_to(self.folder)) for p in self.folder.rglob(GRADES))
             where = f" in round {round}" if self.record.is_loop else ""
-            raise UserError(f"run {self.name} has no grades of {benchmark}{where}; it has: {have}.")
+            raise UserError(
+                f"run {self.name} has no grades of {benchmark}{where}; it has: {', '.join(have) or 'none'}. If it was "
+                "interrupted, the command that began it goes on; else name a round, a benchmark or runs that there are."
+            )
         return path.parent
 
 

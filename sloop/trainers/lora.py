@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -91,7 +92,9 @@ def attach(model: Any, settings: LoraSettings) -> Any:
         layers_to_transform=_last(model, settings.layers),
     )
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of names that peft asks transformers for
+            return get_peft_model(model, config)
     except ValueError as error:
         raise UserError(
             f"trainer.lora.targets={settings.targets}: {' '.join(str(error).split())[:300]} Give {ALL_LINEAR}, or "
