@@ -54,7 +54,7 @@ LIKE: dict[str, Any] = {
         ("trainer.learning_rate", "trainer.warmup", "trainer.decay", "trainer.batch_tokens", "trainer.micro_tokens"),
         0.5,
     ),
-    **dict.fromkeys(("trainer.max_length", "trainer.max_memory"), 1),
+    **dict.fromkeys(("trainer.max_length", "trainer.max_memory", "trainer.lora.layers", "trainer.lora.bits"), 1),
     "trainer.optimizer": "text",
     **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute", "benchmark.limit", "corruption.keep"), 1),
     "loop.round_0": True,
