@@ -66,6 +66,8 @@ class SFT:
         "sloop.records.base",
         "sloop.records.samples",
         "sloop.calls.formats",
+        "sloop.calls.match.normalise",
+        "sloop.calls.match.strict",
         "sloop.students.fitting",
         "sloop.students.local",
         "sloop.students.templates",
