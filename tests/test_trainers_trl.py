@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.records import Checkpoint, Prediction, Sample, ToolCall, UserError
-from sloop.store import Dataset, write_rows
+from sloop.store import Dataset, read_json, write_rows
 from sloop.students.local import load_tokenizer
 from sloop.trainers.base import TRAINING_FILE, Progress, Trainer
 
@@ -254,3 +254,5 @@ def test_adapters_are_trained_alone_and_merged(name: str, bits: int | None, tmp_
     changed = {key for key, value in kept.items() if not torch.equal(value, start[key])}
     assert not any("embed" in key or "norm" in key for key in changed)
     assert changed or name == "distill"
+    before, after = (read_json(Path(c.path) / "config.json") for c in (half_taught()[0], made))
+    assert after == before

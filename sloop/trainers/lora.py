@@ -52,9 +52,9 @@ def load_trained(folder: Path, settings: LoraSettings, dtype: DTypeName, device:
             f"trainer.lora.bits={settings.bits}: weights in {settings.bits} bits are not trained. Give them adapters: "
             "trainer.lora.rank=16, or leave the weights as they are: trainer.lora.bits=null"
         )
-    if find_spec("bitsandbytes") is None:
+    if missing := [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]:
         raise UserError(
-            f"trainer.lora.bits={settings.bits}: the package bitsandbytes is not installed: pip install "
+            f"trainer.lora.bits={settings.bits}: the package {missing[0]} is not installed: pip install "
             "'sloop[qlora]', or leave the weights as they are: trainer.lora.bits=null"
         )
     quantized = BitsAndBytesConfig(  # type: ignore[no-untyped-call]

@@ -170,7 +170,8 @@ class TRLTrainer(ABC):
             trainer.add_callback(_Teller(self, work))
             trainer.train(resume_from_checkpoint=partial.whole())
         whole = merged(model, folder, self.lora)
-        whole.config, whole.generation_config = configured
+        if self.lora.bits is None:  # else it was loaded anew, with what it was configured with
+            whole.config, whole.generation_config = configured
         write_json(out / TRAINING_FILE, Training(left_out=dict(left_out), memory=memory).model_dump())
         made = save_trained(whole, load_tokenizer(folder), folder, out)
         shutil.rmtree(partial.folder)
