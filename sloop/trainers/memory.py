@@ -147,8 +147,8 @@ def blocks_apart(folder: Path) -> Iterator[None]:
     """Have the C library map every large block apart while a large checkpoint is trained, so that it goes when freed.
 
     Left alone glibc takes blocks of up to 32 MiB from one heap, in which what the gradients wait for stands between
-    what was computed and forgotten: the heap grew to twice of what was in use (SmolLM2 with adapters: 3.1 GiB for 1.9,
-    in the same time). Elsewhere than on Linux nothing is done.
+    what was computed and forgotten: the heap grew to twice of what was in use (a step of SmolLM2 with adapters: 2.9 GiB
+    for 2.1, in the same time). Elsewhere than on Linux nothing is done.
     """
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and size >= LARGE else None
