@@ -139,6 +139,8 @@ class Chunk(Record):
     """A piece of a reply. Pieces are to be put together in order; see `sloop.models.streaming.fold`."""
 
     content: str = ""
+    reasoning: str = ""
+    """What a server hands over apart from the content; no part of the reply that is kept."""
     calls: tuple[CallDelta, ...] = ()
     finish: str | None = None
     """With the last piece that has text or calls."""

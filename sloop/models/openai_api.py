@@ -164,7 +164,7 @@ class OpenAIChat:
     ) -> AsyncIterator[Chunk]:
         """A reply in pieces, as they come; `sloop.models.streaming.fold` makes the whole of them.
 
-        For the agent loop to come: no stage asks in this way yet.
+        The agent loop asks so (`sloop.models.agent`), no stage does.
 
         What fails before the first piece is tried again as in `complete`; what fails after it is not, as pieces were
         handed over. `Limits.timeout` is that of all pieces together, without the time that the caller takes for them.

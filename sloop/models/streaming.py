@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import openai
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from sloop.models.base import CallDelta, Chunk, Reply
 from sloop.models.endings import telling
@@ -40,6 +40,7 @@ class _Call(BaseModel):
 
 class _Delta(BaseModel):
     content: Text = None
+    reasoning: str | None = Field(None, validation_alias=AliasChoices("reasoning_content", "reasoning"))
     refusal: str | None = None
     tool_calls: list[_Call] | None = Field(None, max_length=MOST_CALLS)
     function_call: _Function | None = None
@@ -73,6 +74,7 @@ def read_chunk(data: object) -> Chunk:
     calls = delta.tool_calls or ([_Call(index=0, function=delta.function_call)] if delta.function_call else [])
     return Chunk(
         content=delta.content or delta.refusal or "",
+        reasoning=delta.reasoning or "",
         calls=tuple(_call(place, call) for place, call in enumerate(calls)),
         finish=telling(choice.finish_reason, choice.native_finish_reason) or None,
         logprobs=read_logprobs(choice.logprobs),

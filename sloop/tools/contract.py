@@ -41,7 +41,7 @@ class RunnableTool(Protocol):
         """JSON Schema (draft 2020-12) of type object."""
         ...
 
-    def call(self, args: Mapping[str, Any], /) -> Any:
+    def call(self, args: dict[str, Any], /) -> Any:
         """The result, or an awaitable of it: a text, or what is said as JSON. What it raises is told to the model."""
         ...
 
@@ -227,7 +227,7 @@ def definition(name: str, tool: RunnableTool) -> Tool:
     return shown
 
 
-async def run_tool(tool: RunnableTool, args: Mapping[str, Any]) -> str:
+async def run_tool(tool: RunnableTool, args: dict[str, Any]) -> str:
     """The result of a call as text. A function that is not async runs in a thread, so that others go on.
 
     Raises:
