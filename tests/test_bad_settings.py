@@ -32,7 +32,8 @@ from sloop.teachers.base import Teacher
 CONF = conf_folder()
 TOOLS = str(Path(__file__).parent / "plugin" / "acme_tools.json")
 GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m",
-         "trainer.teacher": "somewhere"}  # fmt: skip
+         "trainer.teacher": "somewhere",
+         "tools.server": f"{sys.executable} {Path(__file__).with_name('mcp_server.py')}"}  # fmt: skip
 """For what has no default."""
 
 NOT_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, 1e308, -1, 10**30, "abc", [], {}, None, True)
@@ -114,6 +115,7 @@ FREE = {
     "trainer.teacher": "is looked for by the stage that trains",
     "student.models": "is made when a file is converted",
     "student.path": "may be the id of a model on a hub",
+    "tools.server": "may be a program",
     "trainer.lora.targets": "is looked for in the model",
     "benchmark.path": "is looked for when the data are read",
     "benchmark.digests*": "are compared when the data are read",

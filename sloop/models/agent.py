@@ -20,7 +20,7 @@ from sloop.models.base import CallDelta, CallText, ChatModel, Chunk, ModelError,
 from sloop.models.streaming import fold
 from sloop.records import Message, Record, ToolCall, to_json
 from sloop.records.ranges import Positive, Seconds
-from sloop.tools.contract import RunnableTool, definition, run_tool
+from sloop.tools.contract import RunnableTool, ToolError, definition, run_tool
 
 LONGEST_NAME = 200
 """Characters of a name or of arguments that an error repeats."""
@@ -288,10 +288,9 @@ class AgentLoop:
             async with self._running, asyncio.timeout(self.limits.call_seconds) as limit:
                 text = await run_tool(self.tools[call.told.name], call.told.arguments)
         except (Exception, SystemExit) as error:  # the boundary to others' code: its failure is told to the model
-            late = isinstance(error, TimeoutError) and limit.expired()
-            return failed(
-                f"no result within {self.limits.call_seconds:g} s" if late else f"{type(error).__name__}: {error}"
-            )
+            if isinstance(error, TimeoutError) and limit.expired():
+                return failed(f"no result within {self.limits.call_seconds:g} s")
+            return failed(str(error) if isinstance(error, ToolError) else f"{type(error).__name__}: {error}")
         return ToolCallResult(id=call.id, name=call.start.name, text=self._cut(text))
 
     def _cut(self, text: str) -> str:

@@ -29,6 +29,10 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """Names that servers take."""
 
 
+class ToolError(Exception):
+    """A tool's failure in its own words, told to the model as they are."""
+
+
 @runtime_checkable
 class RunnableTool(Protocol):
     """A tool that runs. If its attribute ``mutates`` is true, a call can change a state; else it only reads."""

@@ -64,7 +64,19 @@ def load_tools(
             f'{source} holds no tools{wanted}. Splits are written in the file, as a key beside "function": '
             f"{', '.join(SPLITS)}. Leave tools.split empty (null) to take all tools of the file."
         )
+    return tuple(tool for _, tool in checked_tools(str(source), rows, keep_going=keep_going, tell=tell))
+
+
+def checked_tools(
+    source: str, rows: Sequence[tuple[str, Any]], *, keep_going: bool, tell: Callable[[str], None] = lambda _: None
+) -> list[tuple[str, Tool]]:
+    """Tools of definitions, each with its place and in any known form: the name that it had, and the tool.
+
+    Raises:
+        UserError: as of `load_tools`.
+    """
     tools: dict[str, Tool] = {}
+    own: list[str] = []
     renamed: list[str] = []
     refused: list[str] = []
     for place, row in rows:
@@ -79,6 +91,7 @@ def load_tools(
             refused.append(str(error))
             continue
         tools[tool.name] = tool
+        own.append(given.name)
         renamed += [f"{given.name!r} is {tool.name}"] if tool.name != given.name else []
     if refused and not (keep_going and tools):
         raise UserError(_refusal(refused, len(rows), can_go_on=bool(tools)))
@@ -88,7 +101,7 @@ def load_tools(
         tell(f"left out: {reason}")
     if renamed:
         tell(f"{source}: servers take letters, digits, _ and - in a name, so {', '.join(renamed)}.")
-    return tuple(tools.values())
+    return list(zip(own, tools.values(), strict=True))
 
 
 def _refusal(refused: Sequence[str], total: int, *, can_go_on: bool) -> str:
