@@ -57,6 +57,7 @@ LIKE: dict[str, Any] = {
     ),
     **dict.fromkeys(("trainer.max_length", "trainer.max_memory", "trainer.lora.layers", "trainer.lora.bits"), 1),
     "trainer.optimizer": "text",
+    **dict.fromkeys(("tools.base_url", "tools.token_variable"), "text"),
     **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute", "benchmark.limit", "corruption.keep"), 1),
     "loop.round_0": True,
     "*tool_choice": "text",

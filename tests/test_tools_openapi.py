@@ -1,0 +1,213 @@
+"""Operations of an OpenAPI document: as FastAPI writes it, called at a real server, and as hostile hands write it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Form, Header, HTTPException, Query, Request
+from pydantic import BaseModel
+
+from sloop.calls.schema import call_errors
+from sloop.records import ToolCall, UserError
+from sloop.tools.contract import ToolError, definition, run_tool
+from sloop.tools.openapi import OpenApi
+
+
+class Guest(BaseModel):
+    name: str
+    age: int | None = None
+
+
+class Booking(BaseModel):
+    guests: list[Guest]
+    room: int
+
+
+app = FastAPI()
+
+
+@app.get("/rooms/{room}/bookings")
+def list_bookings(
+    room: str, tags: Annotated[list[str], Query()], limit: int = 10, x_trace: Annotated[str, Header()] = ""
+) -> dict[str, Any]:
+    """List bookings."""
+    return {"room": room, "tags": tags, "limit": limit, "trace": x_trace}
+
+
+@app.post("/rooms/{room}/bookings")
+def book(room: int, booking: Booking, request: Request) -> dict[str, Any]:
+    """Book a room."""
+    if not booking.guests:
+        raise HTTPException(409, "nobody comes")
+    return {"path": room, "body": booking.model_dump(), "key": request.headers.get("authorization")}
+
+
+@app.post("/login")
+def login(user: Annotated[str, Form()], words: Annotated[list[str], Form()]) -> str:
+    return f"{user} {'-'.join(words)}"
+
+
+@app.put("/names")
+def put_names(names: list[str]) -> list[str]:
+    return names[::-1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    path = tmp_path_factory.mktemp("openapi") / "openapi.json"
+    path.write_text(json.dumps(app.openapi()), encoding="utf-8")
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", path
+    server.should_exit = True
+    thread.join()
+
+
+def tools(served: tuple[str, Path], **settings: Any) -> dict[str, Any]:
+    url, path = served
+    found = OpenApi(path=str(path), base_url=url, **settings).runnable()
+    return {name.split("_rooms")[0].split("_login")[0].split("_names")[0]: tool for name, tool in found.items()}
+
+
+def call(tool: Any, **arguments: Any) -> Any:
+    assert call_errors(ToolCall(name="f", arguments=arguments), [definition("f", tool)]) == ()
+    return json.loads(asyncio.run(run_tool(tool, arguments)))
+
+
+def test_path_query_and_headers_are_arguments(served: tuple[str, Path]) -> None:
+    listed = tools(served)["list_bookings"]
+    assert listed.description().startswith("List Bookings")
+    assert set(listed.arguments()["properties"]) == {"room", "tags", "limit", "x-trace"}
+    assert listed.arguments()["required"] == ["room", "tags"]
+    assert not listed.mutates
+    told = call(listed, room="a b?c#d", tags=["x y", "z&"], limit=3, **{"x-trace": "t"})
+    assert told == {"room": "a b?c#d", "tags": ["x y", "z&"], "limit": 3, "trace": "t"}
+
+
+def test_a_body_s_properties_are_arguments_beside_a_path_part_of_the_same_name(served: tuple[str, Path]) -> None:
+    book = tools(served)["book"]
+    assert book.mutates
+    assert book.arguments()["properties"]["guests"]["items"] == {"$ref": "#/$defs/Guest"}
+    told = call(book, room=1, room_body=2, guests=[{"name": "Ada", "age": None}])
+    assert told == {"path": 1, "body": {"guests": [{"name": "Ada", "age": None}], "room": 2}, "key": None}
+
+
+def test_forms_and_bodies_that_are_no_objects_are_sent(served: tuple[str, Path]) -> None:
+    assert call(tools(served)["login"], user="ada", words=["a", "b"]) == "ada a-b"
+    assert call(tools(served)["put"], body=["a", "b"]) == ["b", "a"]
+
+
+def test_a_token_comes_from_the_environment(served: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOKING_TOKEN", "hush")
+    book = tools(served, token_variable="BOOKING_TOKEN")["book"]
+    assert call(book, room=1, room_body=2, guests=[{"name": "Ada"}])["key"] == "Bearer hush"
+
+
+def test_an_error_of_the_server_is_told_in_its_words(served: tuple[str, Path]) -> None:
+    with pytest.raises(ToolError, match=r"HTTP 409: .*nobody comes"):
+        call(tools(served)["book"], room=1, room_body=2, guests=[])
+
+
+@pytest.mark.parametrize("room", ["..", ".", ""])
+def test_no_argument_leads_to_another_path(served: tuple[str, Path], room: str) -> None:
+    with pytest.raises(ToolError, match="cannot stand in a path"):
+        call(tools(served)["list_bookings"], room=room, tags=[])
+
+
+def test_a_server_that_is_not_there_is_told(served: tuple[str, Path]) -> None:
+    tool = next(iter(OpenApi(path=str(served[1]), base_url="http://127.0.0.1:9").runnable().values()))
+    with pytest.raises(ToolError, match="Connect"):
+        call(tool, room="1", tags=[])
+
+
+def document(tmp_path: Path, schema: Any, **more: Any) -> Path:
+    body = {"content": {"application/json": {"schema": schema}}}
+    given = {
+        "openapi": "3.0.3",
+        "paths": {"/a": {"post": {"operationId": "f", "requestBody": body}}},
+        **more,
+    }
+    path = tmp_path / "api.json"
+    path.write_text(json.dumps(given), encoding="utf-8")
+    return path
+
+
+def test_the_dialect_of_3_0_is_made_good(tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "id": {"type": "integer", "readOnly": True},
+            "age": {"type": "integer", "nullable": True, "minimum": 0, "exclusiveMinimum": True},
+        },
+    }
+    (tool,) = OpenApi(path=str(document(tmp_path, schema))).tools()
+    assert set(tool.properties) == {"age"}
+    for value, wrong in ((None, False), (1, False), (0, True)):
+        assert bool(call_errors(ToolCall(name="f", arguments={"age": value}), [tool])) == wrong
+
+
+def test_a_schema_that_holds_itself_stands_alone(tmp_path: Path) -> None:
+    node = {
+        "type": "object",
+        "properties": {"next": {"$ref": "#/components/schemas/Node"}, "value": {"type": "string"}},
+    }
+    path = document(tmp_path, {"$ref": "#/components/schemas/Node"}, components={"schemas": {"Node": node}})
+    (tool,) = OpenApi(path=str(path)).tools()
+    good = {"value": "a", "next": {"value": "b", "next": {}}}
+    assert call_errors(ToolCall(name="f", arguments=good), [tool]) == ()
+    assert call_errors(ToolCall(name="f", arguments={"next": {"value": 1}}), [tool])
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        (
+            {"type": "object", "properties": {"a": {"$ref": "other.json#/A"}}},
+            "refers to 'other.json#/A', which is outside",
+        ),
+        ({"type": "object", "properties": {"a": {"$ref": "#/components/schemas/A"}}}, "which it does not hold"),
+        ({"$ref": "#/paths/~1a/post/requestBody/content/application~1json/schema"}, "refers to itself"),
+        ({"type": "object", "properties": {"a": {"type": "strin"}}}, "strin"),
+    ],
+)
+def test_an_operation_that_cannot_be_read_is_named_by_its_pointer(tmp_path: Path, schema: Any, told: str) -> None:
+    path = document(tmp_path, schema)
+    with pytest.raises(UserError, match=told) as refused:
+        OpenApi(path=str(path)).tools()
+    assert "#/paths/~1a/post" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("swagger: '2.0'", "3.0 and 3.1 are read"),
+        ("openapi: 3.0.0\npaths: {}", "no operations"),
+        ("openapi: [", "cannot be read"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read"),
+        ("a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{chr(98 + k)}: &{chr(98 + k)} [{', '.join(['*' + chr(97 + k)] * 10)}]\n" for k in range(8)
+        ), "more than 500000 values"),
+    ],
+)  # fmt: skip
+def test_what_is_no_document_is_a_mistake_of_the_reader_s(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "api.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=told):
+        OpenApi(path=str(path)).tools()
+
+
+def test_nothing_runs_without_an_address(served: tuple[str, Path]) -> None:
+    with pytest.raises(UserError, match="base_url="):
+        OpenApi(path=str(served[1])).runnable()
+    with pytest.raises(UserError, match="begins with http"):
+        OpenApi(path="x.json", base_url="file:///etc")
