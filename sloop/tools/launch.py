@@ -12,10 +12,11 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 
 _SET_NO_NEW_PRIVILEGES, _SET_CHILD_SUBREAPER = 38, 36  # linux/prctl.h
-_SWEEPS = 200
+_SWEEPS = 500
 _NOT_STARTED = 127
 """As shells have it."""
 
@@ -30,15 +31,13 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def kill_below(pid: int) -> None:
-    """Kill whatever a process has started, until nothing of it is left."""
-    for _ in range(_SWEEPS):
-        alive = [each for each in descendants(pid) if not _is_zombie(each)]
-        if not alive:
-            return
-        for each in alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
+def kill_below(pid: int) -> bool:
+    """Kill whatever a process has started; whether anything was alive, and may have started more meanwhile."""
+    alive = [each for each in descendants(pid) if not _is_zombie(each)]
+    for each in alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+    return bool(alive)
 
 
 def _is_zombie(pid: int) -> bool:
@@ -69,7 +68,10 @@ def main() -> None:
         pid, status = os.wait()
         if pid == child:
             break
-    kill_below(os.getpid())
+    for _ in range(_SWEEPS):
+        if not kill_below(os.getpid()):
+            break
+        time.sleep(0.002)
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else 128 - code)
 

@@ -34,6 +34,8 @@ _LOOK = 0.03
 """Seconds between two looks at what a command has started and takes."""
 _MEASURE = 0.3
 """Seconds between two measures of its folder."""
+_SWEEPS = 500
+"""Rounds of killing, as a fork bomb goes on between two."""
 _OWN = 4
 """Processes that start and hold a command: bubblewrap or unshare, and `sloop.tools.launch`."""
 
@@ -45,7 +47,7 @@ mount -t tmpfs -o "size=$size,nr_inodes=10000,mode=755,nosuid,nodev" sandbox "$n
 cd "$new"
 mkdir proc dev tmp
 chmod 1777 tmp
-mount -t proc -o nosuid,nodev,noexec proc proc
+mount -t proc -o ro,nosuid,nodev,noexec proc proc
 while [ "$1" != -- ]; do
     way=$1 from=$2 to=$3; shift 3
     if [ "$way" = link ]; then mkdir -p "./${to%/*}"; ln -s "$from" ".$to"; continue; fi
@@ -124,7 +126,8 @@ def _bubblewrap(view: _View, scratch: str) -> list[str]:
         words += ["--size", str(view.size), "--tmpfs", room]
     for way, source, target in _mounts(view):
         words += [{"link": "--symlink", "read": "--ro-bind", "write": "--bind"}[way], source, target]
-    return [*words, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+    # root in a container could else write the kernel's settings below /proc/sys, by its user id alone
+    return [*words, *(word for place in ("/proc", "/dev", "/") for word in ("--remount-ro", place)), "--"]
 
 
 def _namespaces(view: _View, scratch: str) -> list[str]:
@@ -219,29 +222,36 @@ async def run(
     }
     if kind != "none":  # elsewhere it counts whatever else the user runs
         rlimits["RLIMIT_NPROC"] = limits.processes + _OWN
-    with tempfile.TemporaryDirectory() as scratch:
-        view = _View(folder, writable, (sys.base_prefix, script, *readable), limits.disk)
-        outer = _WAYS[kind](view, scratch) if kind != "none" else []
-        inner = folder if kind == "none" else INSIDE
-        home = scratch if kind == "none" else "/tmp"
-        process = await asyncio.create_subprocess_exec(
-            *(*outer, python, "-I", "-S", script, json.dumps(rlimits), inner, *command),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": PATH, "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home, **(variables or {})},
-            start_new_session=True,
-        )
-        try:
-            status, output, errors, stopped = await _held(process, limits, folder if writable else None, given)
-        finally:
-            await asyncio.shield(_end(process))
-    return Ended(status, output.decode(errors="replace"), errors.decode(errors="replace"), stopped, kind)
+    given_up = asyncio.Event()
+
+    async def work() -> Ended:
+        with tempfile.TemporaryDirectory() as scratch:
+            view = _View(folder, writable, (sys.base_prefix, script, *readable), limits.disk)
+            outer = _WAYS[kind](view, scratch) if kind != "none" else []
+            inner, home = (folder, scratch) if kind == "none" else (INSIDE, "/tmp")
+            process = await asyncio.create_subprocess_exec(
+                *(*outer, python, "-I", "-S", script, json.dumps(rlimits), inner, *command),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={"PATH": PATH, "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home, **(variables or {})},
+                start_new_session=True,
+            )
+            status, texts, stopped = await _held(process, limits, folder if writable else None, given, given_up)
+        return Ended(status, *(bytes(text[: limits.output]).decode(errors="replace") for text in texts), stopped, kind)
+
+    working = asyncio.create_task(work())
+    try:
+        return await asyncio.shield(working)  # cancelled while it starts, bubblewrap would be left half made
+    except asyncio.CancelledError:
+        given_up.set()
+        await working
+        raise
 
 
 async def _held(
-    process: asyncio.subprocess.Process, limits: Limits, folder: str | None, given: bytes
-) -> tuple[int, bytes, bytes, str]:
+    process: asyncio.subprocess.Process, limits: Limits, folder: str | None, given: bytes, given_up: asyncio.Event
+) -> tuple[int, tuple[bytearray, bytearray], str]:
     """Read what a process writes and watch what it takes, until it ends or is stopped."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -249,41 +259,34 @@ async def _held(
     loop = asyncio.get_running_loop()
     end, before, measured = loop.time() + limits.seconds, _size(folder), loop.time()
     texts = bytearray(), bytearray()
-    readers = [
-        asyncio.create_task(_read(stream, text, limits.output))
-        for stream, text in zip((process.stdout, process.stderr), texts, strict=True)
-    ]
-    feeder = asyncio.create_task(_feed(process.stdin, given))
+    ended = asyncio.create_task(process.wait())  # which is after its pipes are closed
+    tasks = [ended, asyncio.create_task(_feed(process.stdin, given))]
+    for stream, text in zip((process.stdout, process.stderr), texts, strict=True):
+        tasks.append(asyncio.create_task(_read(stream, text, limits.output)))
     stopped = ""
     try:
-        while not stopped:
-            _, waiting = await asyncio.wait(readers, timeout=_LOOK)
-            if any(len(text) > limits.output for text in texts):
-                stopped = f"wrote more than {limits.output} bytes"
-            elif not waiting:
-                break
+        while not stopped and not (await asyncio.wait([ended], timeout=_LOOK))[0]:
+            if given_up.is_set():
+                stopped = "was given up"
             elif loop.time() > end:
                 stopped = f"ran for more than {limits.seconds:g} s"
-            elif loop.time() > measured + _MEASURE and (_size(folder) - before) > limits.disk:
-                stopped = f"wrote more than {limits.disk} bytes to its folder"
-            else:
-                stopped = _excess(process.pid, limits)
-            if loop.time() > measured + _MEASURE:
-                measured = loop.time()
-        status = await (_end(process) if stopped else process.wait())
-        status = -signal.SIGKILL if stopped else status
-        if not stopped and (_size(folder) - before) > limits.disk:
-            stopped = f"wrote more than {limits.disk} bytes to its folder"
-    finally:
-        for task in (*readers, feeder):
+            elif loop.time() > measured + _MEASURE:
+                stopped, measured = _growth(folder, before, limits), loop.time()
+            stopped = stopped or _much(texts, limits) or _excess(process.pid, limits)
+    finally:  # still read, as of a pipe that is full nobody learns that it is closed
+        await _end(process)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*readers, feeder, return_exceptions=True)
-    return (
-        status if status >= 0 else 128 - status,
-        bytes(texts[0][: limits.output]),
-        bytes(texts[1][: limits.output]),
-        stopped or _signal(status, limits),
-    )
+        await asyncio.gather(*tasks, return_exceptions=True)
+    stopped = stopped or _much(texts, limits) or _growth(folder, before, limits)
+    status = -signal.SIGKILL if stopped else await process.wait()
+    status = status if status >= 0 else 128 - status
+    return status, texts, stopped or _signal(status, limits)
+
+
+def _much(texts: Sequence[bytearray], limits: Limits) -> str:
+    """Whether there is more output than may be."""
+    return f"wrote more than {limits.output} bytes" if any(len(text) > limits.output for text in texts) else ""
 
 
 def _signal(status: int, limits: Limits) -> str:
@@ -319,6 +322,11 @@ def _excess(pid: int, limits: Limits) -> str:
     return f"took more than {limits.memory} bytes of memory" if held > limits.memory else ""
 
 
+def _growth(folder: str | None, before: int, limits: Limits) -> str:
+    """Whether a folder has grown too much."""
+    return f"wrote more than {limits.disk} bytes to its folder" if _size(folder) - before > limits.disk else ""
+
+
 def _size(folder: str | None) -> int:
     """Bytes on disk below a folder; of no folder 0."""
     total, waiting = 0, [folder] if folder else []
@@ -332,10 +340,13 @@ def _size(folder: str | None) -> int:
     return total
 
 
-async def _end(process: asyncio.subprocess.Process) -> int:
-    """Kill a process and all below it."""
-    if process.returncode is None:
-        launch.kill_below(process.pid)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a process and all below it, unless it has ended, and wait until it has."""
+    for _ in range(_SWEEPS):
+        if process.returncode is not None or not launch.kill_below(process.pid):
+            break
+        await asyncio.sleep(_LOOK / 10)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
-    return await process.wait()
+    await process.wait()
