@@ -238,7 +238,8 @@ async def run(
                 start_new_session=True,
             )
             status, texts, stopped = await _held(process, limits, folder if writable else None, given, given_up)
-        return Ended(status, *(bytes(text[: limits.output]).decode(errors="replace") for text in texts), stopped, kind)
+        output, errors = (text[: limits.output].decode(errors="replace") for text in texts)
+        return Ended(status, output, errors, stopped, kind)
 
     working = asyncio.create_task(work())
     try:
