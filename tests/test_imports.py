@@ -46,7 +46,7 @@ ONE_ROOM = {
     "omegaconf": {"cli.py"},
     "openai": {"models/"},
     "plotly": {"show/figures.py", "show/pages.py"},
-    "aiohttp": {"models/"},
+    "aiohttp": {"models/", "tools/builtin/web.py"},
     "fastapi": {"serve/"},
     "uvicorn": {"serve/"},
     "jinja2": {"models/prompts.py", "serve/"},
