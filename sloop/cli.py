@@ -40,6 +40,8 @@ COMMANDS = {
     "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
     "serve": "answer OpenAI-compatible requests from a checkpoint",
+    "chat": "talk to a model that has tools, or run cases with it",
+    "tools": "list, check or call tools: built-in, Python's, OpenAPI's, MCP's",
     "ui": "start the MLflow UI and print links to the charts",
     "version": "version, commit, Python",
 }
@@ -107,6 +109,10 @@ def _main(arguments: list[str]) -> None:
             _hydra(first, arguments[1:])
         elif first == "serve":
             _serve(arguments[1:])
+        elif first in ("chat", "tools"):
+            import sloop.serve.chat
+
+            {"chat": sloop.serve.chat.chat, "tools": sloop.serve.chat.tools}[first](arguments[1:])
         elif first in COMMANDS:
             import sloop.show.commands
 

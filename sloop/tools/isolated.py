@@ -86,16 +86,33 @@ def named_tool(name: str) -> RunnableTool:
     Raises:
         UserError: there is none of that name.
     """
+    return as_tool(name, named(name))
+
+
+def named(name: str) -> Any:
+    """What ``module:attribute`` names.
+
+    Raises:
+        UserError: there is none of that name.
+    """
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"tool {name!r}: {error}. Give module:attribute, such as my_tools:look_up.") from error
-    if isinstance(found, RunnableTool) and not isinstance(found, type):
-        return found
-    if not callable(found):
-        raise UserError(f"tool {name!r} is a {type(found).__name__}; a function or a tool is wanted.")
-    return FunctionTool(found)
+
+
+def as_tool(name: str, given: Any) -> RunnableTool:
+    """A tool as it is, or of a function.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(given, RunnableTool) and not isinstance(given, type):
+        return given
+    if not callable(given):
+        raise UserError(f"tool {name!r} is a {type(given).__name__}; a function or a tool is wanted.")
+    return FunctionTool(given)
 
 
 def answer() -> None:

@@ -1,0 +1,81 @@
+"""Tools that run, by how a reader names them on a command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sloop.records import Tool, UserError
+from sloop.tools.builtin import BY_DEFAULT, NAMES, builtin_tools
+from sloop.tools.contract import RunnableTool, definition
+from sloop.tools.isolated import as_tool, named
+from sloop.tools.openapi import OpenApi
+
+FORMS = (
+    f"builtin (or one of {', '.join(NAMES)}), MODULE:ATTRIBUTE (a tool, a function, or a mapping of such by name), "
+    "an OpenAPI document (.json, .yaml), or mcp:COMMAND or mcp:ADDRESS of an MCP server"
+)
+DOCUMENTS = (".json", ".yaml", ".yml", ".json.gz", ".yaml.gz", ".yml.gz")
+
+
+@contextmanager
+def open_tools(
+    given: Sequence[str], *, root: Path = Path(), base_url: str | None = None
+) -> Iterator[dict[str, RunnableTool]]:
+    """Tools by name, and their definitions checked; servers that were started end with the block.
+
+    Args:
+        given: see `FORMS`.
+        root: the workspace of the built-in tools.
+        base_url: where an OpenAPI document is served.
+
+    Raises:
+        UserError: there is no such tool, two have one name, or a definition is not usable.
+    """
+    found: dict[str, RunnableTool] = {}
+    with ExitStack() as opened:
+        for what in given:
+            for name, tool in _named(what, root, base_url, opened.callback).items():
+                if name in found:
+                    raise UserError(f"two tools are called {name}. Leave one of them out.")
+                definition(name, tool)
+                found[name] = tool
+        yield found
+
+
+def definitions_of(tools: Mapping[str, RunnableTool]) -> tuple[Tool, ...]:
+    """What a model is shown of tools that run."""
+    return tuple(definition(name, tool) for name, tool in tools.items())
+
+
+def _named(
+    what: str, root: Path, base_url: str | None, at_the_end: Callable[[Callable[[], None]], Any]
+) -> Mapping[str, RunnableTool]:
+    if what == "builtin" or what in NAMES:
+        return builtin_tools(root=root, allow=BY_DEFAULT if what == "builtin" else [what])
+    if what.startswith("mcp:"):
+        from sloop.tools.mcp import McpServer
+
+        server = McpServer(server=what.removeprefix("mcp:"))
+        at_the_end(server.close)
+        return server.runnable()
+    if what.endswith(DOCUMENTS):
+        return OpenApi(path=what, base_url=base_url).runnable()
+    return python_tools(what)
+
+
+def python_tools(name: str) -> dict[str, RunnableTool]:
+    """The tool or tools that ``module:attribute`` names, of this folder or installed; functions become tools.
+
+    Raises:
+        UserError: there is none of that name, or it is none.
+    """
+    if ":" not in name:
+        raise UserError(f"{name}: no such tools. Give {FORMS}.")
+    sys.path[:0] = [] if str(Path.cwd()) in sys.path else [str(Path.cwd())]
+    found = named(name)
+    rows = found if isinstance(found, Mapping) else {name.partition(":")[2]: found}
+    return {str(key): as_tool(f"{name}, {key}", each) for key, each in rows.items()}
