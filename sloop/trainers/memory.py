@@ -15,6 +15,7 @@ import torch
 from sloop.records import UserError
 from sloop.trainers.batches import Example, collate
 from sloop.trainers.loss import answer_loss
+from sloop.trainers.ranks import ranks
 
 GIB = 1 << 30
 PROBES = (16, 32, 48)
@@ -37,7 +38,9 @@ _M_MMAP_THRESHOLD = -3
 
 
 def free_memory(device: str) -> int:
-    """Bytes that a process may still take: of the device, or of the machine and of the groups that limit it."""
+    """Bytes that a process may still take: of the device, or of the machine and of the groups that limit it, shared
+    alike with the other ranks of its training.
+    """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     found = [int(psutil.virtual_memory().available)]
@@ -48,7 +51,7 @@ def free_memory(device: str) -> int:
                 most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
                 counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
                 found.append(most - used + int(counts.get("file", 0)))
-    return min(found)
+    return min(found) // ranks()
 
 
 def needs(model: Any, optimizer: str, parts: Sequence[Sequence[Example]], *, checkpointing: bool) -> dict[str, int]:
@@ -86,6 +89,16 @@ def needs(model: Any, optimizer: str, parts: Sequence[Sequence[Example]], *, che
         "activations": activations,
         "logits": logits,
     }
+
+
+def merging(need: Mapping[str, int], whole: int) -> int:
+    """Bytes by which putting trained parts into whole weights takes more than a step.
+
+    Args:
+        need: bytes of a step by what they are for; weights and optimizer are there still.
+        whole: bytes of the weights that are loaded anew for it.
+    """
+    return max(0, need["weights"] + need["optimizer"] + whole - sum(need.values()))
 
 
 def kept_bytes(model: Any, length: int) -> int:
