@@ -15,7 +15,7 @@ from models import pool, spec, trainer
 from running import scratch
 from safetensors.torch import load_file
 
-from sloop.records import Checkpoint, UserError
+from sloop.records import Checkpoint, Prediction, UserError
 from sloop.store import Dataset, read_json, write_rows
 from sloop.students.local import load_model
 from sloop.trainers.base import TRAINING_FILE
@@ -117,6 +117,9 @@ def test_a_method_over_trl_trains_in_two_processes(name: str, kind: Distributed,
         else {}
     )
     alone, both = list[Any](), list[Any]()
+    wrong = [Prediction(sample_id=sample.id, text="nonsense") for sample in methods.half_taught()[1]]
+    write_rows(tmp_path / "p.jsonl", wrong)  # as many pairs as fill both steps: the last of a pass is filled up
+    given |= {"predictions": tmp_path / "p.jsonl"}
     made = methods.train(
         name, tmp_path / "two", told(both), steps=2, watch_every=1, distributed=kind.model_dump(), **given
     )

@@ -158,8 +158,8 @@ def under_served_names(sample: Sample) -> tuple[Sample, dict[str, str]]:
         if own.setdefault(sent[name], name) != name:
             raise ModelError(
                 "refused",
-                f"servers take letters, digits, _ and - in a tool's name, {LONGEST_NAME} at most, so "
-                f"{own[sent[name]]} and {name} would both be {sent[name]} there. Rename one of them in the tools.",
+                f"as servers take names, {own[sent[name]]} and {name} would both be {sent[name]} there. Rename one of "
+                "them.",
             )
     tools = tuple(tool.model_copy(update={"name": sent[tool.name]}) for tool in sample.tools)
     messages = tuple(row.model_copy(update={"tool_calls": _renamed(row.tool_calls, sent)}) for row in sample.messages)

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch.distributed.tensor import DTensor
 
 from sloop.records import UserError
 from sloop.trainers.batches import Example, collate
@@ -104,10 +105,10 @@ def merging(need: Mapping[str, int], whole: int) -> int:
 def kept_bytes(model: Any, length: int) -> int:
     """Bytes that the gradients of a text of so many tokens wait for."""
     storages: dict[int, int] = {}
-    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    weights = {_storage(weight).data_ptr() for weight in model.parameters()}
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
+        storage = _storage(tensor)
         if storage.data_ptr() not in weights:
             storages[storage.data_ptr()] = storage.nbytes()
         return tensor
@@ -117,6 +118,11 @@ def kept_bytes(model: Any, length: int) -> int:
         loss = answer_loss(model, ids.to(model.device), labels.to(model.device))
     del loss  # until here the storages are alive, and none has the address of another
     return sum(storages.values())
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """Where the values of a tensor are; of one in shards, this rank's."""
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).untyped_storage()
 
 
 def check_memory(need: Mapping[str, int], free: int, keys: str = KEYS) -> None:
