@@ -187,10 +187,23 @@ def test_a_threshold_that_no_call_meets_is_said(tmp_path: Path) -> None:
         mode(filter_threshold=1000.0, positions=1, calls=1).train(*start(), None, steps=1, seed=1, out=tmp_path / "c")
 
 
-def test_the_configuration_builds_it() -> None:
+@functools.cache
+def configured() -> dict[str, Any]:
     words = ["trainer=teacher_mode", "trainer.tools=[toys.double]", "trainer.demonstrations=[one]"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        given: Any = OmegaConf.to_container(compose("config", words).trainer, resolve=True)
-    made: Any = build(given, "trainer", kind=Trainer)
+        found: Any = OmegaConf.to_container(compose("config", words).trainer, resolve=True)
+    return dict(found)
+
+
+def test_the_configuration_builds_it() -> None:
+    made: Any = build(configured(), "trainer", kind=Trainer)
     assert (made.positions, made.calls, made.sampling_threshold, made.filter_threshold) == (5, 5, 0.05, 1.0)
     assert type(made.trainer).__name__ == "SFT"
+
+
+@pytest.mark.parametrize("key", sorted(TeacherMode.__dataclass_fields__.keys() - {"trainer"}))
+def test_a_bad_value_is_refused_by_its_key(key: str) -> None:
+    numbers = () if key in ("tools", "demonstrations", "device") else (-1, "abc", True)
+    for value in (math.nan, [], {}, None, *numbers):
+        with pytest.raises(UserError, match=rf"trainer\.{key}"):
+            build({**configured(), key: value}, "trainer", kind=Trainer)

@@ -186,7 +186,8 @@ class TRLTrainer(ABC):
         if not is_first():
             wait()
             return start
-        whole.config, whole.generation_config = configured
+        if self.lora.bits is None and not self.is_sharded:  # else it was loaded anew, with what it was configured with
+            whole.config, whole.generation_config = configured
         said = Training(left_out=dict(left_out), settings=in_force(trainer.args), memory=memory)
         write_json(out / TRAINING_FILE, said.model_dump())
         made = save_trained(whole, load_tokenizer(folder), folder, out)
