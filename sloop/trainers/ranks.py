@@ -117,7 +117,8 @@ def launch(trainer: Spreading, *given: Any, progress: Progress | None, **named: 
             f"Give {trainer.device.partition(':')[0]}."
         )
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": str(trainer.threads)}
-    made = complaint = None
+    made: dict[str, Any] | None = None
+    complaint: str | None = None
     with TemporaryDirectory() as folder, open(Path(folder, "words"), "wb") as words:
         Path(folder, "job").write_bytes(pickle.dumps((trainer, given, named)))
         command = [sys.executable, "-m", __name__, str(Path(folder, "job")), str(settings.processes)]
@@ -161,7 +162,8 @@ def _agent(job: str, processes: int) -> int:
         shutdown_timeout=5,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "sloop.trainers.ranks", job)
+        started: Any = elastic_launch(config, sys.executable)
+        started("-m", "sloop.trainers.ranks", job)
     except ChildFailedError as error:
         ended = {
             number: -failure.exitcode

@@ -115,7 +115,12 @@ class TeacherMode:
         settings = {name: value for name, value in vars(self).items() if name not in ("trainer", "threads")}
         key = digest([settings, start.digest, data.sha256, seed])
         if not counts.is_file() or read_json(counts)["key"] != key:
-            found = self._annotate(start, data, seed, out / "sidecar", lambda: progress and progress(0, steps, {}))
+
+            def alive() -> None:
+                if progress:
+                    progress(0, steps, {})
+
+            found = self._annotate(start, data, seed, out / "sidecar", alive)
             write_json(counts, {"key": key, **found})
         found = read_json(counts)
         if not kept.stat().st_size:
@@ -132,7 +137,7 @@ class TeacherMode:
         return made
 
     def _annotate(
-        self, start: Checkpoint, data: Dataset, seed: int, sidecar: Path, alive: Callable[[], Any]
+        self, start: Checkpoint, data: Dataset, seed: int, sidecar: Path, alive: Callable[[], None]
     ) -> dict[str, Any]:
         """Write the texts with the calls that were kept; returns calls by outcome, and texts left out by reason."""
         torch.set_num_threads(self.threads)

@@ -282,7 +282,7 @@ class TRLTrainer(ABC):
         return rows // (self.accumulate * ranks())
 
 
-def in_force(arguments: TrainingArguments) -> dict[str, Any]:
+def in_force(arguments: Any) -> dict[str, Any]:
     """What a configuration of TRL's really was: all that is not Transformers' default, but for where files are."""
     usual = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
     values = arguments.to_dict()
