@@ -330,6 +330,8 @@ class RunRecord(Versioned):
     resumed: int = _sparse(0)
     retried: tuple[Retry, ...] = _sparse(())
     inputs: tuple[InputRecord, ...] = _sparse(())
+    notes: tuple[str, ...] = _sparse(())
+    """What a reader must know, of all stages: of templates, say, or of benchmarks."""
     told: tuple[str, ...] = _sparse(())
     """How files of tools were read, in sentences: what was left out of them."""
     metrics: tuple[Score, ...] = _sparse(())
