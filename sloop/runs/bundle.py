@@ -73,7 +73,7 @@ class TakenOut(Record):
     where: str
     """File and key."""
     what: str
-    """``path``, ``address``, ``host`` or ``secret``."""
+    """``path``, ``address``, ``host``, ``secret``, or several of them."""
     now: str
     """What stands in its place."""
 

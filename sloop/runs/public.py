@@ -6,10 +6,11 @@ is told of, with what stands in its place.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,29 +65,34 @@ class Public:
 
     def _named(self, key: str, value: Any, where: str) -> Any:
         if isinstance(value, str) and value and SECRET_NAMES.search(key):
-            return self._taken(where, "secret", MASK)
+            self._tell(where, "secret", MASK)
+            return MASK
         return self(value, where)
 
     def text(self, text: str, where: str) -> str:
         """A text in its public form."""
+        before, kinds = text, []
+        for what, rewritten in self._steps(where):
+            after = rewritten(text)
+            kinds += [what] if after != text else []
+            text = after
+        if text != before:
+            self._tell(where, ", ".join(dict.fromkeys(kinds)), text)
+        return text
+
+    def _steps(self, where: str) -> Iterator[tuple[str, Callable[[str], str]]]:
         for secret in secrets():
-            text = self._told(text, masked(text, secret), where, "secret", lambda: MASK)
-        text = self._replaced(SECRET_FORMS, text, where, "secret", lambda _: MASK)
-        text = self._replaced(_ADDRESS, text, where, "address", public_address)
+            yield "secret", functools.partial(masked, key=secret)
+        yield "secret", functools.partial(SECRET_FORMS.sub, MASK)
+        yield "address", functools.partial(_ADDRESS.sub, lambda found: public_address(found[0]))
         for path, place in self._known():
-            known = re.compile(rf"(?:file://|sqlite:///)?{re.escape(path)}(?:/|(?![\w.-]))")
-            text = self._replaced(
-                known, text, where, "path", lambda whole, to=place: f"{to}/" if whole[-1] == "/" else to
-            )
-        if where.endswith(DIFF):  # code names paths that are no machine's, and must still apply
-            return text
-        if text.startswith("/") and "\n" not in text and os.path.lexists(text):
-            return self._taken(where, "path", _last(text))
-        text = self._replaced(_PATH, text, where, "path", _last)
+            known = re.compile(rf"(?:file://|sqlite:///)?{re.escape(path)}(?:(/)|(?![\w.-]))")
+            yield "path", functools.partial(known.sub, lambda found, to=place: to + (found[1] or ""))  # type: ignore[misc]
+        if not where.endswith(DIFF):  # code names paths that are no machine's, and must still apply
+            yield "path", lambda text: _last(text) if _is_path(text) else _PATH.sub(lambda found: _last(found[0]), text)
         if len(self.host) >= RUN:
             whole = re.compile(rf"(?<![\w.-]){re.escape(self.host)}(?![\w-])")
-            text = self._replaced(whole, text, where, "host", lambda _: PRIVATE_HOST)
-        return text
+            yield "host", functools.partial(whole.sub, PRIVATE_HOST)
 
     def _known(self) -> list[tuple[str, str]]:
         """Folders whose content keeps a relative path, longest first."""
@@ -94,28 +100,17 @@ class Public:
         for folder, place in ((self.run, "run"), (self.here, ".")):
             places.setdefault(str(folder), place)
             places.setdefault(str(folder.resolve()), place)
-        places.setdefault(str(Path.home()), "~")
         known = {path: place for path, place in places.items() if path.startswith("/") and len(path) > 1}
         return sorted(known.items(), key=lambda pair: -len(pair[0]))
 
-    def _replaced(self, pattern: re.Pattern[str], text: str, where: str, what: str, made: Callable[[str], str]) -> str:
-        found = pattern.sub(lambda match: made(match[0]), text)
-        return self._told(text, found, where, what, lambda: found)
-
-    def _told(self, before: str, after: str, where: str, what: str, told: Callable[[], str]) -> str:
-        if after != before:
-            self._taken(where, what, told())
-        return after
-
-    def _taken(self, where: str, what: str, stands: str) -> str:
+    def _tell(self, where: str, what: str, stands: str) -> None:
         short = stands if len(stands) <= 200 else f"{stands[:197]}..."
-        if not any((one.where, one.what) == (where, what) for one in self.taken_out):
-            self.taken_out.append(TakenOut(where=where, what=what, now=short))
-        return stands
+        self.taken_out.append(TakenOut(where=where, what=what, now=short))
 
 
-def _in_place(place: str, found: str) -> str:
-    return f"{place}/" if found.endswith("/") else place
+def _is_path(text: str) -> bool:
+    """A path that is there, blanks in it and all."""
+    return text.startswith("/") and "\n" not in text and os.path.lexists(text)
 
 
 def _last(path: str) -> str:
