@@ -68,9 +68,9 @@ def publish(
     out: Path,
     known: Iterable[Run],
     *,
+    by: Authorship,
+    hub: Mapping[str, str],
     weights: bool = False,
-    by: Authorship = Authorship(),
-    hub: Mapping[str, str] | None = None,
 ) -> Cited:
     """Write the bundle of a run.
 
@@ -78,9 +78,9 @@ def publish(
         run: that has ended.
         out: the zip.
         known: runs among which those of its sweep are looked for.
-        weights: put checkpoints' weights in as well; their digests are there in any case.
         by: whose the run is.
         hub: by benchmark: the dataset on the Hub that it is, where it has one.
+        weights: put checkpoints' weights in as well; their digests are there in any case.
 
     Raises:
         UserError: the run is under way, a file of it is no more what its stage made, or one holds a key.
@@ -96,7 +96,7 @@ def publish(
         "METHODS.md": methods(manifest).encode(),
         "croissant.json": _json(croissant(manifest, by)),
         **every_eval_ever(run, manifest),
-        **eval_results(manifest, hub or {}),
+        **eval_results(manifest, hub),
     }
     entries = {**manifest.files, **{name: _entry_of(content) for name, content in added.items()}}
     manifest = manifest.model_copy(update={"files": dict(sorted(entries.items()))})

@@ -23,23 +23,20 @@ def cite(arguments: Sequence[str]) -> None:
     made.add_argument("-o", "--out", type=Path, metavar="FILE.zip", help="(default: the run's name, in this folder)")
     made.add_argument("--with", dest="parts", action="append", choices=["weights"], default=[], help="put in as well")
     made.add_argument("--author", action="append", default=[], help="'Given Family'; once for each")
-    made.add_argument(
-        "--hub",
-        action="append",
-        default=[],
-        type=_hub,
-        metavar="BENCHMARK=OWNER/DATASET",
-        help="on the Hub, for .eval_results",
-    )
+    made.add_argument("--license", default="", metavar="SPDX", help="of data and scores, such as CC-BY-4.0")
+    told = "which dataset on the Hub a benchmark is, for .eval_results"
+    made.add_argument("--hub", action="append", default=[], type=_hub, metavar="BENCHMARK=OWNER/DATASET", help=told)
     options = made.parse_args(arguments)
+    from sloop.runs.papers import Authorship
     from sloop.runs.publish import publish
 
     run = find_run(options.outputs, options.run)
     out = options.out or Path(f"{run.name}.zip")
     if out.suffix != ".zip":
         raise UserError(f"--out {out}: a bundle is a zip. Give a name such as {out}.zip")
+    by = Authorship(tuple(options.author), options.license)
     known = [*find_runs(options.outputs), *find_runs(run.folder.parent)]
-    cited = publish(run, out, known, weights="weights" in options.parts, authors=options.author, hub=dict(options.hub))
+    cited = publish(run, out, known, weights="weights" in options.parts, by=by, hub=dict(options.hub))
     terminal = console()
     for sentence in cited.manifest.unclean:
         terminal.say(f"note: {sentence}")
