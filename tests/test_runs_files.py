@@ -65,7 +65,7 @@ def test_what_is_written_is_read_and_leaves_out_what_is_empty(tmp_path: Path) ->
     write_run(tmp_path, record)
     assert read_run(tmp_path) == record
     written = read_json(tmp_path / RUN_FILE)
-    assert (written["version"], written["resumed"]) == (2, 2)
+    assert (written["version"], written["resumed"]) == (3, 2)
     assert not {"retried", "inputs", "metrics", "stages", "rounds", "cost", "mlflow"} & written.keys()
 
 

@@ -20,6 +20,7 @@ from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser
 from sloop.show.compare import compare, tracked_at, tracked_there
 from sloop.show.console import console
+from sloop.show.diff import diff
 from sloop.show.story import show
 from sloop.show.tables import rounds_tables
 
@@ -159,6 +160,7 @@ _COMMANDS = {
     "version": version,
     "table": table,
     "compare": compare,
+    "diff": diff,
     "figures": figures,
     "show": show,
     "runs": runs,
