@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
@@ -96,12 +97,37 @@ def command() -> str:
     return os.environ.get(COMMAND_VARIABLE) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def bibtex(name: str, study: str, hashed: str, began: str) -> str:
-    """An entry for the run, to stand beside the software's (CITATION.cff)."""
-    return (
-        f"@misc{{sloop:{name},\n  title = {{sloop run {name} of the study {study}}},\n"
-        f"  year = {{{began[:4]}}},\n  note = {{configuration {hashed}}}\n}}"
+def bibtex(name: str, study: str, hashed: str, began: str, bundle: str = "") -> str:
+    """An entry for the run, to stand beside the software's (CITATION.cff).
+
+    Args:
+        name: of the run.
+        study: its study.
+        hashed: hash of its configuration.
+        began: when it did.
+        bundle: SHA-256 that stands for its bundle (`sloop.runs.bundle.Bundle.sha256`).
+    """
+    key = re.sub(r"[^A-Za-z0-9:_.-]", "-", f"sloop:{name}")
+    note = f"configuration {hashed}" + (f", bundle {bundle}" if bundle else "")
+    title = f"sloop run {_in_tex(name)} of the study {_in_tex(study)}"
+    return f"@misc{{{key},\n  title = {{{title}}},\n  year = {{{began[:4]}}},\n  note = {{{note}}}\n}}"
+
+
+def _in_tex(text: str) -> str:
+    r"""A text as TeX prints it: ``_`` as ``\_``, and no brace that ends an entry early."""
+    spelled = {"\\": "/", "{": "(", "}": ")", "~": "-", "^": "-", '"': "''"}
+    return "".join(spelled.get(mark, f"\\{mark}" if mark in "_&%$#" else mark) for mark in text)
+
+
+def unclean(code: CodeState) -> tuple[str, ...]:
+    """What stands between a run's code and whoever fetches it again by its commit, a sentence each; none: nothing."""
+    if code.commit is None:
+        return ("the code was no checkout: version and digest are all that is known of it",)
+    changed = ["files differ from the commit (the diff is recorded)"] if code.diff_sha256 else []
+    strange = (
+        [f"{len(code.untracked)} files are in no commit: {', '.join(code.untracked[:5])}"] if code.untracked else []
     )
+    return (*changed, *strange)
 
 
 def code_state() -> CodeState:

@@ -1,0 +1,6 @@
+def citation(m, a):
+    return ""
+
+
+def methods(m):
+    return ""
