@@ -21,6 +21,7 @@ from sloop.show.arguments import parser as _parser
 from sloop.show.compare import compare, tracked_at, tracked_there
 from sloop.show.console import console
 from sloop.show.diff import diff
+from sloop.show.reproduce import reproduce
 from sloop.show.story import show
 from sloop.show.tables import rounds_tables
 
@@ -161,6 +162,7 @@ _COMMANDS = {
     "table": table,
     "compare": compare,
     "diff": diff,
+    "reproduce": reproduce,
     "figures": figures,
     "show": show,
     "runs": runs,
