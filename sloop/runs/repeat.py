@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import Comparison, compare_paired, holm
 from sloop.records import Grade, Machine, UserError, trial_id
-from sloop.runs.bundle import Bundle, foreign
+from sloop.runs.bundle import REPLIES, Bundle, foreign
 from sloop.runs.cite import ARITHMETIC
 from sloop.runs.differences import FLOATS, StagePair
 from sloop.runs.files import holds
@@ -28,8 +28,6 @@ from sloop.store import read_rows
 
 BUNDLE, AGAIN = "bundle", "run"
 """Folders, in that of the repetition, of the unpacked bundle and of the run made again."""
-REPLIES = "replies.jsonl"
-"""In a bundle: what the models behind endpoints answered."""
 CACHE = f"{BUNDLE}/{REPLIES}"
 KEPT: dict[str, Any] = {
     "output_dir": AGAIN, "preview": 0, "preflight": False, "retry_failed": False,
@@ -78,7 +76,7 @@ def runnable(bundle: Bundle, given: Mapping[str, str], *, trust: bool) -> dict[s
     manifest = bundle.manifest
     config: dict[str, Any] = deepcopy(manifest.run.config)
     strange = [f"{key}={value} is no component of sloop's" for key, value in foreign(config)]
-    config |= {key: deepcopy(value) for key, value in KEPT.items() if key in config}
+    config |= deepcopy(KEPT)
     replies = REPLIES in manifest.files
     for key, section in sections(config):
         if "base_url" in section:

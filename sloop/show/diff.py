@@ -14,7 +14,7 @@ from sloop.runs.read import Run
 from sloop.show.arguments import parser
 from sloop.show.console import console
 
-RANKS = ("names it", "may be behind it", "made no difference to it")
+RANKS = ("of what names it", "may be behind it", "made no difference to it")
 """What a difference has to do with the first stage that differs, by `Difference.rank`."""
 SHOWN = 20
 """Scores that are shown; the rest are counted."""
