@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import mimetypes
 import warnings
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from sloop.runs.bundle import MANIFEST, RUN, Manifest
+from sloop.runs.papers import Authorship
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 FORMATS = {
@@ -19,12 +19,12 @@ FORMATS = {
 STATUS = {"FINISHED": "CompletedActionStatus", "RUNNING": "ActiveActionStatus"}
 
 
-def crate(manifest: Manifest, authors: Sequence[str]) -> dict[str, Any]:
+def crate(manifest: Manifest, by: Authorship) -> dict[str, Any]:
     """The metadata file: files with their digests, and an action for the run and for each of its stages.
 
     Args:
         manifest: with every file of the bundle but this one and itself.
-        authors: of the run.
+        by: whose the run is.
     """
     from rocrate.model import ContextEntity
     from rocrate.rocrate import ROCrate
@@ -40,9 +40,12 @@ def crate(manifest: Manifest, authors: Sequence[str]) -> dict[str, Any]:
     root["identifier"] = f"urn:sloop:run:{run.id}"
     profile = {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
     root["conformsTo"] = made.add(ContextEntity(made, PROFILE, properties=profile))
-    rights = {"@type": "CreativeWork", "name": "Not stated", "description": "The run's authors say who may use it how."}
-    root["license"] = made.add(ContextEntity(made, "#licence", properties=rights))
-    people = [made.add(ContextEntity(made, f"#author-{n}", properties=_agent(who))) for n, who in enumerate(authors, 1)]
+    told = {"name": "not stated", "description": "Ask the run's authors."} if not by.licence else {"name": by.licence}
+    where = by.licence_url if by.licence else "#licence"
+    root["license"] = made.add(ContextEntity(made, where, properties={"@type": "CreativeWork", **told}))
+    people = [
+        made.add(ContextEntity(made, f"#author-{n}", properties=_agent(who))) for n, who in enumerate(by.authors, 1)
+    ]
     if people:
         root["author"] = people
     software = {

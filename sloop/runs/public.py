@@ -87,7 +87,7 @@ class Public:
         yield "address", functools.partial(_ADDRESS.sub, lambda found: public_address(found[0]))
         for path, place in self._known():
             known = re.compile(rf"(?:file://|sqlite:///)?{re.escape(path)}(?:(/)|(?![\w.-]))")
-            yield "path", functools.partial(known.sub, lambda found, to=place: to + (found[1] or ""))  # type: ignore[misc]
+            yield "path", functools.partial(known.sub, lambda found, to=place: to + (found[1] or ""))
         if not where.endswith(DIFF):  # code names paths that are no machine's, and must still apply
             yield "path", lambda text: _last(text) if _is_path(text) else _PATH.sub(lambda found: _last(found[0]), text)
         if len(self.host) >= RUN:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
@@ -35,7 +35,7 @@ from sloop.runs.cite import bibtex, unclean
 from sloop.runs.crate import crate
 from sloop.runs.exchange import croissant, eval_results, every_eval_ever
 from sloop.runs.files import holds
-from sloop.runs.papers import citation, methods
+from sloop.runs.papers import Authorship, citation, methods
 from sloop.runs.public import Public, check_data
 from sloop.runs.questions import questions_of
 from sloop.runs.read import Run
@@ -69,9 +69,9 @@ def publish(
     out: Path,
     known: Iterable[Run],
     *,
+    by: Authorship,
+    hub: Mapping[str, str],
     weights: bool = False,
-    authors: Sequence[str] = (),
-    hub: Mapping[str, str] | None = None,
 ) -> Cited:
     """Write the bundle of a run.
 
@@ -79,9 +79,9 @@ def publish(
         run: that has ended.
         out: the zip.
         known: runs among which those of its sweep are looked for.
-        weights: put checkpoints' weights in as well; their digests are there in any case.
-        authors: of the run, for citations.
+        by: whose the run is.
         hub: by benchmark: the dataset on the Hub that it is, where it has one.
+        weights: put checkpoints' weights in as well; their digests are there in any case.
 
     Raises:
         UserError: the run is under way, a file of it is no more what its stage made, or one holds a key.
@@ -93,15 +93,15 @@ def publish(
     added: dict[str, bytes] = {
         "constraints.txt": constraints(manifest.run.versions).encode(),
         "citation.bib": (bibtex(run.name, run.record.study, run.record.config_hash, run.record.began) + "\n").encode(),
-        "CITATION.cff": citation(manifest, authors).encode(),
+        "CITATION.cff": citation(manifest, by).encode(),
         "METHODS.md": methods(manifest).encode(),
-        "croissant.json": _json(croissant(manifest, authors)),
+        "croissant.json": _json(croissant(manifest, by)),
         **every_eval_ever(run, manifest),
-        **eval_results(manifest, hub or {}),
+        **eval_results(manifest, hub),
     }
     entries = {**manifest.files, **{name: _entry_of(content) for name, content in added.items()}}
     manifest = manifest.model_copy(update={"files": dict(sorted(entries.items()))})
-    added[CRATE] = _json(crate(manifest, authors))
+    added[CRATE] = _json(crate(manifest, by))
     manifest = manifest.model_copy(update={"files": {**manifest.files, CRATE: _entry_of(added[CRATE])}})
     added[MANIFEST] = _json(manifest.model_dump(mode="json"))
     pack(out, {**files, **added})
@@ -336,9 +336,11 @@ def _is_of(name: str, place: str) -> bool:
 
 
 def _checkpoint(stage: StageRecord) -> Mapping[str, str] | None:
+    """Digest and folder of the checkpoint that a stage made; None where it made none, or points to another's."""
     found = stage.summary.get("checkpoint")
-    whole = isinstance(found, Mapping) and isinstance(found.get("digest"), str) and isinstance(found.get("path"), str)
-    return found if whole and found["path"] and not str(found["path"]).startswith("/") else None
+    if not isinstance(found, Mapping) or not {"digest", "path"} <= found.keys():
+        return None
+    return None if str(found["path"]).startswith("/") or "://" in str(found["path"]) else found
 
 
 def _purpose(name: str) -> str:

@@ -18,6 +18,7 @@ from sloop.runs.find import find_round, find_runs
 from sloop.show import pages
 from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser
+from sloop.show.citing import check_bundle, cite
 from sloop.show.compare import compare, tracked_at, tracked_there
 from sloop.show.console import console
 from sloop.show.diff import diff
@@ -167,4 +168,6 @@ _COMMANDS = {
     "show": show,
     "runs": runs,
     "ui": ui,
+    "cite": cite,
+    "check": check_bundle,
 }
