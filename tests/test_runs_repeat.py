@@ -67,6 +67,8 @@ def test_what_says_where_a_run_is_kept_is_put_into_the_folder() -> None:
     [
         ("teacher._target_", "os.system", r"teacher\._target_=os\.system is no component"),
         ("teacher._target_", "sloop.cli.main", r"teacher\._target_=sloop\.cli\.main is no component"),
+        ("tools._target_", "sloop.serve.server.Server", "no component|may run what its settings name"),
+        ("teacher._target_", "sloop.models.replay.Replay", r"sloop\.models\.replay\.Replay may run what"),
         ("teacher._partial_", True, r"teacher\._partial_=True is no component"),
         ("tools.path", "/etc/passwd", r"tools\.path=/etc/passwd leads out"),
         ("tools.path", "bundle/../../x.json", r"tools\.path=bundle/\.\./\.\./x\.json leads out"),

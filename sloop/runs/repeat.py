@@ -14,6 +14,7 @@ from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
+from sloop.engine.build import MOVED
 from sloop.measures.metrics import METRICS
 from sloop.measures.stats import Comparison, compare_paired, holm
 from sloop.records import Grade, Machine, UserError, trial_id
@@ -42,6 +43,12 @@ LESSER = {
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
 }
 """By torch's instruction set: the variables that hold a processor with more of them to it."""
+HARMLESS = (
+    "sloop.benchmarks.", "sloop.judges.", "sloop.models.endpoint.", "sloop.simulation.", "sloop.stages.",
+    "sloop.students.", "sloop.teachers.", "sloop.trainers.",
+)  # fmt: skip
+"""Beginnings of classes of sloop's that start no process and import nothing that a setting names; sources of tools, and
+whatever speaks to a program, are not among them."""
 JUDGED = ("call_accuracy", "tool_accuracy", "no_call_accuracy", "false_refusal_rate")
 """Metrics by which two evaluations are told apart: each says right or wrong of one question, whatever was answered."""
 LEVEL = 0.05
@@ -76,6 +83,9 @@ def runnable(bundle: Bundle, given: Mapping[str, str], *, trust: bool) -> dict[s
     manifest = bundle.manifest
     config: dict[str, Any] = deepcopy(manifest.run.config)
     strange = [f"{key}={value} is no component of sloop's" for key, value in foreign(config)]
+    for key, section in sections(config):
+        if (target := str(section.get("_target_", ""))).startswith("sloop.") and not _is_harmless(target):
+            strange.append(f"{key}._target_={target} may run what its settings name")
     config |= deepcopy(KEPT)
     replies = REPLIES in manifest.files
     for key, section in sections(config):
@@ -101,6 +111,10 @@ def runnable(bundle: Bundle, given: Mapping[str, str], *, trust: bool) -> dict[s
             f"the bundle does not hold what {', '.join(missing)} named: give yours, for each: --input {missing[0]}=PATH"
         )
     return config
+
+
+def _is_harmless(target: str) -> bool:
+    return MOVED.get(target, target).startswith(HARMLESS)
 
 
 def sections(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
