@@ -47,7 +47,7 @@ def crate(manifest: Manifest, by: Authorship) -> dict[str, Any]:
         made.add(ContextEntity(made, f"#author-{n}", properties=_agent(who))) for n, who in enumerate(by.authors, 1)
     ]
     if people:
-        root["author"] = people
+        root["author"] = _alone(people)
     software = {
         "@type": "SoftwareApplication",
         "name": "sloop",
@@ -101,5 +101,10 @@ def _action(
     parts = {key: value for key, value in (("object", objects), ("result", results), ("agent", agents)) if value}
     action = made.add_action(program, identifier=identifier, properties=told)
     for key, value in parts.items():
-        action[key] = value
+        action[key] = _alone(value)
     return action
+
+
+def _alone(values: list[Any]) -> Any:
+    """The values, a single one without a list: RO-Crate recommends it."""
+    return values[0] if len(values) == 1 else values
