@@ -19,7 +19,6 @@ from test_runs_differences import other_bytes
 from sloop.records import Arithmetic, Grade, Machine, RunRecord, UserError
 from sloop.runs.bundle import Bundle, Input
 from sloop.runs.differences import stage_pairs
-from sloop.runs.publish import publish
 from sloop.runs.read import Run
 from sloop.runs.repeat import environment, likeness, runnable, verdict
 from sloop.store import Dataset, read_rows, write_rows
@@ -168,7 +167,7 @@ def probed(tmp_path: Path) -> Path:
         words = (f"student.endpoint.base_url={server.url}", "student.endpoint.model=small", f"data={questions()}")
         kept = ("cache=use", f"paths.cache={tmp_path / 'replies.jsonl'}", "preflight=false")
         assert sloop("probe", "student=endpoint", *words, *kept, ALONE, f"output_dir={out}") == 0
-    publish(Run.at(out), tmp_path / "probe.zip", [])
+    assert sloop("cite", str(out), "-o", str(tmp_path / "probe.zip")) == 0
     return tmp_path / "probe.zip"
 
 
@@ -194,7 +193,7 @@ def test_real_weights_are_made_again_with_the_same_bytes_and_others_with_fewer_i
     one = ("student.threads=1", "trainer.threads=1", "student.scratch.layers=[conv,attention]")
     run = tmp_path / "run"
     assert sloop("loop", "experiment=smoke", ALONE, f"output_dir={run}", *small, *tiny, *one) == 0
-    publish(Run.at(run), tmp_path / "run.zip", [])
+    assert sloop("cite", str(run), "-o", str(tmp_path / "run.zip")) == 0
     words = ("reproduce", str(tmp_path / "run.zip"), "--here", "--folder")
     assert sloop(*words, str(tmp_path / "again")) == 0
     assert "verdict: same bytes" in capfd.readouterr().out

@@ -290,7 +290,7 @@ class CodeState(Record):
     """Of the untracked files that are no larger than sources are."""
 
     @property
-    def unclean(self) -> tuple[str, ...]:
+    def changed(self) -> tuple[str, ...]:
         """The files by which a checkout differs from its commit."""
         return (*re.findall(r"^diff --git a/.* b/(.*)$", self.diff or "", re.MULTILINE), *self.untracked)
 

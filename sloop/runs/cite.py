@@ -166,8 +166,8 @@ def check_clean(code: CodeState, asked: str) -> None:
     Raises:
         UserError: a checkout differs from its commit; names the files.
     """
-    if code.unclean:
-        named, more = ", ".join(code.unclean[:10]), len(code.unclean) - 10
+    if code.changed:
+        named, more = ", ".join(code.changed[:10]), len(code.changed) - 10
         raise UserError(
             f"{asked}: the sources differ from commit {str(code.commit)[:12]}: {named}"
             f"{f' and {more} more' if more > 0 else ''}. Commit them (git add, git commit) or put them away "
