@@ -33,6 +33,8 @@ HYDRA: dict[str, Any] = {
     "run": {"dir": "."},
 }
 QUIET = [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
+WITHOUT_TORCH = ("gen", "optimize")
+"""Kinds of runs that compute no weights, whose environment is a gigabyte smaller."""
 PINNED = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.!+-]+")
 """A line of constraints; any other form could name an address."""
 
@@ -123,7 +125,7 @@ def _environment(bundle: Bundle, folder: Path, spec: str | None) -> Path:
     venv.create(place, clear=True, with_pip=True)
     checkout = (ROOT / "pyproject.toml").is_file()
     source = spec or (str(ROOT) if checkout else f"sloop=={bundle.manifest.run.code.version}")
-    extra = "" if source.endswith("]") or not bundle.manifest.run.versions.get("torch") else "[train]"
+    extra = "" if source.endswith("]") or bundle.manifest.run.kind in WITHOUT_TORCH else "[train]"
     command = [str(python), "-m", "pip", "install", "-q", "-c", str(folder / BUNDLE / "constraints.txt")]
     if subprocess.run([*command, f"{source}{extra}"], check=False).returncode:
         raise UserError(
