@@ -59,7 +59,7 @@ def test_the_seed_changes_the_first_stage_of_all(outputs: Path, wide: None, caps
     out = capsys.readouterr().out
     assert "the first stage that differs: seed/pool" in out
     assert "it was made of other parts: seed" in out
-    assert "eval/dev/call_accuracy" in out
+    assert "scores that differ" in out
 
 
 def test_other_bytes_of_the_same_parts_are_the_processors_or_the_environments(outputs: Path, tmp_path: Path) -> None:

@@ -133,11 +133,14 @@ def alike(first: Path, again: Path) -> tuple[str, dict[str, str]]:
 
 
 def graded_otherwise(run: Path, number: int) -> None:
-    """Turn the first grades of round 1 round."""
+    """Have the first right answers of round 1 count as wrong."""
     path = run / "round_1/evaluate/dev/grades.jsonl"
     grades = list(read_rows(path, Grade))
-    turned = [grade.model_copy(update={"correct": not grade.correct}) for grade in grades[:number]]
-    write_rows(path, [*turned, *grades[number:]])
+    turned = {grade.sample_id for grade in [grade for grade in grades if grade.correct][:number]}
+    write_rows(
+        path,
+        (grade.model_copy(update={"correct": grade.sample_id not in turned and grade.correct}) for grade in grades),
+    )
     other_bytes(run, "round_1/evaluate/dev", "grades.jsonl", b"")
 
 
@@ -150,7 +153,7 @@ def test_a_run_is_told_same_from_within_the_interval_from_different(outputs: Pat
     said, stages = alike(run, near)
     assert (said, stages["round_1/train"]) == ("same within the interval", "other bytes")
     assert stages["round_1/evaluate/dev"] == "same within the interval"
-    graded_otherwise(far, 120)
+    graded_otherwise(far, 40)
     assert alike(run, far)[1]["round_1/evaluate/dev"] == "different"
     other_bytes(data, "seed/pool", "train.jsonl")
     assert alike(run, data)[1]["seed/pool"] == "different"

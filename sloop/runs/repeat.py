@@ -249,10 +249,9 @@ def _compared(place: str, first: Run, again: Run) -> Iterator[tuple[str, Compari
     before, after = (_grades(run, place) for run in (first, again))
     clusters = {key: grade.cluster for key, grade in before.items()}
     for name in JUDGED:
-        sides = [{key: _right(name, grade) for key, grade in side.items()} for side in (after, before)]
-        both = [key for key, right in sides[0].items() if right is not None and sides[1].get(key) is not None]
-        if both or sides[0].keys() != sides[1].keys():
-            yield name, compare_paired(*sides, clusters)
+        now, then = ({key: _right(name, grade) for key, grade in side.items()} for side in (after, before))
+        if now.keys() != then.keys() or any(now[key] is not None and then[key] is not None for key in now):
+            yield name, compare_paired(now, then, clusters)
 
 
 def _grades(run: Run, place: str) -> dict[str, Grade]:
