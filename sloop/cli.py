@@ -36,6 +36,8 @@ STAGES = {
 COMMANDS = {
     "table": "rounds x metrics of the runs of a study",
     "compare": "paired comparison of runs or rounds, or of variants over seeds",
+    "diff": "what differs between two runs, and what can explain it",
+    "reproduce": "make a cited run again from its bundle, and compare",
     "figures": "figures of a loop or an evaluation, as a page or as images",
     "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",

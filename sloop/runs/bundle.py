@@ -8,6 +8,7 @@ A bundle is a zip, or a folder that was unpacked from one:
 | ``run/`` | the run's folder as it was: ``run.json``, ``round.json`` and ``stage.json`` in their public form |
 |  | (`sloop.runs.public`), datasets, answers, grades and scores byte for byte; it opens as any run's folder does |
 | ``inputs/<key>/`` | files that keys of the configuration name, such as ``tools.path`` (`Manifest.inputs`) |
+| ``replies.jsonl`` | what models behind endpoints answered, where replies were kept (``cache=use``) |
 | ``constraints.txt`` | packages and their versions, for ``pip install -c`` |
 | ``ro-crate-metadata.json`` | the same for machines: a Process Run Crate (`sloop.runs.crate`) |
 | others | citation, methods, datasets and scores in forms of others (`sloop.runs.papers`, `sloop.runs.exchange`) |
@@ -43,6 +44,7 @@ from sloop.store.content import CHECKPOINT_ENDINGS
 from sloop.store.files import MAX_VALUE, first_fault, named, reading, whole, writing
 
 MANIFEST, RUN, INPUTS, CRATE = "manifest.json", "run", "inputs", "ro-crate-metadata.json"
+REPLIES = "replies.jsonl"
 VERSION = 1
 """Of `Manifest`; one of a later version is not read."""
 ENDINGS = CHECKPOINT_ENDINGS | {".jsonl", ".gz", ".md", ".yaml", ".yml", ".cff", ".bib", ".csv", ".diff"}

@@ -17,16 +17,41 @@ from pathlib import Path
 from typing import Any
 
 from sloop.engine.identity import config_hash, package_digest
-from sloop.records import CodeState, Machine, RunRecord, SweepRecord
-from sloop.store import now
+from sloop.records import CodeState, Machine, RunRecord, SweepRecord, UserError
+from sloop.store import file_digest, now
 from sloop.version import __version__
 
 PACKAGES = (
     "datasets", "hydra-core", "jsonschema", "mlflow", "numpy", "openai", "pandas", "pydantic", "scipy", "statsmodels",
     "tokenizers", "torch", "transformers",
 )  # fmt: skip
-ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
+ARITHMETIC = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "CUBLAS_WORKSPACE_CONFIG",
+)  # fmt: skip
+"""Environment variables by which the last bits of a sum may differ."""
+ENVIRONMENT = (*ARITHMETIC, "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
 """The only environment variables that are recorded: a list of what is allowed, so that no key slips in."""
+FEATURES = frozenset(
+    [
+        "sse4_1",
+        "avx",
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512vl",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_tile",
+        "amx_bf16",
+        "asimd",
+        "sve",
+        "bf16",
+    ]
+)
+"""Of a processor, as Linux calls them: those by which torch, oneDNN and BLAS choose their kernels."""
+LARGEST_SOURCE = 16 << 20
+"""Bytes of an untracked file whose content is recorded: what is larger is data, and hashing it would keep a run up."""
 
 COMMAND_VARIABLE = "SLOOP_COMMAND"
 """Environment variable that carries the command line as given to whatever process runs it."""
@@ -122,8 +147,32 @@ def code_state() -> CodeState:
             "diff": changed or None,
             "diff_sha256": hashlib.sha256(changed.encode()).hexdigest() if changed else None,
             "untracked": untracked,
+            "untracked_sha256": {
+                name: file_digest(root / name)
+                for name in untracked
+                if (root / name).is_file() and (root / name).stat().st_size <= LARGEST_SOURCE
+            },
         }
     )
+
+
+def check_clean(code: CodeState, asked: str) -> None:
+    """Refuse sources that no commit names.
+
+    Args:
+        code: the sources.
+        asked: who wants them clean, as the reader wrote it.
+
+    Raises:
+        UserError: a checkout differs from its commit; names the files.
+    """
+    if code.changed:
+        named, more = ", ".join(code.changed[:10]), len(code.changed) - 10
+        raise UserError(
+            f"{asked}: the sources differ from commit {str(code.commit)[:12]}: {named}"
+            f"{f' and {more} more' if more > 0 else ''}. Commit them (git add, git commit) or put them away "
+            "(git stash --include-untracked), and give the same command again."
+        )
 
 
 def versions() -> dict[str, str | None]:
@@ -139,14 +188,29 @@ def versions() -> dict[str, str | None]:
 
 def machine() -> Machine:
     """Where it runs; process id and host tell a running run from an abandoned one."""
+    model, features = _processor()
     return Machine(
         host=socket.gethostname(),
         pid=os.getpid(),
         system=platform.platform(),
         processor=platform.machine(),
+        model=model,
+        features=features,
         cpus=os.cpu_count(),
         gpus=_gpus(),
     )
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    """Name and features of the first processor, as Linux tells them; elsewhere the name alone."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    told = {name.strip().lower(): value.strip() for name, _, value in lines}
+    flags = told.get("flags") or told.get("features", "")
+    return told.get("model name") or platform.processor(), tuple(sorted(FEATURES & set(flags.split())))
 
 
 def is_gone(host: str, pid: int) -> bool:

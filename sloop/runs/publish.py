@@ -19,6 +19,7 @@ from sloop.runs.bundle import (
     ENDINGS,
     INPUTS,
     MANIFEST,
+    REPLIES,
     RUN,
     FileEntry,
     Input,
@@ -163,6 +164,9 @@ class _Parts:
         loose = [*questions_of(self.run.folder), *self.run.files("round_*/contamination.jsonl")]
         for path in loose:
             self._add(path.relative_to(self.run.folder).as_posix())
+        if (cache := _replies(record.config)) and cache.stat().st_size <= LARGEST_INPUT:
+            check_data(cache)
+            self.content[REPLIES], self.files[REPLIES] = cache, self._look(cache, None)
         inputs = list(self._inputs(record))
         places = {(self.here / given.given).resolve(): given.file for given in inputs if given.file}
         public = Public(
@@ -293,8 +297,7 @@ class _Parts:
     def _remotes(self, shown: RunRecord, config: Mapping[str, Any]) -> Iterator[Remote]:
         spent = self.run.spent()
         same_code = package_digest() == shown.code.digest
-        cache = Path(str(config.get("paths", {}).get("cache", "")))
-        kept = config.get("cache", "off") != "off" and cache.is_file()
+        cache = _replies(config)
         for role in ROLES:
             for section in _endpoints(shown.config.get(role)):
                 told = {key: value for key, value in section.items() if key not in ("limits", "cache", "cache_path")}
@@ -306,8 +309,14 @@ class _Parts:
                     fingerprint=None,
                     settings=told,
                     prompts=source_digest(ROOT / "sloop/prompts") if same_code else None,
-                    cache=file_digest(cache) if kept else None,
+                    cache=file_digest(cache) if cache else None,
                 )
+
+
+def _replies(config: Mapping[str, Any]) -> Path | None:
+    """The file of kept replies of a configuration that keeps them, where it is there."""
+    path = Path(str(config.get("paths", {}).get("cache", "")))
+    return path if config.get("cache", "off") != "off" and path.is_file() else None
 
 
 def unpacked_digest(path: Path) -> str:

@@ -21,6 +21,8 @@ from sloop.show.arguments import parser as _parser
 from sloop.show.citing import check_bundle, cite
 from sloop.show.compare import compare, tracked_at, tracked_there
 from sloop.show.console import console
+from sloop.show.diff import diff
+from sloop.show.reproduce import reproduce
 from sloop.show.story import show
 from sloop.show.tables import rounds_tables
 
@@ -160,6 +162,8 @@ _COMMANDS = {
     "version": version,
     "table": table,
     "compare": compare,
+    "diff": diff,
+    "reproduce": reproduce,
     "figures": figures,
     "show": show,
     "runs": runs,
