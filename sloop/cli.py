@@ -191,8 +191,9 @@ def _make_sweepers_known() -> None:
     from hydra.core.plugins import Plugins
 
     from sloop.sweeps.grid import Grid
+    from sloop.sweeps.search import Search
 
-    Plugins.instance().class_name_to_class |= {f"hydra_plugins.sloop.{kind.__name__}": kind for kind in (Grid,)}
+    Plugins.instance().class_name_to_class |= {f"hydra_plugins.sloop.{kind.__name__}": kind for kind in (Grid, Search)}
     # A file of ours would be matched with what a plugin has stored under its name, with a warning
     stored = ConfigStore.instance().repo["hydra"]["launcher"]
     for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"):

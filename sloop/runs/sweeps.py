@@ -138,7 +138,12 @@ def keeping_cell(folder: Path, config_hash: str) -> Iterator[SweepRecord]:
 
 
 def bury(folder: Path, cell: Cell) -> Cell:
-    """Mark a cell as KILLED, and the run that it has left, of which no process is there to say so."""
+    """Mark a cell as KILLED, and the run that it has left, of which no process is there to say so.
+
+    One whose run was finished by then, and not yet logged, is FINISHED.
+    """
+    if is_over(cell):
+        return _write(folder, cell, status="FINISHED")
     run = Path(cell.folder)
     if is_run(run) and (record := read_run(run)).status == "RUNNING":
         write_run(run, record.model_copy(update={"status": "KILLED", "finished": now()}))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class Grid(Sweeper):
             try:
                 yield
                 states = {self.now(cell).status for cell in self.record.cells}
-                ended = "FINISHED" if states == {"FINISHED"} else "FAILED"
+                ended = "FINISHED" if states <= {"FINISHED"} else "FAILED"
             except UserError:
                 ended = "FAILED"
                 raise
@@ -143,6 +143,7 @@ class Grid(Sweeper):
 
     def run(self, cells: Sequence[Cell], resume: bool) -> None:
         """Launch cells until each has ended, or has been cut short too often."""
+        self.add(cells)
         forget(self.folder, cells)
         owed = [cell for cell in cells if not (resume and is_over(cell)) and not is_busy(self.folder, cell)]
         if kept := len(cells) - len(owed):
@@ -167,6 +168,12 @@ class Grid(Sweeper):
                 and cell.config_hash not in held
                 and attempts[cell.config_hash] < ATTEMPTS
             ]
+
+    def add(self, cells: Iterable[Cell]) -> None:
+        """Take cells into the sweep's record, where they are not in it yet: their jobs look themselves up there."""
+        known = {cell.config_hash: cell for cell in (*self.record.cells, *cells)}
+        self.record = self.record.model_copy(update={"cells": tuple(known.values())})
+        write_sweep(self.folder, self.record)
 
     def _is_running(self, cell: Cell) -> bool:
         return seen(self.folder, cell).status == "RUNNING"
