@@ -180,24 +180,28 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
     overrides = [word for word in rest if _is_override(word)]
     sys.argv = ["sloop", f"stage={stage}", *overrides, *(word for word in rest if not _is_override(word))]
     with _hydra_errors(overrides):
-        if {"-m", "--multirun"} & set(rest):
-            _make_sweepers_known()
+        _our_plugins(sweeps=not {"-m", "--multirun"}.isdisjoint(rest))
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
 
 
-def _make_sweepers_known() -> None:
-    """Tell Hydra of our sweepers: it takes plugins of ``hydra_plugins`` alone, and looks into no editable install."""
+def _our_plugins(sweeps: bool) -> None:
+    """Make known what stands in ``conf/hydra``.
+
+    Hydra takes plugins of the package ``hydra_plugins`` alone, and looks into no editable install. A launcher's file of
+    ours would be matched with what its plugin has stored under that name, with a warning.
+    """
     from hydra.core.config_store import ConfigStore
     from hydra.core.plugins import Plugins
 
-    from sloop.sweeps.grid import Grid
-    from sloop.sweeps.search import Search
-
-    Plugins.instance().class_name_to_class |= {f"hydra_plugins.sloop.{kind.__name__}": kind for kind in (Grid, Search)}
-    # A file of ours would be matched with what a plugin has stored under its name, with a warning
+    plugins = Plugins.instance()
     stored = ConfigStore.instance().repo["hydra"]["launcher"]
     for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"):
         stored.pop(file.name, None)
+    if sweeps:
+        from sloop.sweeps.grid import Grid
+        from sloop.sweeps.search import Search
+
+        plugins.class_name_to_class |= {f"hydra_plugins.sloop.{kind.__name__}": kind for kind in (Grid, Search)}
 
 
 def _is_override(word: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import shutil
 import signal
 import time
 from collections import Counter
@@ -11,8 +13,10 @@ import pytest
 from running import ALONE, acme, ended, fresh_database, sloop, start
 
 from sloop.records import SweepRecord
+from sloop.runs.files import read_run, write_run
 from sloop.runs.find import find_runs
 from sloop.runs.sweeps import find_sweeps, read_sweep
+from sloop.runs.track import connect
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 LAUNCHERS = {
@@ -108,7 +112,7 @@ def test_an_interrupted_sweep_says_so_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_takes_no_cell_with_it_and_the_sweep_goes_on_as_itself(tmp_path: Path) -> None:
-    scenario(tmp_path, "joblib", seeds=2)
+    scenario(tmp_path, "joblib", seeds=1, tracked=False)
 
 
 @pytest.mark.slow
@@ -116,25 +120,59 @@ def test_a_killed_worker_takes_no_cell_with_it_and_the_sweep_goes_on_as_itself(t
 def test_twelve_cells_one_broken_one_killed_then_resumed(launcher: str, tmp_path: Path) -> None:
     """Two jobs at a time that each import everything; ray and submitit from the extras ``ray`` and ``sweep``."""
     pytest.importorskip({"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}[launcher])
-    scenario(tmp_path, launcher, seeds=4)
+    scenario(tmp_path, launcher, seeds=4, tracked=True)
 
 
-def scenario(folder: Path, launcher: str, seeds: int) -> None:
+@pytest.mark.slow
+def test_four_processes_log_fifty_runs_each_to_a_database_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert sloop("gen", *acme(), "num_samples=4", "output_dir=run", ALONE) == 0
+    started = [multiprocessing.get_context("spawn").Process(target=_log, args=(tmp_path, at, 50)) for at in range(4)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * 4
+    assert logged(tmp_path) == Counter({("gen", "FINISHED", False): 200})
+
+
+def _log(root: Path, process: int, runs: int) -> None:
+    """Log copies of a run, each one of its own, as soon as all processes are there."""
+    record = read_run(root / "run")
+    folders = []
+    for number in range(runs):
+        folder = root / f"{process}-{number}"
+        shutil.copytree(root / "run", folder)
+        write_run(folder, record.model_copy(update={"id": f"{process}-{number}", "name": f"run {process}-{number}"}))
+        folders.append(folder)
+    (root / f"ready-{process}").touch()
+    while len(list(root.glob("ready-*"))) < 4:
+        time.sleep(0.01)
+    tracker = connect(None, root / "mlruns", "acme")
+    for folder in folders:
+        tracker.project(folder)
+
+
+def scenario(folder: Path, launcher: str, seeds: int, tracked: bool) -> None:
     """Cells of three teachers: one kills its first process, one fails until it is mended; then the sweep goes on."""
-    fresh_database(folder / "mlruns")
     words = (*GEN, "teacher=acme,acme_fatal,acme_broken", f"seed=range({seeds})", *LAUNCHERS[launcher])
+    if tracked:
+        fresh_database(folder / "mlruns")
+    else:
+        words = (*words, ALONE)
     status, out, err = run_whole(folder, *words)
     assert (status, f"{seeds} FAILED, {2 * seeds} FINISHED" in out) == (1, True), out + err
     assert (folder / "killed").exists()
     assert "Traceback" not in err
-    assert logged(folder) == Counter(
-        {("sweep", "FAILED", False): 1, ("gen", "FAILED", True): seeds, ("gen", "FINISHED", True): 2 * seeds}
-    )
+    if tracked:
+        assert logged(folder) == Counter(
+            {("sweep", "FAILED", False): 1, ("gen", "FAILED", True): seeds, ("gen", "FINISHED", True): 2 * seeds}
+        )
     (folder / "mended").touch()
     status, out, err = run_whole(folder, *words, "resume=true")
     assert (status, f"{3 * seeds} FINISHED" in out) == (0, True), out + err
     assert f"{2 * seeds} of {3 * seeds} cells are finished" in out
-    assert logged(folder) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 3 * seeds})
+    if tracked:
+        assert logged(folder) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 3 * seeds})
     assert [run.record.status for run in find_runs(folder / "outputs")] == ["FINISHED"] * 3 * seeds
 
 
