@@ -22,6 +22,7 @@ from sloop.records.runs import (
     RUN_FILE,
     Arithmetic,
     BegunRecord,
+    Cell,
     Checkpoint,
     CodeState,
     DataRecord,
