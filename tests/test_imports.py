@@ -54,6 +54,7 @@ ONE_ROOM = {
     "transformers": {"students/", "trainers/"},
     "trl": {"trainers/"},
     "peft": {"trainers/"},
+    "ray": {"engine/cluster.py"},
 }
 HEAVY = {
     "fastapi",
@@ -62,6 +63,7 @@ HEAVY = {
     "transformers",
     "trl",
     "peft",
+    "ray",
     "tokenizers",
     "datasets",
     "mlflow",
