@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -12,19 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clients import answer_right
+from endpoint import serving
+from nodes import ray_nodes
+from running import ALONE, QUESTIONS, acme_loop, manifests, questions, rounds, sloop
 
 from sloop.engine.build import Components
 from sloop.engine.cluster import Ray, RaySettings
 from sloop.engine.executor import Local, Worker
 from sloop.engine.stage import Place, run_stage
 from sloop.models.branch import Books
-from sloop.models.usage import Meter
+from sloop.models.environment import VARIABLES
+from sloop.models.usage import USAGE_FILE, Meter, read_latencies, read_usage
 from sloop.records import OutOfBudget, Record, Score, UserError
+from sloop.runs.files import read_run
+from sloop.store import Dataset
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'sloop[ray]'")
 KEY = "sk-a-key-that-stands-nowhere"
-STORE = 80 << 20
-"""Bytes of shared memory."""
 
 
 def facts() -> dict[str, Any]:
@@ -44,18 +50,14 @@ def executor(meter: Meter | None = None, *, told: Any = facts, environment: Any 
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Ray in this process, for all tests of the module: it takes seconds to start."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]])
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-    ray.init("local", num_cpus=2, object_store_memory=STORE, **quiet)
-    yield
-    ray.shutdown()
+def cluster() -> Iterator[Any]:
+    """Two nodes, for all tests of the module: they take seconds to start."""
+    with ray_nodes(2) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="module")
-def shared(cluster: None) -> Iterator[Ray]:
+def shared(cluster: Any) -> Iterator[Ray]:
     """One executor whose workers serve several tests."""
     made = executor(environment={"SLOOP_STRONG_API_KEY": KEY})
     yield made
@@ -82,7 +84,7 @@ class Squares:
 
     name = "squares"
     MODULES = ()
-    NOT_RESULTS = frozenset({"marks", "dies", "odd", "refused", "seen"})
+    NOT_RESULTS = frozenset({"marks", "dies", "odd", "refused", "seen", "seconds"})
     summary_type = Total
 
     count: int
@@ -92,6 +94,8 @@ class Squares:
     odd: int = -1
     refused: int = -1
     seen: tuple[Path, ...] = ()
+    seconds: float = 0.0
+    """That each takes."""
 
     def make(self, desk: Any) -> Total:
         total, lost = 0.0, 0
@@ -115,7 +119,7 @@ async def square(task: Squares, worker: Worker, unit: int) -> Sequence[Record]:
         raise OutOfBudget("spending.requests=3 is spent")
     opened = worker.opened("once", lambda: (task.marks / f"opened-{os.getpid()}").open("a").write("x"))
     assert opened == 1
-    await asyncio.sleep(0)
+    await asyncio.sleep(task.seconds)
     return [Score(name=str(unit), value=unit * unit, n=1)]
 
 
@@ -183,3 +187,66 @@ def test_keys_reach_the_workers_alone_and_ray_reports_to_nobody(shared: Ray, tmp
     asked = ["grep", "-rlE", f"{KEY}|SLOOP_STRONG_API_KEY", str(folder)]
     found = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (1, "")
+
+
+# --- from the command line --------------------------------------------------------------------------------------------
+
+
+def test_a_loop_over_ray_is_the_loop_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    words = ("loop.rounds=2", "label_noise=0.3")
+    here = acme_loop(tmp_path / "here", *words)
+    there = acme_loop(tmp_path / "there", *words, "executor=ray", "executor.workers=2")
+    assert manifests(there) == manifests(here)
+    assert rounds(there)[-1]["metrics"] == rounds(here)[-1]["metrics"]
+    assert read_run(there).config_hash == read_run(here).config_hash
+
+
+@pytest.mark.slow
+def test_what_workers_spend_is_the_runs_and_ends_it_at_its_limit(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+    ray_words = ("executor=ray", "executor.workers=2", "student.endpoint.limits.concurrency=4")
+
+    def probe(out: Path, *more: str) -> int:
+        chosen = ("student=endpoint", f"student.endpoint.base_url={server.url}", "student.endpoint.model=small")
+        return sloop("probe", *chosen, ALONE, f"data={questions()}", f"output_dir={out}", *more)
+
+    def asked(out: Path) -> int:
+        return sum(row.requests for row in read_usage(out / USAGE_FILE))
+
+    with serving() as server:
+        answer_right(server, list(Dataset(questions())))
+        assert probe(tmp_path / "here") == 0
+        assert probe(tmp_path / "there", *ray_words) == 0
+        assert asked(tmp_path / "there") == asked(tmp_path / "here")
+        assert read_latencies(tmp_path / "there" / USAGE_FILE)[0].requests >= QUESTIONS
+        assert manifests(tmp_path / "there") == manifests(tmp_path / "here")
+        capsys.readouterr()
+        assert probe(tmp_path / "limited", *ray_words, "spending.requests=40") == 2
+        assert re.search(r"spending\.requests=40 is spent: \d+ requests", capsys.readouterr().err)
+        assert 40 <= asked(tmp_path / "limited") <= 40 + 16  # passed by what is on its way, four times the concurrency
+        assert probe(tmp_path / "limited", *ray_words, "spending.requests=1000") == 0
+        assert manifests(tmp_path / "limited") == manifests(tmp_path / "here")
+
+
+# --- the last, as it takes a node away --------------------------------------------------------------------------------
+
+
+def test_a_node_that_is_lost_in_mid_run_has_its_shards_redone_by_the_other(
+    cluster: Any, shared: Ray, tmp_path: Path
+) -> None:
+    _, second = cluster.list_all_nodes()
+    lost: list[int] = []
+
+    def lose(what: str, done: int, total: int) -> None:
+        if not lost and len(list(tmp_path.glob("opened-*"))) == 2:  # both have worked
+            lost.append(done)
+            cluster.remove_node(second, allow_graceful=False)
+
+    stage = Squares(count=600, marks=tmp_path, seconds=0.01)
+    there = made(stage, tmp_path / "there", shared, report=lose)
+    assert lost
+    assert lost[0] < 600
+    assert there.record == made(Squares(count=600, marks=tmp_path), tmp_path / "here").record

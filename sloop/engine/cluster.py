@@ -313,7 +313,8 @@ class Ray:
                     if outcome is None:
                         again.append(shard)
                         continue
-                    if len(shard.units) == sent.size and outcome.seconds < LONG_ENOUGH:
+                    # Those that wait for a network go one by one: a budget is passed by what is on its way
+                    if width <= 1 and len(shard.units) == sent.size and outcome.seconds < LONG_ENOUGH:
                         sent.size = min(self._settings.shard, 2 * sent.size)
                     for key, result in outcome.results:
                         yield key, result.error() if isinstance(result, Failed) else result
