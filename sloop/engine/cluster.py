@@ -12,6 +12,8 @@ import dataclasses
 import math
 import os
 import re
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -360,13 +362,19 @@ class Ray:
             self._start()
 
     def _connect(self) -> None:
-        import ray
-
         # Ray tells its makers how it is used; its workers' output is theirs, and kept in its folder of the session.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        terminated = signal.getsignal(signal.SIGTERM)
+        self._started = True
+        self._init()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)  # Ray's own handler would end the process on the spot
+
+    def _init(self) -> None:
+        import ray
+
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         address, workers = self._settings.address, self._settings.workers
-        self._started = True
         if address is None:
             cpus = math.ceil(workers * self._settings.cpus) if workers else len(os.sched_getaffinity(0))
             ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
