@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,23 @@ def test_keys_reach_the_workers_alone_and_ray_reports_to_nobody(shared: Ray, tmp
     asked = ["grep", "-rlE", f"{KEY}|SLOOP_STRONG_API_KEY", str(folder)]
     found = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"told": other_facts},
+            r"executor=ray: results on the node [\d.]+ would be others: it has process \d+, here \d+\.",
+        ),
+        ({"workers": None, "cpus": 64}, r"executor\.cpus=64, executor\.gpus=0: no node has so many \(they have 2 CPUs"),
+    ],
+)
+def test_a_cluster_that_will_not_do_is_refused(
+    changes: dict[str, Any], message: str, cluster: Any, tmp_path: Path
+) -> None:
+    with closing(executor(**changes)) as made_for_it, pytest.raises(UserError, match=message):
+        made(Squares(count=3, marks=tmp_path), tmp_path / "a", made_for_it)
 
 
 # --- from the command line --------------------------------------------------------------------------------------------
