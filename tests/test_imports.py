@@ -54,7 +54,7 @@ ONE_ROOM = {
     "transformers": {"students/", "trainers/"},
     "trl": {"trainers/"},
     "peft": {"trainers/"},
-    "ray": {"engine/cluster.py"},
+    "ray": {"engine/cluster.py", "engine/hand.py"},
 }
 HEAVY = {
     "fastapi",

@@ -18,7 +18,7 @@ from sloop.models.usage import Meter, Price, Spending, Spent, add
 
 
 class Branch(Meter):
-    """A worker's meter (`sloop.engine.cluster.Branch`): its lines wait until they are handed over."""
+    """A worker's meter (`sloop.engine.hand.Branch`): its lines wait until they are handed over."""
 
     def __init__(self, limits: Spending, prices: Mapping[str, Price], workers: int) -> None:
         """Take the run's limits and prices, and with how many it shares its endpoints."""
