@@ -1,9 +1,9 @@
 """Units on a Ray cluster, one that is there or one started here.
 
-A worker process (`sloop.engine.hand.Hand`, a Ray actor) builds components, opens files and loads weights once, and works
-on the shards of units that it is sent. The driver sends what all units share once, journals and folds as ever. Of a
-shard that was lost with its node nothing is journalled: it is sent again, to another. Ray itself does nothing over, as it
-would have to know which units came back.
+A worker process (`sloop.engine.hand.Hand`, a Ray actor) builds components, opens files and loads weights once, and
+works on the shards of units that it is sent. The driver sends what all units share once, journals and folds as ever.
+Of a shard that was lost with its node nothing is journalled: it is sent again, to another. Ray itself does nothing
+over, as it would have to know which units came back.
 """
 
 from __future__ import annotations
