@@ -14,7 +14,7 @@ from pydantic import Field
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.nn import Linear
 from transformers import BitsAndBytesConfig
-from transformers.distributed import DistributedConfig
+from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.pytorch_utils import Conv1D
 
 from sloop.records import Record, UserError

@@ -265,7 +265,7 @@ def loss(model: Any, before: list[int], after: Sequence[int]) -> float:
     ids = torch.tensor([before + counted], device=model.device)
     logs = model(input_ids=ids, use_cache=False, logits_to_keep=len(counted) + 1).logits[0, :-1].float().log_softmax(-1)
     chosen = logs.gather(-1, ids[0, -len(counted) :, None])[:, 0].tolist()
-    return -sum(weight * log for weight, log in zip(WEIGHTS, chosen, strict=False))
+    return float(-sum(weight * log for weight, log in zip(WEIGHTS, chosen, strict=False)))
 
 
 @torch.inference_mode()
