@@ -34,9 +34,10 @@ STAGES = {
     "check": "ask every endpoint once what it can; nothing is written",
 }
 COMMANDS = {
-    "table": "rounds x metrics of the runs of a study",
+    "table": "rounds x metrics of the runs of a study; a sweep for a paper (--sweep)",
     "compare": "paired comparison of runs or rounds, or of variants over seeds",
     "figures": "figures of a loop or an evaluation, as a page or as images",
+    "plot": "figures of a sweep for print",
     "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
     "serve": "answer OpenAI-compatible requests from a checkpoint",

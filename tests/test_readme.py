@@ -32,6 +32,7 @@ LONGEST = 150
 """Lines of the front page."""
 
 NOT_RUN = {
+    "mlflow": "reads MLflow; run in tests/test_show_sweeps.py",
     "student=endpoint": "asks a server; composed here, asked in tests/test_endpoint_cli.py",
     "teacher=llm": "asks a model; composed here, asked in tests/test_teachers_llm.py",
     "teacher@teacher.teacher=llm": "asks a model; composed here, asked in tests/test_teachers_llm.py",
@@ -69,8 +70,14 @@ TOY = {
 }
 """What makes a command small: words put behind it."""
 STANDING_FOR = {
-    "experiment=demo": (*acme(), "name=demo", "student.name=tiny", "loop.budget=20"),  # a stranger's quick parts
-    "seed=0,1,2": ("seed=0,1",),
+    "experiment=demo": (
+        *acme(),
+        "name=demo",
+        "student.name=tiny",
+        "loop.budget=20",
+        "benchmark.limit=20",
+    ),  # a stranger's quick parts
+    "seed=0,1,2": ("seed=0",),
     "f30a555d": (next(iter(Dataset(questions()))).id,),  # a question of the demo
 }
 """What is put in the place of a word."""
@@ -79,7 +86,9 @@ STANDING_FOR = {
 def toy(words: list[str]) -> list[str]:
     """The same command, small."""
     first, *rest = words
-    small = [] if "experiment=demo" in rest else TOY.get(first, ())
+    small = [] if "experiment=demo" in rest else list(TOY.get(first, ()))
+    if first == "eval" and not any(word.startswith("benchmark") for word in rest):
+        small += ["benchmark=jsonl", f"benchmark.path={questions()}"]
     rest = [part for word in rest for part in STANDING_FOR.get(word, (word,))]
     return [first, *rest, *small, *([ALONE] if first in STAGES else [])]
 
