@@ -22,8 +22,6 @@ from sloop import __version__
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from sloop.records import SweepRecord
-
 STAGES = {
     "gen": "write a tool-calling dataset from tools with a teacher",
     "train": "train a student on a dataset",
@@ -65,7 +63,7 @@ examples
 PIPE_CLOSED = 128 + 13
 """Exit status of a program whose reader has left, as a shell gives it."""
 SWEEP_VARIABLE = "SLOOP_SWEEP"
-"""Environment variable that carries a sweep's id from the parent process to its jobs."""
+"""Environment variable of a job: the folder of the sweep that it belongs to."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -182,11 +180,29 @@ def _hydra(stage: str, rest: Sequence[str]) -> None:
     rest = [said for word in rest for said in _in_full(stage, word)]
     overrides = [word for word in rest if _is_override(word)]
     sys.argv = ["sloop", f"stage={stage}", *overrides, *(word for word in rest if not _is_override(word))]
-    try:
-        with _hydra_errors(overrides):
-            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
-    finally:
-        SweepCallback.close()
+    with _hydra_errors(overrides):
+        _our_plugins(sweeps=not {"-m", "--multirun"}.isdisjoint(rest))
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+
+
+def _our_plugins(sweeps: bool) -> None:
+    """Make known what stands in ``conf/hydra``.
+
+    Hydra takes plugins of the package ``hydra_plugins`` alone, and looks into no editable install. A launcher's file of
+    ours would be matched with what its plugin has stored under that name, with a warning.
+    """
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.plugins import Plugins
+
+    plugins = Plugins.instance()
+    stored = ConfigStore.instance().repo["hydra"]["launcher"]
+    for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"):
+        stored.pop(file.name, None)
+    if sweeps:
+        from sloop.sweeps.grid import Grid
+        from sloop.sweeps.search import Search
+
+        plugins.class_name_to_class |= {f"hydra_plugins.sloop.{kind.__name__}": kind for kind in (Grid, Search)}
 
 
 def _is_override(word: str) -> bool:
@@ -318,28 +334,38 @@ def _keys(overrides: Sequence[str], name: str) -> list[str]:
 
 
 def task(cfg: DictConfig) -> None:
-    """One job. A mistake ends a single run here, or Hydra would add a line; in a sweep that line names the job."""
-    from sloop.records import UserError
-
-    try:
-        _run(cfg)
-    except UserError as error:
-        if SWEEP_VARIABLE in os.environ:
-            raise
-        _fail(str(error))
-
-
-def _run(cfg: DictConfig) -> None:
-    """Plain data out of Hydra's hands, then `sloop.run`."""
+    """One run, or one cell of a sweep. A run's mistake ends the command here, or Hydra would add a line."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    from sloop.records import UserError
+
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    overrides = list(HydraConfig.get().overrides.task)  # of this job, where the command line has the whole sweep's
+    if sweep := os.environ.get(SWEEP_VARIABLE):
+        from sloop.engine.identity import config_hash
+        from sloop.models.environment import load_env
+        from sloop.runs.sweeps import keeping_cell
+
+        os.chdir(HydraConfig.get().runtime.cwd)  # where the command was given: a cluster's worker starts elsewhere
+        load_env()
+        with keeping_cell(Path(sweep), config_hash(plain)) as record:
+            os.environ.setdefault("SLOOP_COMMAND", record.command)
+            _run(plain, overrides, record.id)
+        return
+    try:
+        _run(plain, overrides)
+    except UserError as error:
+        _fail(str(error))
+
+
+def _run(plain: dict[str, Any], overrides: Sequence[str], sweep: str | None = None) -> None:
+    """Plain data out of Hydra's hands, then `sloop.run`."""
     from sloop.config import parse_config
     from sloop.run import check, execute, preview_samples, run_folder
     from sloop.show.console import Progress
     from sloop.show.tables import print_findings, print_note, print_preview, print_run
 
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config = parse_config(plain)
     if config.stage == "check":
         print_findings(check(config))
@@ -351,15 +377,13 @@ def _run(cfg: DictConfig) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    overrides = list(HydraConfig.get().overrides.task)  # of this job, where the command line has the whole sweep's
     tracked = _Tracking(config)
-    in_sweep = SWEEP_VARIABLE in os.environ
-    with Progress(run_folder(config, plain).name if in_sweep else "") as progress:
+    with Progress(run_folder(config, plain).name if sweep else "") as progress:
         folder = execute(
             config,
             plain,
             overrides=overrides,
-            sweep=os.environ.get(SWEEP_VARIABLE),
+            sweep=sweep,
             report=progress.report,
             project=tracked.project,
             checked=print_findings,
@@ -383,10 +407,11 @@ class _Tracking:
         if not self.config.tracking.enabled or self._down:
             return
         from sloop.records import UserError
+        from sloop.run import tracker_of
 
         began = time.process_time()
         try:
-            self._tracker = self._tracker or _tracker(self.config)
+            self._tracker = self._tracker or tracker_of(self.config)
             self._tracker.project(folder)
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
             self._down = True
@@ -395,79 +420,3 @@ class _Tracking:
         else:
             self.seconds += time.process_time() - began
             self.where = self._tracker.where
-
-
-def _tracker(config: Any) -> Any:
-    """Where the runs of a configuration are logged; errors as of `sloop.runs.track.connect`."""
-    from sloop.runs.destination import experiment_of, tracking_uri
-    from sloop.runs.track import connect
-    from sloop.show.pages import page_of
-
-    uri = tracking_uri(config.tracking.uri, config.paths.mlruns)
-    return connect(uri, Path(config.paths.mlruns), experiment_of(config.name), page_of)
-
-
-class SweepCallback:
-    """Hydra's callback: the parent process makes the sweep's run before any job starts, and finishes it.
-
-    Hydra does not call ``on_multirun_end`` when a job failed, so `close` is called by the command itself.
-    """
-
-    _open: tuple[Any, SweepRecord, Path | None] | None = None
-
-    def __init__(self, **_: Any) -> None: ...
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the sweep's run and pass its id down; Hydra would turn an error into a warning and go on."""
-        from sloop.records import UserError
-
-        try:
-            self._begin(config)
-        except UserError as error:
-            _fail(str(error))
-
-    def _begin(self, config: DictConfig) -> None:
-        from omegaconf import OmegaConf
-
-        from sloop.config import parse_config
-        from sloop.records import UserError
-        from sloop.runs.cite import sweep_record
-
-        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        plain: Any = OmegaConf.to_container(ours, resolve=True)
-        settings = parse_config(plain)
-        record = sweep_record(settings.name, settings.stage)
-        os.environ[SWEEP_VARIABLE] = record.id
-        tracker = None
-        if settings.tracking.enabled:
-            try:
-                tracker = _tracker(settings)
-                tracker.sweep(record)
-            except UserError as error:  # as for a run: what is on disk can be logged later
-                tracker = None
-                _tell(f"the sweep is not logged: {error}")
-        study = Path(settings.paths.outputs) / settings.name if settings.stage == "loop" else None
-        SweepCallback._open = (tracker, record, study)
-
-    def _ignore(self, *_: Any, **__: Any) -> None:
-        """Hydra calls every hook that it has."""
-
-    on_run_start = on_run_end = on_job_start = on_job_end = on_multirun_end = on_compose_config = _ignore
-
-    @classmethod
-    def close(cls) -> None:
-        """Finish the sweep's run, if one is open; show its runs side by side."""
-        if cls._open is None:
-            return
-        from sloop.show.tables import print_sweep
-        from sloop.store import now
-
-        tracker, record, study = cls._open
-        cls._open = None
-        os.environ.pop(SWEEP_VARIABLE, None)
-        failed = sys.exc_info()[0] is not None
-        if tracker:
-            update = {"finished": now(), "status": "FAILED" if failed else "FINISHED"}
-            tracker.sweep(record.model_copy(update=update))
-        if study:
-            print_sweep(study)

@@ -113,6 +113,7 @@ class Config(Record):
     loop: LoopConfig
     cache: Literal["off", "use", "read_only"]
     retry_failed: bool
+    resume: bool
     preflight: bool
     spending: Spending
     prices: dict[str, Price]

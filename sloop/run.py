@@ -20,6 +20,7 @@ from sloop.models.usage import USAGE_FILE, Meter
 from sloop.records import InputRecord, OutOfBudget, Rejected, Sample, Score, UserError
 from sloop.records.ranges import Positive, checked
 from sloop.runs.cite import run_record
+from sloop.runs.files import read_run
 from sloop.runs.keep import Kept, is_finished, keeping
 from sloop.runs.questions import keep_questions
 from sloop.runs.read import failures
@@ -65,6 +66,16 @@ def run_folder(config: Config, plain: Mapping[str, Any]) -> Path:
     return Path(config.output_dir or Path(config.paths.outputs) / config.name / run_name(config, plain))
 
 
+def tracker_of(config: Config) -> Any:
+    """Where the runs of a configuration are logged; errors as of `sloop.runs.track.connect`."""
+    from sloop.runs.destination import experiment_of, tracking_uri
+    from sloop.runs.track import connect
+    from sloop.show.pages import page_of
+
+    uri = tracking_uri(config.tracking.uri, config.paths.mlruns)
+    return connect(uri, Path(config.paths.mlruns), experiment_of(config.name), page_of)
+
+
 def preview_samples(config: Config, tell: Callable[[str], None] = lambda _: None) -> list[Sample | Rejected]:
     """The first ``config.preview`` samples that the gen stage would write; nothing is written. For the rest see
     `execute`.
@@ -101,6 +112,9 @@ def execute(
         OutOfBudget: as much was spent as may be; the run can be resumed with more.
     """
     folder = run_folder(config, plain)
+    if config.resume and is_finished(folder) and read_run(folder).config_hash == config_hash(plain):
+        tell(f"{folder} is finished: with resume=true it is left alone")
+        return folder
     meter = Meter(folder / USAGE_FILE, config.spending, config.prices)
     told: list[str] = []
 

@@ -33,6 +33,7 @@ LAYERS = (
     {"show"},
     {"config", "serve"},
     {"run"},
+    {"sweeps"},
     {"cli"},
     {"__main__"},
 )
@@ -42,8 +43,10 @@ FREE = {"__init__"}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ONE_ROOM = {
     "mlflow": {"runs/track.py", "runs/destination.py", "runs/entries.py"},
-    "hydra": {"cli.py"},
-    "omegaconf": {"cli.py"},
+    "hydra": {"cli.py", "sweeps/"},
+    "omegaconf": {"cli.py", "sweeps/"},
+    "submitit": {"sweeps/"},
+    "optuna": {"sweeps/"},
     "openai": {"models/"},
     "plotly": {"show/figures.py", "show/pages.py"},
     "aiohttp": {"models/"},

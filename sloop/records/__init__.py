@@ -21,6 +21,7 @@ from sloop.records.runs import (
     ROUND_FILE,
     RUN_FILE,
     BegunRecord,
+    Cell,
     Checkpoint,
     CodeState,
     DataRecord,

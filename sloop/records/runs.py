@@ -361,17 +361,34 @@ class RunRecord(Versioned):
         return max(filter(None, times), default=None)
 
 
-class SweepRecord(Record):
-    """What is known of a sweep; it stands in MLflow alone."""
+class Cell(Versioned):
+    """One cell of a sweep, and how it ended."""
 
-    id: str
+    overrides: tuple[str, ...]
+    """Its own, as Hydra takes them."""
+    folder: str
+    """Of its run."""
+    config_hash: str
+    status: Status | None = None
+    """None: not begun."""
+    error: str = _sparse("")
+    """What it failed of, in one line."""
+    trace: str = _sparse("")
+    """The traceback of that, where it was no mistake of the reader's."""
+
+
+class SweepRecord(Versioned):
+    """``sweep.json``: a sweep and its cells."""
+
+    id: Id
     name: str
-    study: str
+    study: Inside
     command: str
     machine: Machine
     status: Status
-    began: str
-    finished: str | None
+    began: Moment
+    finished: Moment | None
+    cells: tuple[Cell, ...] = ()
 
 
 def upgraded(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -200,7 +200,7 @@ class Tracker:
         return str(found.info.run_id) if found and not self._difference(found, run) else None
 
     def sweep(self, record: SweepRecord) -> str:
-        """The parent run of a sweep: made once, by the parent process, and finished by it."""
+        """The parent run of a sweep: made, and finished, by the parent process; found again where the sweep goes on."""
         tags = {
             "sloop.kind": "sweep",
             "sloop.command": record.command,
@@ -211,6 +211,9 @@ class Tracker:
             run_id = self._run(record.id, record.name, record.began, tags, None)
             if record.finished:
                 self.client.set_terminated(run_id, record.status, milliseconds(record.finished))
+            else:  # one that goes on has another process
+                self.client.update_run(run_id, status="RUNNING")
+                self._tag(run_id, tags)
         return run_id
 
     def links(self, server: str, run_ids: Sequence[str]) -> dict[str, str]:

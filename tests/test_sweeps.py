@@ -1,0 +1,182 @@
+"""Sweeps as a user has them: cells that fail, processes that are killed, sweeps that go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from running import ALONE, acme, ended, fresh_database, sloop, start
+
+from sloop.records import SweepRecord
+from sloop.runs.files import read_run, write_run
+from sloop.runs.find import find_runs
+from sloop.runs.sweeps import find_sweeps, read_sweep
+from sloop.runs.track import connect
+
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+LAUNCHERS = {
+    "joblib": JOBLIB,
+    "submitit_local": ("hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2"),
+    "ray": ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"),
+}
+GEN = ("gen", "-m", *acme(), "num_samples=8")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def the_sweep(root: Path = Path()) -> SweepRecord:
+    (folder,) = find_sweeps(root)
+    return read_sweep(folder)
+
+
+def logged(root: Path) -> Counter[tuple[str, str, bool]]:
+    """(kind, status, whether it belongs to a sweep) of every run in MLflow, all in the study's experiment."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert {client.get_experiment(run.info.experiment_id).name for run in found} == {"acme"}
+    return Counter(
+        (run.data.tags["sloop.kind"], run.info.status, "mlflow.parentRunId" in run.data.tags) for run in found
+    )
+
+
+def test_cells_that_fail_are_told_of_at_the_end_and_resume_runs_only_what_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = (*GEN, "teacher=acme,acme_broken", "seed=0,1", ALONE)
+    assert sloop(*words) == 1
+    out = capsys.readouterr().out
+    assert "2 FAILED, 2 FINISHED" in out
+    assert out.count("the pen is broken") == 2
+    assert "alone:  sloop gen --config-dir" in out
+    record = the_sweep()
+    assert record.status == "FAILED"
+    assert [cell.status for cell in record.cells] == ["FINISHED", "FINISHED", "FAILED", "FAILED"]
+    done = {run.folder: (run.folder / "run.json").stat().st_mtime_ns for run in find_runs(Path("outputs"))}
+    Path("mended").touch()
+    assert sloop(*words, "resume=true") == 0
+    again = the_sweep()
+    assert (again.id, again.status, {cell.status for cell in again.cells}) == (record.id, "FINISHED", {"FINISHED"})
+    after = {run.folder: (run.folder / "run.json").stat().st_mtime_ns for run in find_runs(Path("outputs"))}
+    assert len(after) == 4
+    finished = [Path(cell.folder) for cell in record.cells if cell.status == "FINISHED"]
+    assert all(after[folder] == done[folder] for folder in finished), "what was finished is not even looked at"
+    assert {run.record.sweep for run in find_runs(Path("outputs"))} == {record.id}
+
+
+def test_the_command_of_a_cell_that_failed_runs_it_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    import shlex
+
+    assert sloop(*GEN, "teacher=acme_broken", "seed=0,1", ALONE) == 1
+    command = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  alone:"))
+    Path("mended").touch()
+    assert sloop(*shlex.split(command)[2:]) == 0
+    (run,) = [run for run in find_runs(Path("outputs")) if run.record.status == "FINISHED"]
+    assert str(run.folder) == the_sweep().cells[0].folder
+
+
+def test_two_cells_that_are_one_run_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sloop(*GEN, "seed=0,1", "output_dir=mine", ALONE) == 2
+    assert "two cells of the sweep are one run, mine" in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_a_bad_value_of_one_cell_ends_the_sweep_before_any_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sloop(*GEN, "seed=0,-1", ALONE) == 2
+    assert "seed=-1" in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_an_interrupted_sweep_says_so_and_goes_on(tmp_path: Path) -> None:
+    words = (*GEN, "teacher=acme,acme_slow", ALONE)
+    process = start(*words, cwd=tmp_path)
+    until = time.monotonic() + 100
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    status, out, err = ended(process)
+    assert status == 130
+    assert "1 FINISHED, 1 KILLED" in out
+    assert "Traceback" not in err
+    record = the_sweep(tmp_path)
+    assert (record.status, [cell.status for cell in record.cells]) == ("KILLED", ["FINISHED", "KILLED"])
+
+
+def test_a_killed_worker_takes_no_cell_with_it_and_the_sweep_goes_on_as_itself(tmp_path: Path) -> None:
+    scenario(tmp_path, "joblib", seeds=1, tracked=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_twelve_cells_one_broken_one_killed_then_resumed(launcher: str, tmp_path: Path) -> None:
+    """Two jobs at a time that each import everything; ray and submitit from the extras ``ray`` and ``sweep``."""
+    pytest.importorskip({"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}[launcher])
+    scenario(tmp_path, launcher, seeds=4, tracked=True)
+
+
+@pytest.mark.slow
+def test_four_processes_log_fifty_runs_each_to_a_database_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert sloop("gen", *acme(), "num_samples=4", "output_dir=run", ALONE) == 0
+    started = [multiprocessing.get_context("spawn").Process(target=_log, args=(tmp_path, at, 50)) for at in range(4)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * 4
+    assert logged(tmp_path) == Counter({("gen", "FINISHED", False): 200})
+
+
+def _log(root: Path, process: int, runs: int) -> None:
+    """Log copies of a run, each one of its own, as soon as all processes are there."""
+    record = read_run(root / "run")
+    folders = []
+    for number in range(runs):
+        folder = root / f"{process}-{number}"
+        shutil.copytree(root / "run", folder)
+        write_run(folder, record.model_copy(update={"id": f"{process}-{number}", "name": f"run {process}-{number}"}))
+        folders.append(folder)
+    (root / f"ready-{process}").touch()
+    while len(list(root.glob("ready-*"))) < 4:
+        time.sleep(0.01)
+    tracker = connect(None, root / "mlruns", "acme")
+    for folder in folders:
+        tracker.project(folder)
+
+
+def scenario(folder: Path, launcher: str, seeds: int, tracked: bool) -> None:
+    """Cells of three teachers: one kills its first process, one fails until it is mended; then the sweep goes on."""
+    words = (*GEN, "teacher=acme,acme_fatal,acme_broken", f"seed=range({seeds})", *LAUNCHERS[launcher])
+    if tracked:
+        fresh_database(folder / "mlruns")
+    else:
+        words = (*words, ALONE)
+    status, out, err = run_whole(folder, *words)
+    assert (status, f"{seeds} FAILED, {2 * seeds} FINISHED" in out) == (1, True), out + err
+    assert (folder / "killed").exists()
+    assert "Traceback" not in err
+    if tracked:
+        assert logged(folder) == Counter(
+            {("sweep", "FAILED", False): 1, ("gen", "FAILED", True): seeds, ("gen", "FINISHED", True): 2 * seeds}
+        )
+    (folder / "mended").touch()
+    status, out, err = run_whole(folder, *words, "resume=true")
+    assert (status, f"{3 * seeds} FINISHED" in out) == (0, True), out + err
+    assert f"{2 * seeds} of {3 * seeds} cells are finished" in out
+    if tracked:
+        assert logged(folder) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 3 * seeds})
+    assert [run.record.status for run in find_runs(folder / "outputs")] == ["FINISHED"] * 3 * seeds
+
+
+def run_whole(folder: Path, *words: str) -> tuple[int, str, str]:
+    process = start(*words, cwd=folder)
+    out, err = process.communicate(timeout=900)
+    return process.returncode, out, err
