@@ -29,17 +29,20 @@ STAGES = {
     "optimize": "repair labels, expand failures, compose the next training set",
     "eval": "score a checkpoint on a benchmark",
     "loop": "all of them, round after round",
-    "check": "ask every endpoint once what it can; nothing is written",
+    "check": "ask every endpoint once what it can; BUNDLE: compute all of a cited run again",
 }
 COMMANDS = {
     "table": "rounds x metrics of the runs of a study; a sweep for a paper (--sweep)",
     "compare": "paired comparison of runs or rounds, or of variants over seeds",
+    "diff": "what differs between two runs, and what can explain it",
+    "reproduce": "make a cited run again from its bundle, and compare",
     "figures": "figures of a loop or an evaluation, as a page or as images",
     "plot": "figures of a sweep for print",
     "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
     "serve": "answer OpenAI-compatible requests from a checkpoint",
     "ui": "start the MLflow UI and print links to the charts",
+    "cite": "a bundle of a run that others can check and repeat, and its BibTeX",
     "version": "version, commit, Python",
 }
 HELP = f"""sloop {__version__}: the closed data loop for LLM tool calling
@@ -102,11 +105,12 @@ def _main(arguments: list[str]) -> None:
     os.environ["SLOOP_COMMAND"] = shlex.join(["sloop", *arguments])
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        if first in STAGES:
+        bundle = first == "check" and any(word[:1] != "-" and "=" not in word for word in arguments[1:2])
+        if first in STAGES and not bundle:
             _hydra(first, arguments[1:])
         elif first == "serve":
             _serve(arguments[1:])
-        elif first in COMMANDS:
+        elif first in COMMANDS or bundle:
             import sloop.show.commands
 
             sloop.show.commands.run(first, arguments[1:])

@@ -69,6 +69,12 @@ class TrackingConfig(Record):
     uri: PathText | None
 
 
+class CiteConfig(Record):
+    """Section ``cite``."""
+
+    require_clean: bool
+
+
 class PathsConfig(Record):
     """Section ``paths``."""
 
@@ -119,6 +125,7 @@ class Config(Record):
     prices: dict[str, Price]
     executor: ExecutorConfig
     tracking: TrackingConfig
+    cite: CiteConfig
     paths: PathsConfig
     tools: dict[str, Any]
     teacher: dict[str, Any]

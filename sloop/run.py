@@ -19,7 +19,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.records import InputRecord, OutOfBudget, Rejected, Sample, Score, UserError
 from sloop.records.ranges import Positive, checked
-from sloop.runs.cite import run_record
+from sloop.runs.cite import check_clean, code_state, run_record
 from sloop.runs.files import read_run
 from sloop.runs.keep import Kept, is_finished, keeping
 from sloop.runs.questions import keep_questions
@@ -111,6 +111,8 @@ def execute(
         UserError: a mistake of the reader's.
         OutOfBudget: as much was spent as may be; the run can be resumed with more.
     """
+    if config.cite.require_clean:
+        check_clean(code_state(), "cite.require_clean=true")
     folder = run_folder(config, plain)
     if config.resume and is_finished(folder) and read_run(folder).config_hash == config_hash(plain):
         tell(f"{folder} is finished: with resume=true it is left alone")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import ALONE, sloop
 
 from sloop.engine.identity import NOT_RESULTS, config_hash, differing
-from sloop.runs.cite import code_state, machine, run_record, sweep_record, versions
+from sloop.records import CodeState, UserError
+from sloop.runs.cite import FEATURES, check_clean, code_state, machine, run_record, sweep_record, versions
 
 CONFIG: dict[str, Any] = {"name": "study", "seed": 0, "steps": 4, "output_dir": None, "executor": {"workers": 8}}
 
@@ -77,8 +80,44 @@ def test_versions_of_what_is_installed_and_none_for_the_rest(monkeypatch: pytest
     assert found["no-such-package"] is None
 
 
-def test_the_machine_tells_this_process() -> None:
-    assert machine().pid == os.getpid()
+def test_the_machine_tells_this_process_and_its_processor() -> None:
+    found = machine()
+    assert found.pid == os.getpid()
+    assert set(found.features) <= FEATURES
+    assert found.model or not Path("/proc/cpuinfo").is_file()
+
+
+def test_what_sums_depend_on_is_told_by_torch() -> None:
+    from sloop.students.arithmetic import arithmetic
+
+    found = arithmetic()
+    assert found.capability
+    assert found.threads >= 1
+
+
+def test_sources_that_no_commit_names_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    diff = "diff --git a/sloop/a.py b/sloop/a.py\n-diff --git a/x b/x\n"
+    code = CodeState(version="0", digest="0" * 64, commit="c" * 40, diff=diff, untracked=("new.py",))
+    assert code.changed == ("sloop/a.py", "new.py")
+    check_clean(code.model_copy(update={"diff": None, "untracked": ()}), "cite.require_clean=true")
+    with pytest.raises(
+        UserError, match=r"cite\.require_clean=true: .* commit c{12}: sloop/a\.py, new\.py\. Commit them"
+    ):
+        check_clean(code, "cite.require_clean=true")
+
+
+def test_a_run_of_unclean_sources_is_refused_where_it_is_to_be_cited(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("num_samples=2", f"output_dir={tmp_path / 'data'}", "cite.require_clean=true", ALONE)
+    assert sloop("gen", *words) == (2 if code_state().changed else 0)
+    assert (tmp_path / "data").exists() == (not code_state().changed)
+
+
+def test_new_files_of_a_checkout_are_known_by_their_content() -> None:
+    found = code_state()
+    assert set(found.untracked_sha256) <= set(found.untracked)
+    assert all(len(sha256) == 64 for sha256 in found.untracked_sha256.values())
 
 
 def test_the_digest_of_the_code_is_stable() -> None:

@@ -65,7 +65,7 @@ def test_what_is_written_is_read_and_leaves_out_what_is_empty(tmp_path: Path) ->
     write_run(tmp_path, record)
     assert read_run(tmp_path) == record
     written = read_json(tmp_path / RUN_FILE)
-    assert (written["version"], written["resumed"]) == (2, 2)
+    assert (written["version"], written["resumed"]) == (3, 2)
     assert not {"retried", "inputs", "metrics", "stages", "rounds", "cost", "mlflow"} & written.keys()
 
 
@@ -73,3 +73,9 @@ def test_the_content_of_a_round_does_not_depend_on_the_version(tmp_path: Path) -
     plain = round_plain(1, [Score(name="acc", value=0.5, n=2)])
     write_json(tmp_path / "round.json", plain)
     assert {"version": plain["version"], **read_round(tmp_path).content()} == plain
+
+
+def test_a_record_that_knew_nothing_of_processors_is_one_of_this_version() -> None:
+    plain = run_plain("a", version=2)
+    record = RunRecord.read(plain, "run.json")
+    assert (record.version, record.machine.model, record.machine.arithmetic) == (3, "", None)

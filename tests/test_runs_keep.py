@@ -8,7 +8,7 @@ import pytest
 from running import run_plain
 
 from sloop.records import InputRecord, OutOfBudget, RunRecord, Score, UserError
-from sloop.runs.files import read_run
+from sloop.runs.files import read_run, write_run
 from sloop.runs.keep import is_finished, keeping
 from sloop.store import write_json
 
@@ -60,6 +60,16 @@ def test_a_run_that_breaks_off_says_how_and_can_be_resumed(error: BaseException,
     _kept(tmp_path / "run")
     record = read_run(tmp_path / "run")
     assert (record.status, record.resumed, record.began) == ("FINISHED", 1, first.began)
+
+
+def test_a_run_that_goes_on_on_another_processor_remembers_the_first(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        _kept(tmp_path / "run", KeyError("x"))
+    broken = read_run(tmp_path / "run")
+    there = broken.machine.model_copy(update={"model": "another"})
+    write_run(tmp_path / "run", broken.model_copy(update={"machine": there}))
+    _kept(tmp_path / "run")
+    assert [machine.model for machine in read_run(tmp_path / "run").elsewhere] == ["another"]
 
 
 def test_a_mistake_that_shows_before_anything_is_made_leaves_nothing_behind(tmp_path: Path) -> None:

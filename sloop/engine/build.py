@@ -36,7 +36,9 @@ MOVED = {
 """Where the classes of version 0.1 are now: configurations that were written for it, and recorded by it, still work."""
 
 
-EXTRAS = {"torch": "train", "psutil": "train", "trl": "trl", "fastapi": "serve", "uvicorn": "serve"}
+EXTRAS = {
+    "torch": "train", "psutil": "train", "trl": "trl", "fastapi": "serve", "uvicorn": "serve", "rocrate": "cite",
+}  # fmt: skip
 """By package that may be missing: the extra of sloop that installs it."""
 
 

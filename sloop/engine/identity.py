@@ -40,7 +40,7 @@ SOURCES = frozenset({".py", ".jinja", ".json", ".yaml"})
 NOT_RESULTS: Mapping[str, tuple[str, ...]] = {
     "": (
         "output_dir", "paths", "tracking", "executor", "preview", "cache", "preflight", "spending", "prices",
-        "retry_failed", "resume",
+        "retry_failed", "resume", "cite",
     ),
     "endpoint": ("limits", "cache", "cache_path"),
     "benchmark": ("cache_path",),

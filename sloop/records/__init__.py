@@ -20,6 +20,7 @@ from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Ver
 from sloop.records.runs import (
     ROUND_FILE,
     RUN_FILE,
+    Arithmetic,
     BegunRecord,
     Cell,
     Checkpoint,

@@ -1,7 +1,7 @@
 """What a run keeps of itself on disk: ``run.json``, ``round.json`` and ``stage.json``, typed and versioned.
 
-Version 1 is what was written before versions were: `upgraded` makes version 2 of it. A record of a later version is
-not read (`Unreadable`), for half of what it says would be missed.
+Version 1 is what was written before versions were, version 2 knew nothing of processors: `upgraded` makes version 3 of
+either. A record of a later version is not read (`Unreadable`), for half of what it says would be missed.
 
 A record may come from anybody. What becomes a path, a name elsewhere, a time or a process is checked as it is read, so
 that nobody who uses it has to.
@@ -9,6 +9,7 @@ that nobody who uses it has to.
 
 from __future__ import annotations
 
+import re
 import reprlib
 import unicodedata
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from sloop.records.base import Record
 from sloop.records.ranges import Name
 
 RUN_FILE, ROUND_FILE = "run.json", "round.json"
-VERSION = 2
+VERSION = 3
 """Of the three records below."""
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -242,6 +243,20 @@ class RoundRecord(Versioned):
     """A `sloop.measures.overlap.Overlap` a benchmark."""
 
 
+class Arithmetic(Record):
+    """What the last bits of torch's sums depend on, as it says it of itself."""
+
+    capability: str
+    """Instruction set of its own kernels, such as AVX2 (ATEN_CPU_CAPABILITY chooses a lesser one)."""
+    threads: int
+    blas: str
+    """Library of matrix products, with its version."""
+    onednn: str
+    """Version of oneDNN; empty without it."""
+    deterministic: bool
+    """Whether torch refuses kernels that add up in no fixed order."""
+
+
 class Machine(Record):
     """Where a run runs; process id and host tell a running run from an abandoned one."""
 
@@ -249,6 +264,13 @@ class Machine(Record):
     pid: int = Field(ge=0, lt=2**31)
     system: str
     processor: str
+    """Its architecture."""
+    model: str = _sparse("")
+    """Name of the processor."""
+    features: tuple[str, ...] = _sparse(())
+    """Those of its instructions by which libraries choose their kernels (`sloop.runs.cite.FEATURES`)."""
+    arithmetic: Arithmetic | None = _sparse(None)
+    """None until a run ends, and where nothing was computed in floating point."""
     cpus: int | None
     gpus: tuple[str, ...] = ()
 
@@ -264,6 +286,13 @@ class CodeState(Record):
     diff: str | None = None
     diff_sha256: str | None = None
     untracked: tuple[str, ...] = ()
+    untracked_sha256: dict[str, str] = _sparse({})
+    """Of the untracked files that are no larger than sources are."""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The files by which a checkout differs from its commit."""
+        return (*re.findall(r"^diff --git a/.* b/(.*)$", self.diff or "", re.MULTILINE), *self.untracked)
 
 
 class InputRecord(Record):
@@ -328,6 +357,8 @@ class RunRecord(Versioned):
     began: Moment
     finished: Moment | None
     resumed: int = _sparse(0)
+    elsewhere: tuple[Machine, ...] = _sparse(())
+    """Other processors on which it ran before it was resumed: some of its stages were made there."""
     retried: tuple[Retry, ...] = _sparse(())
     inputs: tuple[InputRecord, ...] = _sparse(())
     told: tuple[str, ...] = _sparse(())
@@ -394,6 +425,7 @@ class SweepRecord(Versioned):
 def upgraded(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """A record of any earlier version as one of `VERSION`; the one place that knows earlier versions.
 
-    Version 1 bore no number, and left out what was empty, as version 2's defaults do.
+    Version 1 bore no number, and left out what was empty, as later versions' defaults do; version 2 lacks what has
+    defaults in version 3.
     """
-    return data if "version" in data else {**data, "version": VERSION}
+    return {**data, "version": VERSION} if data.get("version", 1) in range(1, VERSION) else data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
@@ -16,16 +17,41 @@ from pathlib import Path
 from typing import Any
 
 from sloop.engine.identity import config_hash, package_digest
-from sloop.records import CodeState, Machine, RunRecord, SweepRecord
-from sloop.store import now
+from sloop.records import CodeState, Machine, RunRecord, SweepRecord, UserError
+from sloop.store import file_digest, now
 from sloop.version import __version__
 
 PACKAGES = (
     "datasets", "hydra-core", "jsonschema", "mlflow", "numpy", "openai", "pandas", "pydantic", "scipy", "statsmodels",
     "tokenizers", "torch", "transformers",
 )  # fmt: skip
-ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
+ARITHMETIC = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "CUBLAS_WORKSPACE_CONFIG",
+)  # fmt: skip
+"""Environment variables by which the last bits of a sum may differ."""
+ENVIRONMENT = (*ARITHMETIC, "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
 """The only environment variables that are recorded: a list of what is allowed, so that no key slips in."""
+FEATURES = frozenset(
+    [
+        "sse4_1",
+        "avx",
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512vl",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_tile",
+        "amx_bf16",
+        "asimd",
+        "sve",
+        "bf16",
+    ]
+)
+"""Of a processor, as Linux calls them: those by which torch, oneDNN and BLAS choose their kernels."""
+LARGEST_SOURCE = 16 << 20
+"""Bytes of an untracked file whose content is recorded: what is larger is data, and hashing it would keep a run up."""
 
 COMMAND_VARIABLE = "SLOOP_COMMAND"
 """Environment variable that carries the command line as given to whatever process runs it."""
@@ -71,12 +97,37 @@ def command() -> str:
     return os.environ.get(COMMAND_VARIABLE) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def bibtex(name: str, study: str, hashed: str, began: str) -> str:
-    """An entry for the run, to stand beside the software's (CITATION.cff)."""
-    return (
-        f"@misc{{sloop:{name},\n  title = {{sloop run {name} of the study {study}}},\n"
-        f"  year = {{{began[:4]}}},\n  note = {{configuration {hashed}}}\n}}"
+def bibtex(name: str, study: str, hashed: str, began: str, bundle: str = "") -> str:
+    """An entry for the run, to stand beside the software's (CITATION.cff).
+
+    Args:
+        name: of the run.
+        study: its study.
+        hashed: hash of its configuration.
+        began: when it did.
+        bundle: SHA-256 that stands for its bundle (`sloop.runs.bundle.Bundle.sha256`).
+    """
+    key = re.sub(r"[^A-Za-z0-9:_.-]", "-", f"sloop:{name}")
+    note = f"configuration {hashed}" + (f", bundle {bundle}" if bundle else "")
+    title = f"sloop run {_in_tex(name)} of the study {_in_tex(study)}"
+    return f"@misc{{{key},\n  title = {{{title}}},\n  year = {{{began[:4]}}},\n  note = {{{note}}}\n}}"
+
+
+def _in_tex(text: str) -> str:
+    r"""A text as TeX prints it: ``_`` as ``\_``, and no brace that ends an entry early."""
+    spelled = {"\\": "/", "{": "(", "}": ")", "~": "-", "^": "-", '"': "''"}
+    return "".join(spelled.get(mark, f"\\{mark}" if mark in "_&%$#" else mark) for mark in text)
+
+
+def unclean(code: CodeState) -> tuple[str, ...]:
+    """What stands between a run's code and whoever fetches it again by its commit, a sentence each; none: nothing."""
+    if code.commit is None:
+        return ("the code was no checkout: version and digest are all that is known of it",)
+    changed = ["files differ from the commit (the diff is recorded)"] if code.diff_sha256 else []
+    strange = (
+        [f"{len(code.untracked)} files are in no commit: {', '.join(code.untracked[:5])}"] if code.untracked else []
     )
+    return (*changed, *strange)
 
 
 def code_state() -> CodeState:
@@ -96,8 +147,32 @@ def code_state() -> CodeState:
             "diff": changed or None,
             "diff_sha256": hashlib.sha256(changed.encode()).hexdigest() if changed else None,
             "untracked": untracked,
+            "untracked_sha256": {
+                name: file_digest(root / name)
+                for name in untracked
+                if (root / name).is_file() and (root / name).stat().st_size <= LARGEST_SOURCE
+            },
         }
     )
+
+
+def check_clean(code: CodeState, asked: str) -> None:
+    """Refuse sources that no commit names.
+
+    Args:
+        code: the sources.
+        asked: who wants them clean, as the reader wrote it.
+
+    Raises:
+        UserError: a checkout differs from its commit; names the files.
+    """
+    if code.changed:
+        named, more = ", ".join(code.changed[:10]), len(code.changed) - 10
+        raise UserError(
+            f"{asked}: the sources differ from commit {str(code.commit)[:12]}: {named}"
+            f"{f' and {more} more' if more > 0 else ''}. Commit them (git add, git commit) or put them away "
+            "(git stash --include-untracked), and give the same command again."
+        )
 
 
 def versions() -> dict[str, str | None]:
@@ -113,14 +188,29 @@ def versions() -> dict[str, str | None]:
 
 def machine() -> Machine:
     """Where it runs; process id and host tell a running run from an abandoned one."""
+    model, features = _processor()
     return Machine(
         host=socket.gethostname(),
         pid=os.getpid(),
         system=platform.platform(),
         processor=platform.machine(),
+        model=model,
+        features=features,
         cpus=os.cpu_count(),
         gpus=_gpus(),
     )
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    """Name and features of the first processor, as Linux tells them; elsewhere the name alone."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    told = {name.strip().lower(): value.strip() for name, _, value in lines}
+    flags = told.get("flags") or told.get("features", "")
+    return told.get("model name") or platform.processor(), tuple(sorted(FEATURES & set(flags.split())))
 
 
 def is_gone(host: str, pid: int) -> bool:

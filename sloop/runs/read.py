@@ -197,7 +197,7 @@ class Run:
         Every part of the evaluation's key, what it recorded of prompts, tools, parser and template, the versions of
         packages, and what of the benchmark stood in training.
         """
-        stage = read_stage(self._evaluation(benchmark, number))
+        stage = read_stage(self.evaluation(benchmark, number))
         parts = {key: _whole(key, part) for key, part in stage.parts.items() if key != "stage"}
         found = {PART_NAMES.get(key, key): _short(value) for key, value in _leaves(parts)}
         found |= {key: _short(value) for key, value in stage.identity.items()}
@@ -291,14 +291,14 @@ class Run:
         Raises:
             UserError: the run has no such round or benchmark.
         """
-        path = self._evaluation(benchmark, round) / GRADES
+        path = self.evaluation(benchmark, round) / GRADES
         return {trial_id(grade.sample_id, grade.trial): grade for grade in read_rows(path, Grade)}
 
     def data_sha256(self, benchmark: str, round: int) -> str:
         """SHA-256 of the benchmark's data that the run was asked; arguments and errors as of `grades`."""
-        return read_stage(self._evaluation(benchmark, round)).asked
+        return read_stage(self.evaluation(benchmark, round)).asked
 
-    def _evaluation(self, benchmark: str, round: int) -> Path:
+    def evaluation(self, benchmark: str, round: int) -> Path:
         """Folder of an evaluation.
 
         Raises:

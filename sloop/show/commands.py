@@ -18,8 +18,11 @@ from sloop.runs.find import find_round, find_runs
 from sloop.show import pages, sweeps
 from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser
+from sloop.show.citing import check_bundle, cite
 from sloop.show.compare import compare, tracked_at, tracked_there
 from sloop.show.console import console
+from sloop.show.diff import diff
+from sloop.show.reproduce import reproduce
 from sloop.show.story import show
 from sloop.show.tables import rounds_tables
 
@@ -175,9 +178,13 @@ _COMMANDS = {
     "version": version,
     "table": table,
     "compare": compare,
+    "diff": diff,
+    "reproduce": reproduce,
     "figures": figures,
     "plot": plot,
     "show": show,
     "runs": runs,
     "ui": ui,
+    "cite": cite,
+    "check": check_bundle,
 }
