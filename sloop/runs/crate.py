@@ -52,10 +52,9 @@ def crate(manifest: Manifest, by: Authorship) -> dict[str, Any]:
         "@type": "SoftwareApplication",
         "name": "sloop",
         "softwareVersion": run.code.version,
-        "url": "https://pypi.org/project/sloop/",
         "identifier": run.code.commit or run.code.digest,
     }
-    program = made.add(ContextEntity(made, "#sloop", properties=software))
+    program = made.add(ContextEntity(made, f"urn:sloop:code:{run.code.digest}", properties=software))
     entities = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the files stand in the zip, not on this disk
@@ -68,6 +67,7 @@ def crate(manifest: Manifest, by: Authorship) -> dict[str, Any]:
             entities[name] = made.add_file(dest_path=name, properties=told)
     whole = {
         "name": run.command,
+        "description": f"The whole {run.kind}, stage after stage.",
         "startTime": run.began,
         "endTime": run.finished or run.began,
         "actionStatus": f"http://schema.org/{STATUS.get(run.status, 'FailedActionStatus')}",
@@ -81,6 +81,7 @@ def crate(manifest: Manifest, by: Authorship) -> dict[str, Any]:
         objects = [entity for name, entity in entities.items() if _within(name, parents)]
         found = [entities[name] for name in names if name in entities]
         told = {"name": f"sloop stage {place}", "identifier": stage.key}
+        told["description"] = f"Made {len(stage.files)} files under the key {stage.key}."
         actions.append(_action(made, program, f"#stage-{place}", objects, found, told, people))
     root["mentions"] = actions
     plain: dict[str, Any] = made.metadata.generate()
