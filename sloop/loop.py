@@ -115,6 +115,7 @@ def loop(
     data = first = portions.dataset("round_1.jsonl")
     short = first_short = portions.summary.shortfall["round_1.jsonl"]
     examples = shown_before(first, settings.variant.shots, settings.seed)
+    run.say_short(place, "examples", settings.variant.shots, settings.variant.shots - len(examples))
     truths = [path for made in pool if (path := made.folder / TRUTH).is_file()]
     answers: Path | None = None
     held = run.held()
@@ -261,9 +262,10 @@ class _Loop:
 
     def evaluate(self, place: Place, checkpoint: Checkpoint, examples: Sequence[Sample]) -> dict[str, Made[Any]]:
         student, made = self.parts.student, {}
-        if examples:
+        if shots := self.settings.variant.shots:
             turns = [turn.model_dump() for turn in turns_of(examples)]
-            student = {"_target_": SHOWN, "student": student, "turns": turns}
+            short = {"short": shots - len(examples)} if len(examples) < shots else {}
+            student = {"_target_": SHOWN, "student": student, "turns": turns, **short}
         for benchmark in self.parts.benchmarks:
             stage = Evaluate(
                 benchmark=specification(benchmark),

@@ -162,13 +162,16 @@ def _composed(name: str, *overrides: str) -> dict[str, Any]:
     return found
 
 
-ELSEWHERE = (("student", "endpoint"), ("benchmark", "both"))
-"""Options whose settings are read off others: with an endpoint of each kind, and as each of the two benchmarks."""
+ELSEWHERE = (("student", "endpoint"), ("benchmark", "both"), ("trainer", "teacher_mode"))
+"""Options whose settings are read off others: with an endpoint of each kind, as each of the two benchmarks, as those of
+sft; what is teacher_mode's own is tried in `tests/test_trainers_teacher_mode.py`."""
 
 
 def _rows() -> list[tuple[tuple[str, ...], ...]]:
     """As few configurations as show every option of every group: in each row another option of each."""
-    options: dict[str, list[tuple[str, ...]]] = {group: [] for group in (*PARTS, "variant", "corruption")}
+    options: dict[str, list[tuple[str, ...]]] = {
+        group: [] for group in (*PARTS, "variant", "corruption", "distributed")
+    }
     for path in sorted(CONF.glob("*/*.yaml")):
         group, name = path.parent.name, path.stem
         if group == "endpoint":

@@ -78,7 +78,7 @@ def test_the_command_line_wins_over_a_preset():
 
 
 def test_every_group_is_told_by_the_configuration():
-    assert set(GROUPS) == {*COMPONENTS, "endpoint", "tools", "variant", "corruption", "experiment"}
+    assert set(GROUPS) == {*COMPONENTS, "endpoint", "tools", "variant", "corruption", "distributed", "experiment"}
 
 
 def test_every_key_of_the_root_is_typed_and_every_typed_key_is_there():

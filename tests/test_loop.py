@@ -221,6 +221,12 @@ def test_what_is_shown_examples_trains_nothing(tmp_path: Path) -> None:
     assert zero["data"] is None
 
 
+def test_fewer_examples_than_were_asked_for_are_told_and_recorded(tmp_path: Path) -> None:
+    run = acme_loop(tmp_path / "few", "variant=few_shot", "variant.shots=900")
+    (note,) = (note for note in read_json(run / "run.json")["notes"] if "variant.shots" in note)
+    assert note.startswith(f"{900 - BUDGET} examples fewer")
+
+
 def test_the_clean_arm_has_the_set_before_anything_was_done_to_it(tmp_path: Path) -> None:
     words = ("corruption=wrong_domain", "loop.rounds=1")
     dirty, clean = (acme_loop(tmp_path / name, *words, f"variant={name}") for name in ("static", "clean"))

@@ -65,3 +65,13 @@ def test_constant_answers_stand_once_below_all_rounds(tmp_path: Path) -> None:
     assert cells(shown, "run")[2:4] == ["50.0", "40.0"] or cells(shown, "run ")[2:4] == ["50.0", "40.0"]
     assert cells(shown, "always refuse")[1:4] == ["-", "33.3", "0.0"]
     assert shown.count("always refuse") == 1
+
+
+def test_samples_that_were_left_out_of_training_stand_beside_what_was_trained_on(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", run_plain("run"))
+    for number, lost in ((1, 0.0), (2, 12.0)):
+        found = [score("eval/dev/call_accuracy", 0.5), score("data/share/seed", 1.0), score("train/left_out", lost)]
+        write_json(tmp_path / f"round_{number}" / "round.json", round_plain(number, found))
+    first, second = (line for line in printed(rounds_table([Run.at(tmp_path)])).splitlines() if "seed 100" in line)
+    assert "left out" not in first
+    assert "seed 100 (12 left out)" in second

@@ -9,7 +9,9 @@ import pytest
 from models import UNSET, WEATHER, ask, pool, spec
 from transformers import AutoTokenizer
 
+from sloop.engine.stage import Place, run_stage
 from sloop.records import Message, Sample, Tool, ToolCall, UserError
+from sloop.stages.train import Start, checkpoint_of
 from sloop.store import Dataset, read_json, write_rows
 from sloop.students.local import LocalStudent, load_tokenizer
 from sloop.students.templates import learnt, render_prompt, template_format
@@ -105,3 +107,16 @@ def test_a_template_that_takes_nothing_ends_the_start(tmp_path: Path) -> None:
 def test_what_is_no_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no chat template"):
         started(tmp_path, "")
+
+
+def test_what_is_put_otherwise_before_a_template_stands_in_the_record_of_its_start(tmp_path: Path) -> None:
+    given, _ = started(tmp_path)
+    refusing = "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no') }}{% endif %}"
+    (given / "chat_template.jinja").write_text(DATED.replace("{% for m in messages %}", refusing))
+    common = {"name": "s", "scratch": None, "answer_format": None, "threads": 1, "dtype": "fp32", "device": "cpu"}
+    student = LocalStudent(path=str(given), **common, **UNSET)  # type: ignore[arg-type]
+    stage = Start(student=student, data=Dataset(tmp_path / "pool.jsonl"), seed=0)
+    made = run_stage(stage, Place(tmp_path / "start"))
+    assert made.record.notes == list(made.summary.notes) == student.template_notes(checkpoint_of(made))
+    assert all(note.startswith("chat template of s") for note in made.summary.notes)
+    assert "chat template of s: tool results are given as the user's messages" in made.summary.notes

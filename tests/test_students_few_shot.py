@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import acme_tools
 
@@ -51,3 +52,11 @@ def test_examples_of_several_turns_make_one_dialogue() -> None:
     turns = turns_of([sample, sample])
     assert [turn.role for turn in turns] == ["user", "assistant", "tool", "assistant"] * 2
     assert [turn.tool_call_id for turn in turns if turn.role == "tool"] == ["call_0", "call_2"]
+
+
+def test_too_few_examples_are_a_note() -> None:
+    student = Told(name="told", skill=1.0)
+    data: Any = None
+    assert FewShotStudent(student=student, turns=TURNS).notes(data) == []
+    (note,) = FewShotStudent(student=student, turns=[], short=5).notes(data)
+    assert note.startswith("5 examples fewer than variant.shots asks for")

@@ -22,12 +22,14 @@ from sloop.benchmarks.base import SampleBenchmark
 from sloop.cli import conf_folder
 from sloop.engine.stage import Place, run_stage
 from sloop.measures.metrics import grade
+from sloop.models.base import ModelError
 from sloop.models.endpoint import InText
 from sloop.records import Checkpoint, Decode, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
 from sloop.stages.evaluate import SCORES, Evaluate
 from sloop.stages.probe import Probe
 from sloop.stages.train import Train
 from sloop.store import Dataset, predictions_at, read_rows, write_rows
+from sloop.students.served import under_served_names
 
 CALL = ToolCall(name="get_weather", arguments={"city": "Oslo"})
 ASKED = Sample(
@@ -166,9 +168,10 @@ def test_a_name_that_servers_refuse_is_sent_with_underscores_and_read_back(
 def test_a_name_goes_out_and_comes_back_as_its_kind_says(endpoint: Endpoint, kind: Kind) -> None:
     asked = ASKED.model_copy(update={"tools": tuple(Tool(name=name, parameters={}) for name in kind.given)})
     if isinstance(kind.comes, str):
-        with pytest.raises(UserError, match=rf"{kind.comes} there\. Rename one"):
-            answers(endpoint.url, [asked])
-        assert not endpoint.seen
+        with pytest.raises(ModelError, match=rf"{kind.comes} there\. Rename one"):
+            under_served_names(asked)
+        assert [found.error for found in answers(endpoint.url, [asked, ASKED])] == ["model", None]
+        assert len(endpoint.seen) == 1, "the one before it ends nothing, and is not sent"
         return
     endpoint.message = {"tool_calls": [{"function": {"name": name, "arguments": "{}"}} for name in kind.comes]}
     (found,) = answers(endpoint.url, [asked])

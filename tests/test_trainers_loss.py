@@ -122,8 +122,9 @@ NOT_TINY = {
         (
             *("axk1", "bailing_hybrid", "bamba", "cohere_compass_text", "dbrx", "dots1", "dots3_note_text"),
             *("gemma3n_text", "gemma4_assistant", "gemma4_text", "gemma4_unified_assistant", "granitemoehybrid"),
-            *("jamba", "kimi_linear", "lfm2_moe", "mamba2", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next"),
-            *("qwen4_exp", "qwen4_exp_text", "recurrent_gemma", "reformer", "xlstm", "zamba", "zamba2", "zaya"),
+            *("jamba", "kimi_linear", "lfm2_moe", "mamba2", "mimo_v2_flash", "qwen3_5_moe_text", "qwen3_5_text"),
+            *("qwen3_next", "qwen4_exp", "qwen4_exp_text", "recurrent_gemma", "reformer", "xlstm", "zamba", "zamba2"),
+            "zaya",
         ),
         "its heads and kinds of layers want a configuration written for it",
     ),

@@ -28,7 +28,7 @@ from sloop.students.templates import fit_tokenizer
 from sloop.students.tiny import RECORD_FILE
 from sloop.trainers.batches import IGNORED, WINDOW, Example, batches, check_left_out, collate, examples, micro_batches
 from sloop.trainers.lora import LoraSettings, attach, merged
-from sloop.trainers.memory import PASSING, blocks_apart, kept_bytes, memory_told, needs
+from sloop.trainers.memory import PASSING, blocks_apart, kept_bytes, memory_told, merging, needs
 from sloop.trainers.muon import Muon, orthogonalise
 from sloop.trainers.sft import PRETRAINED, SCRATCH, InForce, schedule
 
@@ -339,6 +339,12 @@ def test_a_training_gone_astray_ends_in_one_error_and_leaves_its_start_as_it_was
             start, data, None, steps=9, seed=0, out=tmp_path / "c1"
         )
     assert checkpoint_at(Path(start.path)) == start
+
+
+def test_merging_needs_what_it_takes_beyond_a_step() -> None:
+    step = {"weights": 10, "gradients": 1, "optimizer": 2, "activations": 20}
+    assert merging(step, 15) == 0
+    assert merging(step, 40) == 10 + 2 + 40 - sum(step.values())
 
 
 def test_memory_that_cannot_be_had_is_told_of() -> None:

@@ -89,6 +89,11 @@ def test_a_method_trains_by_the_protocol(name: str, tmp_path: Path) -> None:
     for file in files(tmp_path / "c") - {"model.safetensors"}:
         assert (tmp_path / "c" / file).read_bytes() == Path(start.path, file).read_bytes(), file
     assert [path.name for path in (tmp_path / "c" / "sidecar").iterdir()] == ["training.json"]
+    said = read_json(tmp_path / "c" / TRAINING_FILE)
+    assert said["settings"].items() >= {"max_steps": 4, "learning_rate": 1e-3, "seed": 1}.items()
+    assert str(tmp_path) not in json.dumps(said["settings"])
+    copies = {"distill": {"teacher"}, "grpo": set()}.get(name, {"reference"})
+    assert {what for what in ("reference", "teacher") if said["memory"].get(what)} == copies
 
 
 class Killed(Exception):

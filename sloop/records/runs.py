@@ -361,6 +361,8 @@ class RunRecord(Versioned):
     """Other processors on which it ran before it was resumed: some of its stages were made there."""
     retried: tuple[Retry, ...] = _sparse(())
     inputs: tuple[InputRecord, ...] = _sparse(())
+    notes: tuple[str, ...] = _sparse(())
+    """What a reader must know, of all stages: of templates, say, or of benchmarks."""
     told: tuple[str, ...] = _sparse(())
     """How files of tools were read, in sentences: what was left out of them."""
     metrics: tuple[Score, ...] = _sparse(())

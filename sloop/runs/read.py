@@ -144,13 +144,15 @@ class Run:
 
         Each finished stage's key, seed and every file's rows, bytes and sha256 (of a checkpoint that is weights,
         tokenizer and chat template); of a loop each round's training data, and its metrics over all samples with n and
-        interval; what endpoints cost, by role, round and model, and how long they took.
+        interval; what a reader must know of stages; what endpoints cost, by role, round and model, and how long they
+        took.
         """
         stages = {
             place: StageFiles(key=stage.key, seed=stage.seed, files=stage.files) for place, stage in self.stages.items()
         }
         found = {
             "rounds": tuple(RoundSummary(round=r.round, data=r.data, metrics=_overall(r.metrics)) for r in self.rounds),
+            "notes": tuple(dict.fromkeys(note for stage in self.stages.values() for note in stage.notes)),
             "cost": tuple(row.model_dump() for row in self.spent()),
             "latency": tuple(row.model_dump() for row in self.latency()),
         }

@@ -70,6 +70,8 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
             table.title = f"{run.record.study}: rounds x metrics, {name}, n = {asked.n if asked else 0}"
             shares = [(s, scores.get(f"data/share/{s}")) for s in SOURCES]
             parts = " ".join(f"{s} {score.value * 100:.0f}" for s, score in shares if score and score.value)
+            if (lost := scores.get("train/left_out")) and lost.value:
+                parts += f" ({lost.value:.0f} left out)"
             table.add_row(run.name, str(round.round), *cells, noise, parts)
         table.add_section()
     for row in constants:

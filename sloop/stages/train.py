@@ -12,7 +12,7 @@ from pydantic import Field
 from sloop.engine.stage import Desk, Made
 from sloop.records import Checkpoint, Record, Sample, Score, UserError
 from sloop.store import Dataset, checkpoint_at, is_file, read_json, write_rows
-from sloop.students.base import Student
+from sloop.students.base import Student, TemplatedStudent
 from sloop.trainers.base import TRAINING_FILE, Trainer, Training
 
 FOLDER = "checkpoint"
@@ -28,6 +28,8 @@ class StartSummary(Record):
 
     checkpoint: Checkpoint
     """Its path is `FOLDER` where the weights are the stage's own."""
+    notes: tuple[str, ...] = Field((), exclude_if=lambda notes: not notes)
+    """Of its chat template."""
 
 
 class TrainSummary(Record):
@@ -78,7 +80,8 @@ class Start:
         """Write the checkpoint, or note the given one."""
         student = desk.part(self.student, Student, "student")
         made = student.start(self.data, seed=self.seed, out=desk.folder / FOLDER)
-        return StartSummary(checkpoint=_kept(made, desk))
+        notes = student.template_notes(made) if isinstance(student, TemplatedStudent) else []
+        return StartSummary(checkpoint=_kept(made, desk), notes=tuple(notes))
 
 
 @dataclass(frozen=True, kw_only=True)

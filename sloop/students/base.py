@@ -63,6 +63,15 @@ class Identified(Protocol):
 
 
 @runtime_checkable
+class TemplatedStudent(Student, Protocol):
+    """A student whose chat template may need to be given things otherwise than they are."""
+
+    def template_notes(self, checkpoint: Checkpoint) -> list[str]:
+        """What is put otherwise, and what it cannot take, a sentence each."""
+        ...
+
+
+@runtime_checkable
 class SharingStudent(Student, Protocol):
     """A student that may read a beginning once which several prompts of a batch share."""
 

@@ -113,6 +113,17 @@ def pins(body: str, choice: Choice) -> str:
     return "" if body.startswith(text) else text
 
 
+def told(fit: Fit, name: str) -> list[str]:
+    """What is put otherwise before a checkpoint's template sees it, and what it cannot take, a sentence each."""
+    return [
+        *(
+            f"chat template of {name}: {SWITCHES[key].get(value, f'written in {value} form')}"
+            for key, value in fit.fitted.switches.items()
+        ),
+        *(f"chat template of {name} takes no dialogue with {shape}: {why}" for shape, why in fit.refused.items()),
+    ]
+
+
 def dress(
     given: Path, out: Path, tokenizer: PreTrainedTokenizerBase, choice: Choice, format: str | None, linked: bool = False
 ) -> Path:
@@ -132,10 +143,8 @@ def dress(
     template = fit.fitted.template
     if template == tokenizer.chat_template and not linked:
         return given
-    for key, value in fit.fitted.switches.items():
-        LOG.warning("chat template of %s: %s", given, SWITCHES[key].get(value, f"written in {value} form"))
-    for shape, why in fit.refused.items():
-        LOG.warning("chat template of %s takes no dialogue with %s: %s", given, shape, why)
+    for note in told(fit, str(given)):
+        LOG.warning(note)
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(given.iterdir()) if out != given else ():
         if path.is_file() and path.name not in (TEMPLATE_FILE, TOKENIZER_FILE, RECORD_FILE):
@@ -145,13 +154,13 @@ def dress(
         read_json(given / name) if (given / name).is_file() else {} for name in (RECORD_FILE, TOKENIZER_FILE)
     )
     write_json(out / TOKENIZER_FILE, {key: value for key, value in settings.items() if key != "chat_template"})
-    told = {
+    said = {
         "format": format or fit.format,
         "chat_template": choice.source if choice.source in ("own", *LISTINGS) else "file",
         "chat_template_kwargs": choice.kwargs,
         "date": choice.day,
     }
-    write_json(out / RECORD_FILE, {**known, **told})
+    write_json(out / RECORD_FILE, {**known, **said})
     return out
 
 

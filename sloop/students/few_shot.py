@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sloop.records import Checkpoint, Decode, Message, Prediction, Sample
+from sloop.records.ranges import Count
 from sloop.store import Dataset
-from sloop.students.base import Identified, Student
+from sloop.students.base import Identified, NotedStudent, Student
 
 
 class FewShotStudent:
@@ -18,9 +19,10 @@ class FewShotStudent:
 
     MODULES = ("sloop.records.base", "sloop.records.samples", "sloop.students.few_shot")
 
-    def __init__(self, *, student: Student, turns: list[Message]) -> None:
-        """Take the student and the turns that it is shown."""
+    def __init__(self, *, student: Student, turns: list[Message], short: Count = 0) -> None:
+        """Take the student, the turns that it is shown, and how many examples fewer they are than was asked for."""
         self._student = student
+        self._short = short
         self._turns = tuple(turns)
         self._calls = sum(len(turn.tool_calls) for turn in turns)
 
@@ -44,6 +46,12 @@ class FewShotStudent:
         """The turns behind what the system says; answers to calls are to those of the dialogue itself, as before."""
         first = next((place for place, message in enumerate(messages) if message.role != "system"), len(messages))
         return (*messages[:first], *self._turns, *(_moved(message, self._calls) for message in messages[first:]))
+
+    def notes(self, data: Dataset) -> list[str]:
+        """The student's own, and how many examples there were too few of."""
+        own = self._student.notes(data) if isinstance(self._student, NotedStudent) else []
+        short = f"{self._short} examples fewer than variant.shots asks for were shown: round 1's set has no more"
+        return [*own, short] if self._short else own
 
     def identity(self, checkpoint: Checkpoint) -> dict[str, str]:
         """The student's own."""

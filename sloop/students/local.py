@@ -25,7 +25,7 @@ from sloop.records import Checkpoint, Decode, Prediction, Sample, UserError, dig
 from sloop.records.ranges import Name, PathText, Sha256, Threads, Tokens, refused
 from sloop.store import Dataset, checkpoint_at, is_file, write_json
 from sloop.store.files import named
-from sloop.students.chosen import OWN, Choice, Day, Source, Variables, dress
+from sloop.students.chosen import OWN, Choice, Day, Source, Variables, dress, told
 from sloop.students.converted import converted, gguf_file
 from sloop.students.decoding import Draws, Watch, Written, draw_seed, generate
 from sloop.students.templates import (
@@ -33,6 +33,7 @@ from sloop.students.templates import (
     encode,
     end_marks,
     fit_tokenizer,
+    fitted,
     opened_thought,
     render_prompt,
     template_format,
@@ -269,6 +270,11 @@ class LocalStudent:
             "parser": str(self._format_for(folder, tokenizer)),
             "template": digest(tokenizer.chat_template)[:16],
         }
+
+    def template_notes(self, checkpoint: Checkpoint) -> list[str]:
+        """What is put otherwise before the checkpoint's template sees it, and what it cannot take."""
+        tokenizer = load_tokenizer(Path(checkpoint.path))
+        return told(fitted(tokenizer, tokenizer.chat_template), self.name)
 
     @property
     def format(self) -> str:

@@ -273,7 +273,8 @@ def _of_responses(body: Mapping[str, Any]) -> dict[str, Any]:
         raise told_failure(body.get("error") or f"its status is {status!r}")
     items = [item for item in body["output"] if isinstance(item, dict)]
     held = [item.get("content") or () for item in items if item.get("type") == "message"]
-    parts = [part for content in held if isinstance(content, list) for part in content if isinstance(part, dict)]
+    texts = [[{"text": content}] if isinstance(content, str) else content for content in held]
+    parts = [part for content in texts if isinstance(content, list) for part in content if isinstance(part, dict)]
     called = [item for item in items if item.get("type") in ("function_call", "custom_tool_call")]
     calls = [{"function": {key: item[key] for key in CALLED if key in item}} for item in called]
     words = "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)

@@ -147,7 +147,7 @@ def under_served_names(sample: Sample) -> tuple[Sample, dict[str, str]]:
     leaderboard's handlers of models that call by an API.
 
     Raises:
-        UserError: two tools would have one name.
+        ModelError: two tools would have one name; other samples can be asked.
     """
     used = [tool.name for tool in sample.tools] + [call.name for row in sample.messages for call in row.tool_calls]
     sent = {name: NOT_SERVED.sub("_", name)[:LONGEST_NAME] for name in used}
@@ -156,9 +156,10 @@ def under_served_names(sample: Sample) -> tuple[Sample, dict[str, str]]:
     own: dict[str, str] = {}
     for name in (tool.name for tool in sample.tools):
         if own.setdefault(sent[name], name) != name:
-            raise UserError(
-                f"sample {sample.id}: servers take letters, digits, _ and - in a tool's name, {LONGEST_NAME} at most, "
-                f"so {own[sent[name]]} and {name} would both be {sent[name]} there. Rename one of them in the tools."
+            raise ModelError(
+                "refused",
+                f"as servers take names, {own[sent[name]]} and {name} would both be {sent[name]} there. Rename one of "
+                "them.",
             )
     tools = tuple(tool.model_copy(update={"name": sent[tool.name]}) for tool in sample.tools)
     messages = tuple(row.model_copy(update={"tool_calls": _renamed(row.tool_calls, sent)}) for row in sample.messages)

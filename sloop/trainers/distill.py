@@ -12,6 +12,7 @@ from trl.trainer.distillation_trainer import DistillationTrainer
 from sloop.records import UserError
 from sloop.records.ranges import Heat, PathText, Share
 from sloop.students.local import load_model, load_tokenizer
+from sloop.trainers.lora import whole_bytes
 from sloop.trainers.trl import MODULES, Rendered, TRLTrainer, Work, table
 
 
@@ -28,6 +29,10 @@ class Distill(TRLTrainer):
     teacher: PathText
     divergence: Share
     temperature: Heat
+
+    def copies(self, work: Work, weights: int) -> dict[str, int]:
+        """The teacher; nothing is held against the start."""
+        return {"teacher": whole_bytes(Path(self.teacher))}
 
     def trainer(self, work: Work, common: dict[str, Any]) -> Any:
         """TRL's trainer over the prompts.

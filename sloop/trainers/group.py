@@ -34,6 +34,10 @@ class _Grouped(TRLTrainer):
         """Rows of a part."""
         return self.parts(self.batch_size * self.generations)
 
+    def copies(self, work: Work, weights: int) -> dict[str, int]:
+        """A reference where there is something to hold against it."""
+        return super().copies(work, weights if self.beta else 0)
+
     def trainer(self, work: Work, common: dict[str, Any]) -> Any:
         """TRL's trainer over the prompts."""
         made = self.method(

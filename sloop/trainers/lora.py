@@ -11,13 +11,17 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.nn import Linear
 from transformers import BitsAndBytesConfig
+from transformers.distributed import DistributedConfig
 from transformers.pytorch_utils import Conv1D
 
 from sloop.records import Record, UserError
 from sloop.records.ranges import Name, Within
 from sloop.students.local import DTYPES, DTypeName, load_model
+from sloop.students.trust import check_files
+from sloop.trainers.ranks import is_first, ranks
 
 ALL_LINEAR = "all-linear"
 
@@ -33,7 +37,7 @@ class LoraSettings(Record):
     bits: Literal[4] | None
 
 
-def load_trained(folder: Path, settings: LoraSettings, dtype: DTypeName, device: str) -> Any:
+def load_trained(folder: Path, settings: LoraSettings, dtype: DTypeName, device: str, *, sharded: bool = False) -> Any:
     """The model in a folder as it is trained: in single precision, or in 4 bits beside which adapters are.
 
     Args:
@@ -41,10 +45,16 @@ def load_trained(folder: Path, settings: LoraSettings, dtype: DTypeName, device:
         settings: say which.
         dtype: in which is computed with 4 bits.
         device: where it is loaded.
+        sharded: every rank loads a part of each weight (FSDP2).
 
     Raises:
         UserError: it cannot be loaded so, or nothing but adapters could be trained and there are none.
     """
+    if sharded:
+        if settings.bits:
+            raise UserError("trainer.lora.bits=4: weights in 4 bits are not cut into shards. Give distributed=ddp.")
+        shards = DistributedConfig(fsdp_size=ranks())
+        return load_model(folder, torch.float32, how={"distributed_config": shards})
     if settings.bits is None:
         return load_model(folder, torch.float32).to(device)
     if not settings.rank:
@@ -123,17 +133,29 @@ def _last(model: Any, count: int | None) -> list[int] | None:
     return list(range(layers - count, layers))
 
 
-def merged(model: Any, folder: Path, settings: LoraSettings) -> Any:
+def whole_bytes(folder: Path) -> int:
+    """Bytes of the weights in a folder in single precision."""
+    return 4 * (check_files(folder) or 0)
+
+
+def merged(model: Any, folder: Path, settings: LoraSettings, *, sharded: bool = False) -> Any:
     """The plain model, its adapters added to the weights: what `attach` made, or itself.
 
     Adapters that were trained beside 4 bits are added to the weights that those were made of, as nothing else could
-    keep what they add.
+    keep what they add. Shards are gathered by the first rank; the others get nothing.
 
     Args:
         model: as it was trained.
         folder: that it was loaded from.
         settings: of the adapters.
+        sharded: every rank has a part of each weight.
     """
+    if sharded:
+        gathered = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        if not is_first():
+            return None
+        model = attach(load_model(folder, torch.float32), settings)
+        model.load_state_dict(gathered)
     if not settings.rank:
         return model
     if settings.bits is None:

@@ -11,10 +11,12 @@ from typing import Any
 
 import psutil
 import torch
+from torch.distributed.tensor import DTensor
 
 from sloop.records import UserError
 from sloop.trainers.batches import Example, collate
 from sloop.trainers.loss import answer_loss
+from sloop.trainers.ranks import ranks
 
 GIB = 1 << 30
 PROBES = (16, 32, 48)
@@ -37,7 +39,9 @@ _M_MMAP_THRESHOLD = -3
 
 
 def free_memory(device: str) -> int:
-    """Bytes that a process may still take: of the device, or of the machine and of the groups that limit it."""
+    """Bytes that a process may still take: of the device, or of the machine and of the groups that limit it, shared
+    alike with the other ranks of its training.
+    """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     found = [int(psutil.virtual_memory().available)]
@@ -48,7 +52,7 @@ def free_memory(device: str) -> int:
                 most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
                 counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
                 found.append(most - used + int(counts.get("file", 0)))
-    return min(found)
+    return min(found) // ranks()
 
 
 def needs(model: Any, optimizer: str, parts: Sequence[Sequence[Example]], *, checkpointing: bool) -> dict[str, int]:
@@ -88,13 +92,23 @@ def needs(model: Any, optimizer: str, parts: Sequence[Sequence[Example]], *, che
     }
 
 
+def merging(need: Mapping[str, int], whole: int) -> int:
+    """Bytes by which putting trained parts into whole weights takes more than a step.
+
+    Args:
+        need: bytes of a step by what they are for; weights and optimizer are there still.
+        whole: bytes of the weights that are loaded anew for it.
+    """
+    return max(0, need["weights"] + need["optimizer"] + whole - sum(need.values()))
+
+
 def kept_bytes(model: Any, length: int) -> int:
     """Bytes that the gradients of a text of so many tokens wait for."""
     storages: dict[int, int] = {}
-    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    weights = {_storage(weight).data_ptr() for weight in model.parameters()}
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
+        storage = _storage(tensor)
         if storage.data_ptr() not in weights:
             storages[storage.data_ptr()] = storage.nbytes()
         return tensor
@@ -104,6 +118,11 @@ def kept_bytes(model: Any, length: int) -> int:
         loss = answer_loss(model, ids.to(model.device), labels.to(model.device))
     del loss  # until here the storages are alive, and none has the address of another
     return sum(storages.values())
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """Where the values of a tensor are; of one in shards, this rank's."""
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).untyped_storage()
 
 
 def check_memory(need: Mapping[str, int], free: int, keys: str = KEYS) -> None:

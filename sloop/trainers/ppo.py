@@ -16,10 +16,11 @@ import torch
 from transformers import Trainer, TrainingArguments, default_data_collator
 
 from sloop.calls.match.strict import Match
-from sloop.records import Checkpoint, Sample
+from sloop.records import Checkpoint, Sample, UserError
 from sloop.records.ranges import Heat, Positive, Share, Weight, Within
 from sloop.students.decoding import Draws, draw_seed, generate
 from sloop.trainers.answers import shares
+from sloop.trainers.ranks import is_rank
 from sloop.trainers.reward import Reward
 from sloop.trainers.trl import MODULES, TRLTrainer, Work, table
 
@@ -254,7 +255,16 @@ class PPO(TRLTrainer):
         return self.updates * super().steps_for(start, data, epochs)
 
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
-        """The trainer over the prompts."""
+        """The trainer over the prompts.
+
+        Raises:
+            UserError: it is one of several processes.
+        """
+        if is_rank():
+            raise UserError(
+                "trainer=ppo weighs all answers of a step against each other, in one process. Leave distributed out, "
+                "or give trainer=grpo or rloo."
+            )
         if self.lora.rank:
             common["save_strategy"] = "no"  # what peft saves lacks the head: such a training begins anew
         # A state within the updates on some answers would lack them

@@ -22,10 +22,11 @@ from sloop.students.trust import read_object
 from sloop.trainers.answers import Reader, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
-from sloop.trainers.lora import LoraSettings, attach, load_trained, merged
+from sloop.trainers.lora import LoraSettings, attach, load_trained, merged, whole_bytes
 from sloop.trainers.loss import answer_loss
-from sloop.trainers.memory import GIB, blocks_apart, check_memory, free_memory, memory_told, needs
+from sloop.trainers.memory import GIB, blocks_apart, check_memory, free_memory, memory_told, merging, needs
 from sloop.trainers.muon import Muon
+from sloop.trainers.ranks import Distributed, add_gradients, is_first, is_rank, launch, rank, ranks, total, wait
 
 FLOOR = 0.02
 """The learning rate ends at this share of its peak."""
@@ -81,6 +82,7 @@ class SFT:
         "sloop.trainers.loss",
         "sloop.trainers.memory",
         "sloop.trainers.muon",
+        "sloop.trainers.ranks",
         "sloop.trainers.sft",
     )
     NOT_RESULTS = frozenset({"save_every", "save_seconds", "max_memory", "watched", "watch_every", "max_answer"})
@@ -111,8 +113,18 @@ class SFT:
         watched: Count,
         watch_every: Positive,
         max_answer: Positive,
+        distributed: Distributed | None = None,
     ) -> None:
-        """Take the settings as they stand in ``conf/trainer/sft.yaml``, which says what each value is."""
+        """Take the settings as they stand in ``conf/trainer/sft.yaml``, which says what each value is.
+
+        Raises:
+            UserError: the weights were to be cut into shards.
+        """
+        if distributed and distributed.kind == "fsdp":
+            raise UserError(
+                "distributed=fsdp: trainer=sft turns whole matrices and keeps whole weights in every process. Give "
+                "distributed=ddp, or a method over TRL, such as trainer=dpo."
+            )
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
@@ -136,6 +148,7 @@ class SFT:
         self.watched = watched
         self.watch_every = watch_every
         self.max_answer = max_answer
+        self.distributed = distributed
 
     def train(
         self,
@@ -158,6 +171,8 @@ class SFT:
             UserError: too many samples of ``data`` cannot be learnt from, the memory does not suffice, or the loss or
                 its gradients are no longer finite.
         """
+        if self.distributed and not is_rank():
+            return launch(self, start, data, predictions, steps=steps, seed=seed, out=out, progress=progress)
         torch.set_num_threads(self.threads)
         folder, tell = Path(start.path), progress or _say_nothing
         tokenizer, values, rows, left_out = self._read(folder, data)
@@ -167,9 +182,10 @@ class SFT:
             model = self._model(folder, seed)
             optimizers = self._optimizers(model, values)
             plan = list(islice(self._batches(rows, seed), steps))
-            memory = self._check_memory(model, rows, plan, values, steps, tell)
+            memory = self._check_memory(folder, model, rows, plan, values, steps, tell)
             said = Training(left_out=left_out, settings=values.model_dump(), memory=memory)
-            write_json(out / TRAINING_FILE, said.model_dump())
+            if is_first():
+                write_json(out / TRAINING_FILE, said.model_dump())
             partial = _Partial(
                 out / "sidecar" / "partial.pt",
                 key=digest([self._described(), start.digest, data.sha256, steps, seed]),
@@ -177,14 +193,16 @@ class SFT:
                 optimizers=optimizers,
             )
             done, losses = partial.restore()
-            watch = self._watch(folder, model, tokenizer, data, values.max_length)
+            watch = self._watch(folder, model, tokenizer, data, values.max_length) if is_first() else None
             saved = time.monotonic()
             for step in range(done, steps):
                 rate = values.learning_rate * schedule(step, steps, values.warmup, values.decay)
-                torch.manual_seed(_number(seed, step))  # of dropout: a training that goes on needs no generator's state
+                # Of dropout: a training that goes on needs no generator's state
+                torch.manual_seed(_number(seed, step) + rank())
+                mine = sorted(plan[step], key=lengths.__getitem__)[rank() :: ranks()]
                 parts = [
                     collate([rows[index] for index in part], tokenizer.pad_token_id or 0)
-                    for part in micro_batches(plan[step], lengths, values.micro_tokens)
+                    for part in micro_batches(mine, lengths, values.micro_tokens)
                 ]
                 losses.append(self._gradients(model, parts, lambda done=step: tell(done, steps, {})))
                 self._step(model, optimizers, rate, losses[-1], f"step {step + 1} of {steps}")
@@ -197,11 +215,14 @@ class SFT:
                 if told:
                     tell(step + 1, steps, told)
                 late = time.monotonic() - saved > self.save_seconds
-                if step + 1 < steps and (late or (step + 1) % self.save_every == 0):
+                if is_first() and step + 1 < steps and (late or (step + 1) % self.save_every == 0):
                     partial.save(step + 1, losses)
                     saved = time.monotonic()
-            made = save_trained(merged(model, folder, self.lora), tokenizer, folder, out)
-        partial.path.unlink(missing_ok=True)
+            made = start
+            if is_first():
+                made = save_trained(merged(model, folder, self.lora), tokenizer, folder, out)
+                partial.path.unlink(missing_ok=True)
+            wait()
         return made
 
     def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
@@ -256,6 +277,7 @@ class SFT:
 
     def _check_memory(
         self,
+        folder: Path,
         model: Any,
         rows: Sequence[Example],
         plan: Sequence[Sequence[int]],
@@ -272,6 +294,9 @@ class SFT:
             [[rows[index] for index in part] for part in parts],
             checkpointing=self.checkpointing,
         )
+        if self.lora.bits:
+            need["merging"] = merging(need, whole_bytes(folder))
+        wait()  # until all have loaded their weights
         free = free_memory(self.device) if self.max_memory is None else self.max_memory * GIB - need["weights"]
         tell(0, steps, {"memory_gib": sum(need.values()) / GIB, "free_gib": free / GIB})
         check_memory(need, int(free))
@@ -280,17 +305,19 @@ class SFT:
         return need
 
     def _gradients(self, model: Any, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], alive: Any) -> float:
-        """Add up the gradients of one step; returns its loss, the mean over its tokens."""
-        counted = sum(int((labels[:, 1:] != IGNORED).sum()) for _, labels in parts)
-        total = 0.0
+        """Add up the gradients of one step, over all ranks; returns its loss, the mean over its tokens."""
+        own = sum(int((labels[:, 1:] != IGNORED).sum()) for _, labels in parts)
+        counted = int(total(own, self.device))
+        seen = 0.0
         for ids, labels in parts:
             with torch.autocast(torch.device(self.device).type, DTYPES["bf16"], enabled=self.dtype == "bf16"):
                 loss = answer_loss(model, ids.to(self.device), labels.to(self.device)) / counted
             loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+            seen += loss.item()
             if len(parts) > 1:
                 alive()
-        return total
+        add_gradients([weight for weight in model.parameters() if weight.requires_grad])
+        return total(seen, self.device)
 
     def _step(
         self, model: Any, optimizers: Sequence[torch.optim.Optimizer], rate: float, loss: float, place: str

@@ -6,13 +6,14 @@ genuine ones. Prompts and answers reach it as token ids, made by `sloop.trainers
 # No postponed annotations: subclasses in other modules inherit these fields, and their types are read there.
 
 import copy
+import dataclasses
 import math
 import os
 import shutil
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ import huggingface_hub.constants
 import torch
 from datasets import Dataset as Table
 from datasets.utils.logging import disable_progress_bar
-from transformers import PrinterCallback, Trainer, TrainerCallback, set_seed
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from sloop.records import Checkpoint, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
@@ -32,8 +33,9 @@ from sloop.students.local import Device, DTypeName, load_tokenizer, save_trained
 from sloop.trainers.answers import Reader, Row, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
 from sloop.trainers.batches import Example, check_left_out
-from sloop.trainers.lora import LoraSettings, attach, load_trained, merged
-from sloop.trainers.memory import GIB, blocks_apart, check_memory, free_memory, memory_told, needs
+from sloop.trainers.lora import LoraSettings, attach, load_trained, merged, whole_bytes
+from sloop.trainers.memory import GIB, blocks_apart, check_memory, free_memory, memory_told, merging, needs
+from sloop.trainers.ranks import Distributed, is_first, is_rank, launch, ranks, wait
 
 huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every trainer that is made
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # to processes that this one starts as well
@@ -59,6 +61,7 @@ MODULES = (
     "sloop.trainers.lora",
     "sloop.trainers.loss",
     "sloop.trainers.memory",
+    "sloop.trainers.ranks",
     "sloop.trainers.trl",
 )
 
@@ -79,6 +82,8 @@ class Work:
     steps: int
     seed: int
     progress: Progress
+    load: Callable[[], Any]
+    """The start's weights once more."""
 
     def places(self, batch_size: int) -> list[int]:
         """Which row stands where in the training, by its number: each as often as the others, shuffled every time.
@@ -94,7 +99,7 @@ class Work:
 
     def reference(self) -> Any:
         """The start's weights once more, as they stay; None where the model itself has them, without its adapters."""
-        return None if hasattr(self.model, "disable_adapter") else copy.deepcopy(self.model).requires_grad_(False)
+        return None if hasattr(self.model, "disable_adapter") else self.load().eval().requires_grad_(False)
 
 
 @dataclass(kw_only=True)
@@ -123,6 +128,7 @@ class TRLTrainer(ABC):
     watched: Count
     watch_every: Positive
     lora: LoraSettings
+    distributed: Distributed | None = None
 
     @abstractmethod
     def trainer(self, work: Work, common: dict[str, Any]) -> Trainer:
@@ -147,6 +153,8 @@ class TRLTrainer(ABC):
         Raises:
             UserError: too little of ``data`` can be trained on, the memory does not suffice, or the loss is not finite.
         """
+        if self.distributed and not is_rank():
+            return launch(self, start, data, predictions, steps=steps, seed=seed, out=out, progress=progress)
         torch.set_num_threads(self.threads)
         disable_progress_bar()
         folder = Path(start.path)
@@ -155,13 +163,18 @@ class TRLTrainer(ABC):
         check_left_out(left_out, len(data), self.max_left_out)
         Random(seed).shuffle(rows)
         set_seed(seed)
-        plain = load_trained(folder, self.lora, self.dtype, self.device)
+
+        def load() -> Any:
+            return load_trained(folder, self.lora, self.dtype, self.device, sharded=self.is_sharded)
+
+        plain = load()
         configured = copy.deepcopy((plain.config, plain.generation_config))
         reader = Reader(folder, plain, tokenizer)
         # TRL ends answers where this says, and masks what follows
         plain.generation_config.eos_token_id = sorted(reader.stops)
         model = attach(plain, self.lora)
-        work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, progress or _unheard)
+        tell = progress or _unheard
+        work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, tell, load)
         partial = _Partial(out / "sidecar" / "partial", digest([repr(self), start.digest, data.sha256, steps, seed]))
         with _quiet(), memory_told(KEYS), blocks_apart(folder):
             memory = self._check_memory(work)
@@ -169,12 +182,17 @@ class TRLTrainer(ABC):
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(_Teller(self, work))
             trainer.train(resume_from_checkpoint=partial.whole())
-        whole = merged(model, folder, self.lora)
-        if self.lora.bits is None:  # else it was loaded anew, with what it was configured with
+        whole = merged(model, folder, self.lora, sharded=self.is_sharded)
+        if not is_first():
+            wait()
+            return start
+        if self.lora.bits is None and not self.is_sharded:  # else it was loaded anew, with what it was configured with
             whole.config, whole.generation_config = configured
-        write_json(out / TRAINING_FILE, Training(left_out=dict(left_out), memory=memory).model_dump())
+        said = Training(left_out=dict(left_out), settings=in_force(trainer.args), memory=memory)
+        write_json(out / TRAINING_FILE, said.model_dump())
         made = save_trained(whole, load_tokenizer(folder), folder, out)
         shutil.rmtree(partial.folder)
+        wait()
         return made
 
     def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
@@ -189,6 +207,20 @@ class TRLTrainer(ABC):
         """Rows that are in memory at once: those of a part of a step."""
         return self.parts(self.batch_size)
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether every process has a part of the weights alone."""
+        return self.distributed is not None and self.distributed.kind == "fsdp"
+
+    def copies(self, work: Work, weights: int) -> dict[str, int]:
+        """Bytes of other models that stay as they are, by what they are for.
+
+        Args:
+            work: the training.
+            weights: bytes of the start's.
+        """
+        return {"reference": 0 if self.lora.rank else weights}
+
     def _check_memory(self, work: Work) -> dict[str, int]:
         """What a step needs at most by what it is for, told of before the first."""
         longest = max(work.rows, key=lambda row: row.example.length).example
@@ -196,7 +228,13 @@ class TRLTrainer(ABC):
             longest.prompt, longest.answer + longest.answer[-1:] * max(0, self.max_answer - len(longest.answer))
         )
         need = needs(work.model, "adamw", [[widest] * self.at_once], checkpointing=self.checkpointing)
-        need["reference"] = 0 if self.lora.rank else need["weights"]
+        need |= self.copies(work, need["weights"])
+        if self.is_sharded:
+            shared = ("weights", "gradients", "optimizer", "reference")
+            need |= {name: need[name] // ranks() for name in shared if name in need}
+        if self.lora.bits or self.is_sharded:
+            need["merging"] = merging(need, whole_bytes(work.start))
+        wait()  # until all have loaded their weights
         free = free_memory(self.device) if self.max_memory is None else self.max_memory * GIB - need["weights"]
         work.progress(0, work.steps, {"memory_gib": sum(need.values()) / GIB, "free_gib": free / GIB})
         check_memory(need, int(free), KEYS)
@@ -220,7 +258,8 @@ class TRLTrainer(ABC):
             "data_seed": work.seed,
             "logging_steps": 1,
             "logging_nan_inf_filter": False,
-            "save_strategy": "steps",
+            # What is cut into shards as it is loaded has no states that Transformers could go on from
+            "save_strategy": "no" if self.is_sharded else "steps",
             "save_steps": self.save_every,
             "save_total_limit": 2,
             "report_to": "none",
@@ -229,17 +268,29 @@ class TRLTrainer(ABC):
         }
 
     def parts(self, rows: int) -> int:
-        """Rows of a step that are in memory at once.
+        """Rows of a step that are in the memory of a process at once.
 
         Raises:
             UserError: a step cannot be cut into so many parts.
         """
-        if rows % self.accumulate:
+        if rows % (self.accumulate * ranks()):
+            each = f" in each of {ranks()} processes" if is_rank() else ""
             raise UserError(
-                f"trainer.accumulate={self.accumulate}: a step of {rows} rows cannot be cut into so many equal parts. "
-                "Give a divisor."
+                f"trainer.accumulate={self.accumulate}: a step of {rows} rows cannot be cut into so many equal "
+                f"parts{each}. Give a divisor."
             )
-        return rows // self.accumulate
+        return rows // (self.accumulate * ranks())
+
+
+def in_force(arguments: TrainingArguments) -> dict[str, Any]:
+    """What a configuration of TRL's really was: all that is not Transformers' default, but for where files are."""
+    usual = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
+    values = arguments.to_dict()
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in ("output_dir", "logging_dir") and (name not in usual or value != usual[name])
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> Any:
@@ -283,6 +334,10 @@ class _Teller(TrainerCallback):
                     f"the training has gone astray: {name} is {logs[name]} at step {state.global_step}. Lower "
                     f"trainer.learning_rate (now {self.settings.learning_rate})."
                 )
+        if self.settings.is_sharded or is_first():
+            self._tell(state, logs)
+
+    def _tell(self, state: Any, logs: dict[str, Any]) -> None:
         values = {
             name: float(value)
             for name, value in logs.items()
@@ -294,6 +349,7 @@ class _Teller(TrainerCallback):
         self.work.progress(state.global_step, self.work.steps, told)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        wait()  # until every process has written what is its own
         Path(args.output_dir, f"checkpoint-{state.global_step}", WHOLE).touch()
 
     def _watched(self, step: int) -> dict[str, float]:
@@ -312,9 +368,11 @@ class _Partial:
         """Take the folder; what is left there of a training with other arguments goes."""
         self.folder = folder
         path = folder / KEY
-        if folder.exists() and not (path.is_file() and read_json(path) == {"key": key}):
-            shutil.rmtree(folder)
-        write_json(path, {"key": key})
+        if is_first():
+            if folder.exists() and not (path.is_file() and read_json(path) == {"key": key}):
+                shutil.rmtree(folder)
+            write_json(path, {"key": key})
+        wait()
 
     def whole(self) -> str | None:
         """The last state that was written whole."""

@@ -38,6 +38,8 @@ KINDS = [
           {"output": [SAID, CALL], "status": "completed"}, CALL_READ),
     _kind("words", f"{TYPES}/response_output_message.py", "`message`", {"output": [SAID], "status": "completed"},
           WORDS),
+    _kind("words as a text", f"{TYPES}/easy_input_message.py", "`message`, its `content` a text",
+          {"output": [{**SAID, "content": "None fits."}]}, WORDS),
     _kind("a refusal in words", f"{TYPES}/response_output_refusal.py", "a part `refusal`",
           {"output": [{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}]}, WORDS),
     _kind("arguments that break off", "vllm-project/vllm#47761", '`{"cmd": "mkdir`, and `completed` all the same',

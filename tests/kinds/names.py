@@ -13,7 +13,7 @@ LONG = "mcp__4e9e25f1-b480-40f3-ba8d-a792f8f6ff07__update_project_deployment_pro
 
 
 def _kind(name: str, source: str, given: list[str], comes: list[str] | str) -> Kind:
-    read_as = f"an error: “{comes}”" if isinstance(comes, str) else f"`{'`, `'.join(comes)}`, and back"
+    read_as = f"this sample's failure: “{comes}”" if isinstance(comes, str) else f"`{'`, `'.join(comes)}`, and back"
     return Kind(name, source, f"`{'`, `'.join(given)}`", read_as, given, comes)
 
 
