@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sloop.engine.executor import Executor
     from sloop.engine.stage import Made
     from sloop.stages.gen import GenSummary
 
@@ -22,7 +23,7 @@ SIZES = (1_000, 10_000, 100_000)
 GOAL = "peak memory of the largest at most 1.2x that of the smallest"
 
 
-def demo_pool(size: int, folder: Path) -> Made[GenSummary]:
+def demo_pool(size: int, folder: Path, executor: Executor | None = None) -> Made[GenSummary]:
     """Generate samples as the demo does, all of them in ``train.jsonl``."""
     from sloop.engine.stage import Place, run_stage
     from sloop.simulation.noisy import NoisyTeacher
@@ -45,7 +46,7 @@ def demo_pool(size: int, folder: Path) -> Made[GenSummary]:
         settings=GenSettings(kinds=kinds, offered=(3, 5), contrast=0.7), num_samples=size, seed=0,
         train_split=1.0,
     )  # fmt: skip
-    return run_stage(stage, Place(folder))
+    return run_stage(stage, Place(folder, executor=executor))
 
 
 def one(size: int) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import PlainValidator, ValidationError, model_validator
 
 from sloop.benchmarks.base import Benchmark
 from sloop.engine.build import Components
-from sloop.engine.executor import Local
+from sloop.engine.cluster import Ray, RaySettings
+from sloop.engine.executor import Executor, Local
+from sloop.engine.identity import package_digest
 from sloop.engine.stage import Place, Report, run_stage
 from sloop.intake import Form, Source, open_dataset
 from sloop.judges.base import Judge
 from sloop.loop import Variant
 from sloop.measures.overlap import OverlapSettings
+from sloop.models.branch import Books
+from sloop.models.environment import VARIABLES
 from sloop.models.preflight import Checkable
 from sloop.models.usage import Meter, Price, Spending
 from sloop.records import Checkpoint, Decode, Record, Tool, UserError, canonical_json
@@ -33,6 +38,7 @@ from sloop.records.ranges import (
     checked,
     told,
 )
+from sloop.runs.cite import ENVIRONMENT, versions
 from sloop.simulation.corruption import Corruption
 from sloop.stages.gen import GenSettings
 from sloop.stages.optimize.stage import OptimizeSettings
@@ -56,10 +62,20 @@ class LoopConfig(Record):
     restart: bool
 
 
-class ExecutorConfig(Record):
-    """Section ``executor``."""
+class LocalSettings(Record):
+    """Section ``executor`` of kind ``local``, the only kind that there was when it had none."""
 
+    kind: Literal["local"] = "local"
     workers: Batch
+
+
+EXECUTORS: dict[str, type[LocalSettings | RaySettings]] = {"local": LocalSettings, "ray": RaySettings}
+
+
+def _executor(section: Any) -> Any:
+    """The section, typed by its kind."""
+    kind = section.get("kind", "local") if isinstance(section, Mapping) else "local"
+    return checked(EXECUTORS[checked(Literal["local", "ray"], kind, "executor.kind")], section, "executor")
 
 
 class TrackingConfig(Record):
@@ -123,7 +139,7 @@ class Config(Record):
     preflight: bool
     spending: Spending
     prices: dict[str, Price]
-    executor: ExecutorConfig
+    executor: Annotated[LocalSettings | RaySettings, PlainValidator(_executor)]
     tracking: TrackingConfig
     cite: CiteConfig
     paths: PathsConfig
@@ -191,6 +207,15 @@ PARTS: dict[str, type[Any]] = {
 """What each group of the configuration names a component of."""
 
 
+PASSED = [name for name in (*VARIABLES, *ENVIRONMENT) if name != "CUDA_VISIBLE_DEVICES"]
+"""Environment variables that units are run under, wherever that is; Ray itself says which GPUs a worker has."""
+
+
+def _facts() -> dict[str, str | None]:
+    """What is installed that results depend on: units that run elsewhere have to find the same."""
+    return {"sloop": package_digest()[:12], **versions()}
+
+
 PART = "sloop.benchmarks.part.Part"
 LARGEST_TOOL = 200_000
 """Characters of a tool's parameters as JSON; a prompt that shows more fits no model."""
@@ -212,6 +237,7 @@ class Builder:
         self.endpoints: list[Checkable] = []
         """Those of the components that were built."""
         self.components = Components(self._count)
+        self._cluster = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -222,11 +248,21 @@ class Builder:
             for endpoint in self.endpoints:
                 stack.callback(endpoint.close)
             stack.callback(self.components.close)
+            stack.callback(self._cluster.close)
 
     def place(self, folder: Path, report: Report) -> Place:
         """Where the run's stages are made."""
-        executor = Local(self.components, self.config.executor.workers)
-        return Place(folder, executor=executor, report=report, retry_failed=self.config.retry_failed)
+        return Place(folder, executor=self._executor(), report=report, retry_failed=self.config.retry_failed)
+
+    def _executor(self) -> Executor:
+        """What runs the units of the stages; it is closed with the parts."""
+        settings = self.config.executor
+        if isinstance(settings, LocalSettings):
+            return Local(self.components, settings.workers)
+        passed = {name: os.environ[name] for name in PASSED if name in os.environ}
+        made = Ray(self.components, settings, Books(self.meter), environment=passed, facts=_facts)
+        self._cluster.enter_context(closing(made))
+        return made
 
     def tools(self) -> tuple[Tool, ...]:
         """The tools that samples are about."""

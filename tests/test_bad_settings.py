@@ -59,7 +59,8 @@ LIKE: dict[str, Any] = {
     **dict.fromkeys(("num_samples", "epochs", "spending.*", "*_per_minute", "benchmark.limit", "corruption.keep"), 1),
     "loop.round_0": True,
     "*tool_choice": "text",
-    "student.prefill_tokens": 1,
+    **dict.fromkeys(("student.prefill_tokens", "executor.workers"), 1),
+    "executor.address": "text",
     "student.attn_implementation": "text",
     "*skip_special_tokens": True,
     **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model", "benchmark.reading"), "text"),
@@ -87,7 +88,9 @@ ZERO = {
         ),
         "none of it",
     ),
-    **dict.fromkeys(("*temperature", "preview", "overlap.examples", "spending.*", "prices.*"), "none of it"),
+    **dict.fromkeys(
+        ("*temperature", "preview", "overlap.examples", "spending.*", "prices.*", "executor.gpus"), "none of it"
+    ),
     **dict.fromkeys(
         ("trainer.warmup", "trainer.decay", "trainer.weight_decay", "trainer.lora.rank", "trainer.lora.dropout"),
         "none of it",
@@ -170,7 +173,7 @@ sft; what is teacher_mode's own is tried in `tests/test_trainers_teacher_mode.py
 def _rows() -> list[tuple[tuple[str, ...], ...]]:
     """As few configurations as show every option of every group: in each row another option of each."""
     options: dict[str, list[tuple[str, ...]]] = {
-        group: [] for group in (*PARTS, "variant", "corruption", "distributed")
+        group: [] for group in (*PARTS, "variant", "corruption", "distributed", "executor")
     }
     for path in sorted(CONF.glob("*/*.yaml")):
         group, name = path.parent.name, path.stem

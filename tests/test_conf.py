@@ -78,7 +78,9 @@ def test_the_command_line_wins_over_a_preset():
 
 
 def test_every_group_is_told_by_the_configuration():
-    assert set(GROUPS) == {*COMPONENTS, "endpoint", "tools", "variant", "corruption", "distributed", "experiment"}
+    assert set(GROUPS) == {
+        *COMPONENTS, "distributed", "endpoint", "executor", "tools", "variant", "corruption", "experiment",
+    }  # fmt: skip
 
 
 def test_every_key_of_the_root_is_typed_and_every_typed_key_is_there():
@@ -151,6 +153,8 @@ def test_defaults_live_in_the_configuration_alone():
         ("train_split=-1", r"train_split=-1"),
         ("batch_size=0", r"batch_size=0"),
         ("executor.workers=0", r"executor\.workers=0"),
+        ("executor.kind=dask", r"executor\.kind='dask': give 'local' or 'ray'"),
+        ("+executor.shard=8", r"executor\.shard=8: no such key\. Allowed: executor\.kind, executor\.workers"),
         ("+nonsense=1", r"nonsense=1"),
         ("+loop.nonsense=1", r"loop\.nonsense=1"),
         ("optimize.axes=[value]", r"optimize\.axes\[0\]='value'"),

@@ -57,6 +57,7 @@ ONE_ROOM = {
     "transformers": {"students/", "trainers/"},
     "trl": {"trainers/"},
     "peft": {"trainers/"},
+    "ray": {"engine/cluster.py"},
 }
 HEAVY = {
     "fastapi",
@@ -65,6 +66,7 @@ HEAVY = {
     "transformers",
     "trl",
     "peft",
+    "ray",
     "tokenizers",
     "datasets",
     "mlflow",

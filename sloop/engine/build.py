@@ -38,6 +38,7 @@ MOVED = {
 
 EXTRAS = {
     "torch": "train", "psutil": "train", "trl": "trl", "fastapi": "serve", "uvicorn": "serve", "rocrate": "cite",
+    "ray": "ray",
 }  # fmt: skip
 """By package that may be missing: the extra of sloop that installs it."""
 

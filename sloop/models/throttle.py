@@ -35,6 +35,12 @@ class Limits(Record):
     max_wait: Seconds
     """Longest Retry-After, in seconds, that is waited for; a longer one ends the run."""
 
+    def part(self, of: int) -> Limits:
+        """What one of so many may do, so that all together keep within these; one request at a time in any case."""
+        rates = {name: getattr(self, name) for name in ("requests_per_minute", "tokens_per_minute")}
+        shared = {name: rate / of for name, rate in rates.items() if rate is not None}
+        return self.model_copy(update={"concurrency": max(1, self.concurrency // of), **shared})
+
 
 class Pace:
     """An even flow: amounts leave at ``per_minute`` on average, one after another, without bursts."""

@@ -76,6 +76,11 @@ class Spent(Record):
     cache_hits: int = 0
     """Replies that were kept from before and cost nothing."""
 
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Spent:
+        """What a line says, but for its times."""
+        return cls.model_validate({name: value for name, value in line.items() if name in cls.model_fields})
+
     def __add__(self, other: Spent) -> Spent:
         return self.model_copy(update={name: getattr(self, name) + getattr(other, name) for name in COUNTS})
 
@@ -190,7 +195,8 @@ def _percentiles(role: str, number: int, answered: array[float], waited: array[f
     return Latency(role=role, round=number, requests=len(answered), **found)
 
 
-def _add(totals: dict[Key, Spent], row: Spent) -> None:
+def add(totals: dict[Key, Spent], row: Spent) -> None:
+    """Add a row to the sum of its kind."""
     key = row.role, row.round, row.model
     totals[key] = totals[key] + row if key in totals else row
 
@@ -273,7 +279,7 @@ class Meter:
         self._flying = 0
         self._lock = threading.RLock()
         for row in read_usage(path) if path else ():
-            _add(self._totals, row)
+            add(self._totals, row)
 
     @property
     def spent(self) -> list[Spent]:
@@ -367,8 +373,16 @@ class Meter:
         """Count a reply that was kept from before; on disk with the next request, or with `flush`."""
         row = Spent(role=role, round=self.round, model=model, cache_hits=1)
         with self._lock:
-            _add(self._totals, row)
-            _add(self._hits, row)
+            add(self._totals, row)
+            add(self._hits, row)
+
+    def enter(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Add lines that were counted elsewhere."""
+        with self._lock:
+            for line in lines:
+                add(self._totals, Spent.of(line))
+            self._waiting += lines
+            self._write()
 
     def flush(self) -> None:
         """Write what waits in memory."""
@@ -382,14 +396,19 @@ class Meter:
 
     def _count(self, row: Spent, times: dict[str, float]) -> None:
         with self._lock:
-            _add(self._totals, row)
+            add(self._totals, row)
             self._waiting.append(_line(row) | times)
             if not self.holding:
                 self._write()
 
-    def _write(self) -> None:
+    def _taken(self) -> list[dict[str, Any]]:
+        """What waits in memory; it waits no more."""
         lines = [*map(_line, self._hits.values()), *self._waiting]
         self._hits, self._waiting = {}, []
+        return lines
+
+    def _write(self) -> None:
+        lines = self._taken()
         for line in lines if self._lines else ():
             assert self._lines is not None
             self._lines.append(line)
