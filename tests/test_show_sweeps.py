@@ -12,6 +12,7 @@ from running import fresh_database, rounds, sloop
 from sloop.measures.seeds import over_seeds
 from sloop.measures.stats import mean_score
 from sloop.records import Score
+from sloop.show.sweeps import of_seeds
 
 
 def table(capsys: pytest.CaptureFixture[str], outputs: Path, *words: str) -> str:
@@ -58,7 +59,11 @@ def test_the_table_has_means_over_seeds_and_paired_differences(
         if row["name"] == "eval/dev/call_accuracy" and not row["slice"]
     ]
     assert full["call accuracy"].startswith(f"{50 * sum(values):.1f} [")
-    assert (full["round"], full["n"], full["interval over"]) == ("2", "240", "2 seeds")
+    assert (full["round"], full["n"], full["interval over"]) == (
+        "2",
+        "240",
+        "questions",
+    )  # the seeds of this student are alike
     capsys.readouterr()
     assert sloop("compare", "full", "static", "--study", "acme", "--outputs", str(outputs), "--format", "csv") == 0
     compared = dict(zip(*csv.reader(capsys.readouterr().out.splitlines()), strict=True))
@@ -67,8 +72,13 @@ def test_the_table_has_means_over_seeds_and_paired_differences(
     assert any(row[0] == "always refuse" for row in rows)
 
 
-def test_few_seeds_are_told(outputs: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Few seeds (2)" in table(capsys, outputs, "--format", "markdown")
+def test_few_seeds_are_told() -> None:
+    found = over_seeds([score(0.5), score(0.3)])
+    assert found is not None
+    assert any("Few seeds (2)" in note for note in of_seeds([found]))
+
+
+def test_latex_says_what_must_be_known_above_the_table(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     latex = table(capsys, outputs, "--format", "latex", "--variant", "full")
     assert latex.startswith("% Per cent")
     assert r"\toprule" in latex

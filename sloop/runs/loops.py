@@ -58,6 +58,7 @@ def in_mlflow(study: str, uri: str | None, mlruns: Path) -> list[Loop]:
         UserError: there is no such database or experiment, or the server cannot be reached.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a line a file
     from mlflow import MlflowClient
 
     if uri is None and not (mlruns / DATABASE).is_file():
