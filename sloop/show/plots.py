@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sloop.measures.seeds import Mean
 from sloop.show.console import console
@@ -28,7 +28,7 @@ WIDTHS = {"column": 3.25, "text": 5.5, "page": 6.75}
 """In inches: a column and a page of two columns (ACL, ICML), a page of one (NeurIPS, ICLR)."""
 MARKERS, DASHES = ("o", "s", "D", "^", "P", "X", "*"), ("-", "--", "-.", ":")
 GREY = "#666666"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # matplotlib brings it: the same letters everywhere
     "font.size": 7,
     "axes.titlesize": 7,
