@@ -11,7 +11,7 @@ SIDE_BY_SIDE := hydra/launcher=joblib hydra.launcher.n_jobs=2
 # Bytecode is compiled when first used and kept: without it every process compiles hundreds of modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-real test coverage lint smoke bench ui clean
+.PHONY: demo demo-real test coverage lint smoke bench docs ui clean
 
 demo: $(READY)  ## the closed loop and its static control: three rounds, trained from scratch on the CPU
 	OMP_NUM_THREADS=1 $(BIN)/sloop loop -m experiment=demo variant=full,static $(SIDE_BY_SIDE)
@@ -39,11 +39,14 @@ smoke: $(READY)  ## a loop of two short rounds, in a minute
 bench: $(READY)  ## the benchmark programs; their figures stand in benchmarks/README.md
 	for program in benchmarks/bench_*.py; do $(BIN)/python $$program; done
 
+docs: $(READY)  ## the documents as a site, in site/; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 ui: $(READY)  ## the MLflow UI of what was run here
 	$(BIN)/sloop ui
 
 clean:  ## remove what was built and run, but not mlruns
-	rm -rf $(VENV) build dist outputs multirun *.egg-info
+	rm -rf $(VENV) build dist site outputs multirun *.egg-info
 
 # The tested set as it stands: nothing is left to resolve, and bytecode is compiled when first used. Exactly this torch:
 # anything else pulls gigabytes of CUDA. It is a third of the work, done beside the rest.

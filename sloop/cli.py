@@ -32,11 +32,12 @@ STAGES = {
     "check": "ask every endpoint once what it can; BUNDLE: compute all of a cited run again",
 }
 COMMANDS = {
-    "table": "rounds x metrics of the runs of a study",
+    "table": "rounds x metrics of the runs of a study; a sweep for a paper (--sweep)",
     "compare": "paired comparison of runs or rounds, or of variants over seeds",
     "diff": "what differs between two runs, and what can explain it",
     "reproduce": "make a cited run again from its bundle, and compare",
     "figures": "figures of a loop or an evaluation, as a page or as images",
+    "plot": "figures of a sweep for print",
     "show": "one sample of a run whole: question, label, answers, verdicts",
     "runs": "list the runs on disk; sync them to MLflow; reap abandoned ones",
     "serve": "answer OpenAI-compatible requests from a checkpoint",

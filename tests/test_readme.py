@@ -1,57 +1,233 @@
-"""What the README shows: its examples run, its commands compose, its layout stands."""
+"""What README and the pages of docs/ show: every command in a block runs at toy size or is looked up, every example
+runs, every link leads somewhere, the layout stands.
+"""
 
 from __future__ import annotations
 
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
-from running import acme_loop, sloop
+from running import ALONE, CONF, acme, fresh_database, questions, sloop
+
+from sloop.cli import STAGES
+from sloop.store import Dataset, write_rows
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-STAGES = ("gen", "probe", "optimize", "train", "eval", "loop", "check")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if path.name != "compatibility.md"  # made of tests/kinds, and tested there
+}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+LONGEST = 150
+"""Lines of the front page."""
+
+NOT_RUN = {
+    "mlflow": "reads MLflow; run in tests/test_show_sweeps.py",
+    "student=endpoint": "asks a server; composed here, asked in tests/test_endpoint_cli.py",
+    "teacher=llm": "asks a model; composed here, asked in tests/test_teachers_llm.py",
+    "teacher@teacher.teacher=llm": "asks a model; composed here, asked in tests/test_teachers_llm.py",
+    "benchmark=bfcl": "takes the official files; composed here, run in tests/test_benchmarks_bfcl.py",
+    "benchmark=acebench": "takes the official files; composed here, run in tests/test_benchmarks_acebench.py",
+    "experiment=real": "trains a pretrained model for hours; composed here",
+    "real": "compares runs of hours; the same command runs on the demo",
+    "student.path=FOLDER": "takes a checkpoint of the reader's; composed here, trained in tests/test_trainers_sft.py",
+    "executor=ray": "starts a cluster; composed here, run in tests/test_engine_cluster.py",
+    "DIGEST": "checks a bundle; run in tests/test_runs_check.py",
+    "serve": "ends when it is told to; run in tests/test_serve_cli.py",
+}
+"""Commands of sloop that are not run, by a word in them."""
+LOOKED_UP = {
+    "make": "sets a machine up; its target is looked up",
+    "scripts/": "hours of training; read in tests/test_scripts.py, and looked up here",
+    "pip": "installs; extras and files are looked up",
+    "uv": "installs; extras and files are looked up",
+    "python3.11": "makes an environment",
+    ".": "enters an environment",
+}
+"""Other programs, by how their name begins."""
+TOY = {
+    "gen": ("num_samples=8",),
+    "train": ("steps=1",),
+    "eval": ("benchmark.limit=4", "decode.max_tokens=2"),
+    "probe": ("decode.max_tokens=2",),
+    "loop": (
+        "steps=1",
+        "loop.rounds=1",
+        "loop.budget=6",
+        "loop.first_steps=1",
+        "benchmark.limit=4",
+        "decode.max_tokens=2",
+    ),
+    "ui": ("--links",),
+}
+"""What makes a command small: words put behind it."""
+STANDING_FOR = {
+    "experiment=demo": (
+        *acme(),
+        "name=demo",
+        "student.name=tiny",
+        "loop.budget=20",
+        "benchmark.limit=20",
+    ),  # a stranger's quick parts
+    "seed=0,1,2": ("seed=0",),
+    "RUN": ("demo/tiny-full-s0",),
+    "f30a555d": (next(iter(Dataset(questions()))).id,),  # a question of the demo
+}
+"""What is put in the place of a word."""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def toy(words: list[str]) -> list[str]:
+    """The same command, small."""
+    first, *rest = words
+    small = [] if "experiment=demo" in rest else list(TOY.get(first, ()))
+    if first == "eval" and not any(word.startswith("benchmark") for word in rest):
+        small += ["benchmark=jsonl", f"benchmark.path={questions()}"]
+    rest = [part for word in rest for part in STANDING_FOR.get(word, (word,))]
+    return [first, *rest, *small, *([ALONE] if first in STAGES else [])]
 
 
-def stage_commands() -> list[list[str]]:
-    """Every stage command in the README's tables and blocks, but those with a user's own configuration folder."""
-    lines = [line for block in blocks("bash") for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", README)
-    words = [shlex.split(line, comments=True) for line in lines if line.startswith("sloop ")]
-    return [line[1:] for line in words if line[1] in STAGES and len(line) > 2 and "--config-dir" not in line]
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)
 
 
-def test_the_python_example_of_the_stages_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    script = tmp_path / "example.py"
-    script.write_text(blocks("python")[0])
-    table = runpy.run_path(str(script))["table"]
-    assert table.num_rows > 0
+def commands(page: str) -> Iterator[list[str]]:
+    """The words of every command in a page's bash blocks."""
+    for block in blocks(page, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in line.split(" && "):
+                words = shlex.split(part, comments=True)
+                while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                    del words[0]
+                if words:
+                    yield words
 
 
-def test_the_python_example_of_the_frame_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    acme_loop(tmp_path / "outputs" / "study" / "run", "loop.rounds=1")
-    monkeypatch.chdir(tmp_path)
-    script = tmp_path / "example.py"
-    script.write_text(blocks("python")[1])
-    frame = runpy.run_path(str(script))["frame"]
-    assert list(frame["round"]) == [1]
+SHOWN = [list(words) for words in dict.fromkeys(tuple(words) for page in PAGES for words in commands(page))]
+OURS = [words[1:] for words in SHOWN if words[0] == "sloop"]
+OTHERS = [words for words in SHOWN if words[0] != "sloop"]
+INLINE = [
+    words[1:]
+    for text in PAGES.values()
+    for words in (shlex.split(line) for line in re.findall(r"`(sloop [^`\n]+)`", text))
+    if words[1] in STAGES and len(words) > 2
+]
+"""Commands in the midst of a sentence."""
 
 
-@pytest.mark.parametrize("words", stage_commands(), ids=" ".join)
+def reason(words: list[str]) -> str | None:
+    """Why a command is not run; None: it is."""
+    return next((why for word, why in NOT_RUN.items() if word in words), None)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as the pages' reader has it: tools, dialogues and parts of their own, a demo, what the stages made."""
+    folder = tmp_path_factory.mktemp("desk")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.syspath_prepend(str(folder))
+        shutil.copy(CONF.parent / "acme_tools.json", "my_tools.json")
+        write_rows(Path("my_dialogues.jsonl"), islice(Dataset(questions()), 6))
+        for block in blocks("docs/adding.md", "python") + blocks("docs/adding.md", "yaml"):
+            path = Path(block.splitlines()[0].removeprefix("# "))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block)
+        fresh_database(Path("mlruns"))
+        for begin in (["loop", "-m"], ["gen", "num_samples=500", "output_dir=outputs/data"], ["train", "data=outputs"]):
+            words = next(one for one in OURS if all(map(str.startswith, one, begin)))
+            assert sloop(*toy(words)) == 0
+        yield folder
+
+
+@pytest.mark.parametrize("words", [one for one in OURS if not reason(one)], ids=" ".join)
+def test_a_command_runs(words: list[str], desk: Path) -> None:
+    assert sloop(*toy(words)) == 0
+
+
+@pytest.mark.parametrize(
+    "words", [*(one for one in OURS if reason(one) and one[0] in STAGES and "DIGEST" not in one), *INLINE], ids=" ".join
+)
 def test_a_command_composes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     one = [word.split(",")[0] for word in words if word != "-m"]  # of a sweep, its first job
     assert sloop(*one, "--cfg", "job") == 0
     assert "stage: " + words[0] in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", OTHERS, ids=" ".join)
+def test_what_another_program_is_told_is_there(words: list[str]) -> None:
+    assert [begin for begin in LOOKED_UP if words[0].startswith(begin)]
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    if words[0].startswith("scripts/"):
+        assert (ROOT / words[0]).is_file()
+    extras = {name for word in words for name in ",".join(re.findall(r"\[(.*)\]", word)).split(",") if name}
+    assert extras <= EXTRAS.keys()
+    assert not ("-c" in words and not (ROOT / "constraints.txt").is_file())
+
+
+def test_every_extra_that_a_page_names_is_there() -> None:
+    named = {
+        name for text in PAGES.values() for found in re.findall(r"sloop\[([\w,]+)\]", text) for name in found.split(",")
+    }
+    assert named
+    assert named <= EXTRAS.keys()
+
+
+def test_every_exception_is_needed() -> None:
+    said = {word for words in OURS for word in words}
+    assert [word for word in NOT_RUN if word not in said] == []
+    assert [begin for begin in LOOKED_UP if not any(words[0].startswith(begin) for words in OTHERS)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and page != "docs/adding.md"])
+def test_an_example_runs(page: str, desk: Path) -> None:
+    for number, block in enumerate(blocks(page, "python")):
+        script = desk / f"example_{number}.py"
+        script.write_text(block)
+        found = runpy.run_path(str(script))
+        assert "table" not in found or found["table"].num_rows > 0
+        assert "frame" not in found or {"round", "study"} <= set(found["frame"])
+
+
+def test_the_front_page_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file(page: str) -> None:
+    links = re.findall(r"\]\(([^)\s#]+)", PAGES[page])
+    here = (ROOT / page).parent
+    assert [link for link in links if "://" not in link and not (here / link).exists()] == []
+
+
+def test_the_site_is_built_and_every_page_is_in_it(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="pip install 'sloop[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = {path.name for path in tmp_path.glob("*.html")}
+    assert {Path(page).with_suffix(".html").name for page in PAGES if page != "README.md"} <= made
+    asked = [
+        link
+        for path in tmp_path.rglob("*.html")
+        for link in re.findall(r'<(?:script|link|img)[^>]*="(https?:[^"]*)', path.read_text())
+    ]
+    assert asked == []
+
+
 def test_every_file_of_the_layout_is_there() -> None:
-    layout = README[README.index("## Layout") :].split("```")[1]
+    layout = PAGES["docs/layout.md"].split("```")[1]
     top, package = layout.strip().split("sloop/\n")
     named = [line.split()[0] for line in top.splitlines() if line and not line.startswith(" ")]
     inside = [f"sloop/{line.split()[0]}" for line in package.splitlines() if re.match(r"  \S", line)]

@@ -15,7 +15,7 @@ from sloop.records import UserError
 from sloop.records.ranges import Port
 from sloop.runs.cite import code_state
 from sloop.runs.find import find_round, find_runs
-from sloop.show import pages
+from sloop.show import pages, sweeps
 from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser
 from sloop.show.citing import check_bundle, cite
@@ -45,7 +45,16 @@ def table(arguments: Sequence[str]) -> None:
     """Print rounds x metrics of a study's runs."""
     parser = _parser("table", "Rounds x metrics of the loops under a folder.")
     parser.add_argument("study", nargs="?", default="", help="folder under --outputs (default: all)")
+    parser.add_argument("--sweep", action="store_true", help="for a paper: students and variants over seeds, compared")
+    sweeps.asked(parser.add_argument_group("with --sweep"))
     options = parser.parse_args(arguments)
+    if options.sweep:
+        sweeps.print_table(options)
+        return
+    if given := [
+        n for n, value in vars(options).items() if n not in ("study", "outputs") and value != parser.get_default(n)
+    ]:
+        parser.error(f"{', '.join(given)}: chosen among what --sweep shows: give --sweep as well")
     loops = [found for found in find_runs(options.outputs / options.study) if found.record.is_loop]
     if not loops:
         raise UserError(f"no loops under {options.outputs / options.study}. Make one with: sloop loop experiment=demo")
@@ -72,6 +81,13 @@ def figures(arguments: Sequence[str]) -> None:
         path = out / f"{name}.{options.format}"
         pages.save(part, run.name, path)
         console().say(f"figures: {path}")
+
+
+def plot(arguments: Sequence[str]) -> None:
+    """Write the figures of a sweep for print."""
+    from sloop.show import plots
+
+    plots.plot(arguments, _parser("plot", "Figures of a sweep for print: a metric by round, over seeds."))
 
 
 def runs(arguments: Sequence[str]) -> None:
@@ -165,6 +181,7 @@ _COMMANDS = {
     "diff": diff,
     "reproduce": reproduce,
     "figures": figures,
+    "plot": plot,
     "show": show,
     "runs": runs,
     "ui": ui,

@@ -116,7 +116,7 @@ def compare(arguments: Sequence[str]) -> None:
         _tell(told)
 
 
-def tracked_at(made: argparse.ArgumentParser) -> None:
+def tracked_at(made: argparse._ActionsContainer) -> None:
     """Let the reader say where runs are logged: a record of a run never says so."""
     made.add_argument("--mlruns", type=Path, help="folder of the database (default: mlruns)")
     made.add_argument(
@@ -310,8 +310,7 @@ def _print(rows: Sequence[Row], title: str, form: str) -> None:
         head.insert(8, "p (Holm)")
     lines = [_cells(row, len(rows) > 1) for row in rows]
     if form != "text":
-        writers = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
-        console().print(writers[form](head, lines), soft_wrap=True, end="")
+        console().print(WRITERS[form](head, lines), soft_wrap=True, end="")
         return
     shown = Table(title=title, title_justify="left", caption_justify="left")
     shown.caption = "shown from: the smallest true difference that these samples show in 80 of 100 cases"
@@ -360,7 +359,9 @@ def _latex(cell: str) -> str:
     text = "".join(special.get(mark, mark) for mark in visible(cell, keep=""))
     if text[:1] in ("[", "*"):  # behind the end of a row these are its arguments
         return f"{{{text[0]}}}{text[1:]}"
-    return f"${text}$" if text[:1] in "+-" and text[1:2].isdigit() and " " not in text else text
+    if text[:1] in "+-" and text[1:2].isdigit() and " " not in text:
+        return f"${text}$"
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", text)  # a minus, where a hyphen would be set
 
 
 def as_csv(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -374,3 +375,7 @@ def _csv(cell: str) -> str:
     """A cell that is no formula: an apostrophe before it says so, as people say it to a table."""
     formula = cell[:1] in FORMULA and not NUMBERS.fullmatch(cell)
     return visible(f"'{cell}" if formula else cell)
+
+
+WRITERS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
+"""Tables as text, by format."""
