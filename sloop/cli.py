@@ -413,8 +413,8 @@ class _Tracking:
         self._down = False
 
     def project(self, folder: Path) -> None:
-        """Log what is new, unless the server has failed to answer before."""
-        if not self.config.tracking.enabled or self._down:
+        """Log what is new; what a server that is down has missed is delivered the next time that it answers."""
+        if not self.config.tracking.enabled:
             return
         from sloop.records import UserError
         from sloop.run import tracker_of
@@ -424,9 +424,12 @@ class _Tracking:
             self._tracker = self._tracker or tracker_of(self.config)
             self._tracker.project(folder)
         except UserError as error:  # a server that is down ends no run: what is on disk can be logged later
-            self._down = True
-            self.seconds, self.where = 0.0, ""
-            _tell(f"not logged: {error}")
+            if not self._down:
+                _tell(f"not logged: {error}")
+            self._down, self.seconds, self.where = True, 0.0, ""
         else:
+            if self._down:
+                _tell("the tracking server answers again: what it had missed is logged")
+            self._down = False
             self.seconds += time.process_time() - began
             self.where = self._tracker.where

@@ -27,6 +27,7 @@ from sloop.models.usage import Meter, Price, Spending
 from sloop.records import Checkpoint, Decode, Record, Tool, UserError, canonical_json
 from sloop.records.ranges import (
     Batch,
+    Count,
     Name,
     PathText,
     Positive,
@@ -83,6 +84,7 @@ class TrackingConfig(Record):
 
     enabled: bool
     uri: PathText | None
+    failures: Count
 
 
 class CiteConfig(Record):

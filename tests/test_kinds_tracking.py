@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -11,16 +12,19 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from kinds import Kind
 from kinds.tracking import REFUSED, WHERE
 from mlflow import MlflowClient
-from running import acme, fresh_database, sloop
+from running import ALONE, acme, acme_loop, fresh_database, sloop
 
+from sloop.cli import _Tracking
 from sloop.store import read_json
 
 
@@ -49,29 +53,38 @@ def pages() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real tracking server that keeps the artifacts itself."""
-    root = tmp_path_factory.mktemp("server")
-    fresh_database(root / "mlruns")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@contextmanager
+def serving(root: Path, port: int = 0) -> Iterator[str]:
+    """A real tracking server that keeps the artifacts itself; killed at the end."""
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(root / "artifacts")]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(command, env=environment, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environment, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
-        url, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        url, until = f"http://127.0.0.1:{port}", time.monotonic() + 240
         while time.monotonic() < until:
             with suppress(OSError), urllib.request.urlopen(f"{url}/health"):
                 break
             time.sleep(0.2)
         yield url
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("server")
+    fresh_database(root / "mlruns")
+    with serving(root) as url:
+        yield url
 
 
 @pytest.fixture
@@ -134,3 +147,39 @@ def test_a_run_that_cannot_be_logged_ends_and_says_what_helps(kind: Kind, run, s
     assert "logged to MLflow" not in said
     assert "secret" not in said
     assert re.search(f"not logged: .*{kind.comes}", said), said
+
+
+def test_what_a_killed_server_has_missed_is_delivered_when_it_answers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    fresh_database(tmp_path / "mlruns")
+    folder = acme_loop(tmp_path / "outputs" / "run", "loop.rounds=2", ALONE)
+    second = (folder / "round_2").rename(tmp_path / "round_2")
+    with serving(tmp_path) as url:
+        section = SimpleNamespace(enabled=True, uri=url)
+        tracking = _Tracking(
+            SimpleNamespace(tracking=section, paths=SimpleNamespace(mlruns=str(tmp_path / "none")), name="acme")
+        )
+        tracking.project(folder)  # as after the first round
+
+    def logged() -> dict[str, str]:
+        client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("acme")
+        assert experiment is not None
+        return {run.info.run_name: run.info.run_id for run in client.search_runs([experiment.experiment_id])}
+
+    before = logged()
+    assert len(before) == 2
+    second.rename(folder / "round_2")
+    for _ in range(2):
+        tracking.project(folder)
+    assert capsys.readouterr().err.count("not logged") == 1
+    with serving(tmp_path, urlsplit(url).port or 0):
+        tracking.project(folder)
+        assert "what it had missed is logged" in capsys.readouterr().err
+        after = logged()
+        assert after.items() > before.items()
+        assert "round 2" in after
+        assert sloop("runs", "sync", "--outputs", str(tmp_path / "outputs"), "--uri", url) == 0
+    assert logged() == after

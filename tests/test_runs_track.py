@@ -17,6 +17,7 @@ from sloop.runs.cite import sweep_record
 from sloop.runs.find import find_run
 from sloop.runs.read import Run as RunFolder
 from sloop.runs.track import Refused, Tracker, connect
+from sloop.runs.views import ROUNDS, TAG
 from sloop.show import pages
 from sloop.store import Dataset, read_json, write_json
 
@@ -116,9 +117,10 @@ def test_slices_of_any_name_are_logged_each_by_itself(finished: Path, tmp_path: 
     score = {"name": "eval/dev/call_accuracy", "value": 0.5, "n": 4, "low": 0.2, "high": 0.8}
     first["metrics"] = [{**score, "slice": name} for name in slices]
     write_json(folder / "round_1" / "round.json", first)
+    shutil.rmtree(folder / "round_2")
     fresh_database(tmp_path / "mlruns")
     projected(tmp_path / "mlruns", folder)
-    (one, _) = sorted(kind(runs_of(tmp_path / "mlruns"), "round"), key=lambda run: run.info.run_name)
+    (one,) = kind(runs_of(tmp_path / "mlruns"), "loop")
     found = {name.removeprefix("eval/dev/call_accuracy/") for name in one.data.metrics if name.startswith("eval/")}
     assert len(found) == len(slices)
     assert "Prüfung" in found
@@ -361,11 +363,54 @@ def test_any_stage_sweeps(stage: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert all(run.inputs.dataset_inputs for run in ran)
 
 
-def test_links_lead_to_charts_and_comparison(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sloop("ui", "--links", "--mlruns", str(finished / "mlruns"), "--port", "5999") == 0
-    out = capsys.readouterr().out
-    assert "acme charts: http://127.0.0.1:5999/#/experiments/" in out
-    assert "compareRunsMode=CHART" in out
+def test_a_checkpoint_is_a_logged_model_whose_scores_are_tied_to_their_data(finished: Path) -> None:
+    client = client_of(finished / "mlruns")
+    found = runs_of(finished / "mlruns")
+    (loop,) = kind(found, "loop")
+    models = client.search_logged_models([loop.info.experiment_id])
+    rounds_run = {run.data.tags["sloop.round"]: run for run in kind(found, "round")}
+    assert sorted(model.tags["sloop.round"] for model in models) == ["1", "2"]
+    for model in models:
+        number = int(model.tags["sloop.round"])
+        content = rounds(finished / "outputs" / "run")[number - 1]
+        run = rounds_run[str(number)]
+        assert model.params == {"trained_on": content["data"]["sha256"]}
+        assert Path(model.tags["sloop.checkpoint"]).is_dir()
+        assert [out.model_id for out in run.outputs.model_outputs] == [model.model_id]
+        (measured,) = [metric for metric in model.metrics if metric.key == "eval/dev/call_accuracy"]
+        assert measured.value == run.data.metrics["eval/dev/call_accuracy"]
+        (dataset,) = [one.dataset for one in run.inputs.dataset_inputs if one.dataset.name == "dev"]
+        assert (measured.dataset_name, measured.dataset_digest) == ("dev", dataset.digest)
+
+
+def test_links_open_views_that_are_saved_with_the_study(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("ui", "--links", "--mlruns", str(finished / "mlruns"), "--port", "5999")
+    tags = []
+    for _ in range(2):
+        assert sloop(*words) == 0
+        experiment = client_of(finished / "mlruns").get_experiment_by_name("acme")
+        assert experiment is not None
+        tags.append(experiment.tags)
+        out = capsys.readouterr().out
+    assert tags[0] == tags[1]
+    page = f"http://127.0.0.1:5999/#/experiments/{experiment.experiment_id}/runs?compareRunsMode=CHART"
+    assert f"acme charts: {page}&viewStateShareKey={ROUNDS}" in " ".join(out.split())
+    view = json.loads(json.loads(tags[0][f"{TAG}{ROUNDS}"])["state"])
+    (loop,) = kind(runs_of(finished / "mlruns"), "loop")
+    shown = [card["metricKey"] for card in view["compareRunCharts"]]
+    assert shown[0] == "eval/dev/call_accuracy"
+    assert set(shown) <= set(loop.data.metrics)
+    assert {card["metricSectionId"] for card in view["compareRunCharts"]} == {
+        section["uuid"] for section in view["compareRunSections"]
+    }
+
+
+def test_a_name_in_mlflow_tells_loops_apart_within_what_a_column_shows(finished: Path) -> None:
+    run = RunFolder.at(finished / "outputs" / "run")
+    assert run.label.startswith("full-s0-")
+    (loop,) = kind(runs_of(finished / "mlruns"), "loop")
+    assert loop.info.run_name == run.label
+    assert find_run(finished, run.label).folder == run.folder
 
 
 def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,6 +450,8 @@ def test_artifacts_of_a_project_that_was_moved_are_found(finished: Path, tmp_pat
     found = runs_of(moved / "fresh")
     here = (moved / "fresh" / "artifacts").as_uri() + "/"
     assert [run.info.artifact_uri.startswith(here) for run in found] == [True] * 3
+    models = client_of(moved / "fresh").search_logged_models([found[0].info.experiment_id])
+    assert [model.artifact_location.startswith(here) for model in models] == [True] * 2
     (loop,) = kind(found, "loop")
     assert [item.path for item in client_of(moved / "fresh").list_artifacts(loop.info.run_id)] == ["run.json"]
     assert tracker.find(RunFolder.at(moved / "outputs" / "run")) == loop.info.run_id, "it is the run that is there"

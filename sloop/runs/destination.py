@@ -99,9 +99,10 @@ def find_moved(database: sqlite3.Connection, mlruns: Path) -> None:
         database.execute(
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (here.as_uri(), experiment)
         )
-        database.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
-            "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
-            (here.as_uri(), len(old) + 1, experiment, len(old) + 1, f"{old}/"),
-        )
+        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
+                (here.as_uri(), len(old) + 1, experiment, len(old) + 1, f"{old}/"),
+            )
     database.commit()

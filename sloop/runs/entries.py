@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
 NAME_LENGTH = 200
+DIGEST = 32
+"""Hex digits of a dataset's digest: its field holds 36 characters."""
 
 
 def tags_of(run: Run) -> dict[str, str]:
@@ -45,15 +47,31 @@ def tags_of(run: Run) -> dict[str, str]:
     return {key: str(value)[:TAG_LENGTH] for key, value in tags.items() if value not in (None, "")}
 
 
-def metrics_of(scores: Sequence[Score], step: int, when: int) -> Iterator[Metric]:
-    """Values, and the intervals of the overall ones under ``interval/``."""
+def metrics_of(
+    scores: Iterable[Score], step: int, when: int, *, model: str | None = None, asked: Mapping[str, str] | None = None
+) -> Iterator[Metric]:
+    """Values, and the intervals of the overall ones under ``interval/``.
+
+    Args:
+        scores: what was measured.
+        step: round.
+        when: in milliseconds since 1970.
+        model: id of the logged model whose they are, where they were measured on a benchmark.
+        asked: SHA-256 of the data of each benchmark, by name.
+    """
     from mlflow.entities import Metric
 
     for score in scores:
         if score.value is None:
             continue
         name = _fit(metric_name(score))
-        yield Metric(name, float(score.value), when, step)
+        benchmark = score.name.split("/")[1] if score.name.startswith("eval/") else ""
+        tied = (
+            {"model_id": model, "dataset_name": benchmark, "dataset_digest": asked[benchmark][:DIGEST]}
+            if (model and asked and benchmark in asked)
+            else {}
+        )
+        yield Metric(name, float(score.value), when, step, **tied)
         if score.low is not None and score.high is not None and not score.slice:
             yield Metric(f"interval/{name}/low", score.low, when, step)
             yield Metric(f"interval/{name}/high", score.high, when, step)
@@ -106,11 +124,11 @@ def counts_of(summary: Mapping[str, Any], when: int, prefix: str = "data") -> It
 
 
 def dataset_of(path: str, sha256: str, name: str, context: str = "training") -> DatasetInput:
-    """A dataset under our own digest: MLflow's ignores list columns and samples rows. Its field holds 36 characters."""
+    """A dataset under our own digest: MLflow's ignores list columns and samples rows."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = json.dumps({"uri": path})
-    dataset = Dataset(name=name, digest=sha256[:32], source_type="local", source=source)
+    dataset = Dataset(name=name, digest=sha256[:DIGEST], source_type="local", source=source)
     return DatasetInput(dataset, [InputTag("sloop.sha256", sha256), InputTag("mlflow.data.context", context)])
 
 

@@ -25,8 +25,9 @@ def find_run(root: Path, what: str) -> Run:
 
     Args:
         root: folder of the runs.
-        what: a run's folder; its name, ``<study>/<name>``, id or MLflow run id, or the beginning of one of them; or a
-            search of comma-separated ``field=value`` (see `Run.field`), such as ``variant=full,seed=0``.
+        what: a run's folder; its name, ``<study>/<name>``, name in MLflow, id or MLflow run id, or the beginning of
+            one of them; or a search of comma-separated ``field=value`` (see `Run.field`), such as
+            ``variant=full,seed=0``.
 
     Raises:
         UserError: none or several match; names them.
@@ -50,7 +51,7 @@ def _full_name(run: Run) -> str:
 
 def _called(known: Sequence[Run], what: str) -> list[Run]:
     """Those that are called so, else those with a name or id that begins so."""
-    names = [(run.name, _full_name(run), run.record.id, _mlflow_id(run.record.mlflow)) for run in known]
+    names = [(run.name, run.label, _full_name(run), run.record.id, _mlflow_id(run.record.mlflow)) for run in known]
     exact = [run for run, called in zip(known, names, strict=True) if what in called]
     return exact or [
         run for run, called in zip(known, names, strict=True) if any(name.startswith(what) for name in called)

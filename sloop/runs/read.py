@@ -79,6 +79,15 @@ class Run:
         return self.record.name
 
     @property
+    def label(self) -> str:
+        """What it is called in MLflow, whose columns and legends end after some 16 characters: of a loop what tells it
+        apart in its sweep comes first.
+        """
+        if not self.record.is_loop:
+            return self.name
+        return f"{self.variant}-s{self.record.seed}-{self.student}-{self.name.rpartition('-')[2]}"
+
+    @property
     def variant(self) -> str:
         """Of the loop; empty for a stage used alone."""
         return self.record.called("variant") if self.record.is_loop else ""

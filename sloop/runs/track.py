@@ -1,18 +1,18 @@
 """MLflow as a projection of the disk: `Tracker.project` replays a run's files, with their own times, as often as asked.
 
-With `sloop.runs.entries` (what becomes which entry) and `sloop.runs.destination` (where to) the only module that
-imports mlflow, and only once something is to be logged. What is on disk is the truth: a server that was down, or a
-resumed run, is made good by projecting again. A run is found by its tag ``sloop.id``, so that projecting twice gives
-one run; ``sloop.folder`` says which folder it is the run of, so that a copy of that folder, whatever was done to it,
-is not logged over it.
+With `sloop.runs.entries` (what becomes which entry), `sloop.runs.failures` and `sloop.runs.destination` (where to) the
+only module that imports mlflow, and only once something is to be logged. What is on disk is the truth: a server that
+was down, or a resumed run, is made good by projecting again. A run is found by its tag ``sloop.id``, so that projecting
+twice gives one run; ``sloop.folder`` says which folder it is the run of, so that a copy of that folder, whatever was
+done to it, is not logged over it.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
+import re
 import shlex
 import socket
 import sqlite3
@@ -21,7 +21,6 @@ from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -49,19 +48,29 @@ from sloop.runs.entries import (
     params_of,
     tags_of,
 )
+from sloop.runs.failures import failures_of, log_failures
 from sloop.runs.files import is_done, is_run, read_run, read_stage, write_run
 from sloop.runs.read import Run
+from sloop.runs.views import COMPARISON, LOOPS, ROUNDS, views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
     from mlflow.entities import Run as Logged
 
+SHOWN = 500
+"""Loops of a study whose metrics are looked at for its views."""
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 UPLOADED = ("*.jsonl", "card.md")
 """Files of a stage that go to MLflow: per-sample records. Weights and half-made files do not."""
 
+WEIGHTS = "checkpoint/"
+"""What the files of a trained student begin with, in its stage."""
+MODEL_TAGS = ("sloop.run", "sloop.variant", "sloop.seed", "sloop.student")
+"""Tags of a run that its models have too."""
+NOT_IN_NAMES = r"[/:.%\"']"
+"""Characters that MLflow allows in no model's name."""
 FIGURES = "figures.html"
 FOLDER = "sloop.folder"
 """Tag: where a run's folder is. At a server its host and path, in the embedded database its path from that, so that
@@ -173,7 +182,7 @@ class Tracker:
                 f"{folder}: the run that MLflow has under its id {record.id} {difference}, and is not logged over "
                 f"({self.where}). Log this one elsewhere (sloop runs sync --mlruns FOLDER), or move one of them away."
             )
-        run_id = self._run(record.id, record.name, record.began, tags, parent)
+        run_id = self._run(record.id, run.label, record.began, tags, parent)
         logged = record.mlflow
         if logged is None or logged.run_id != run_id:
             config = flattened({key: part for key, part in record.config.items() if key != "prices"})
@@ -216,22 +225,20 @@ class Tracker:
                 self._tag(run_id, tags)
         return run_id
 
-    def links(self, server: str, run_ids: Sequence[str]) -> dict[str, str]:
-        """Deep links to the charts of the loops and to the comparison of runs."""
-        page = f"{server}/#/experiments/{self.experiment_id}/runs"
-        search = quote("tags.`sloop.kind` = 'loop'")
-        links = {"charts": f"{page}?compareRunsMode=CHART&searchFilter={search}"}
-        if len(run_ids) > 1:
-            ids, experiments = quote(json.dumps(list(run_ids))), quote(json.dumps([self.experiment_id]))
-            links["compare"] = f"{server}/#/compare-runs?runs={ids}&experiments={experiments}"
-        return links
+    def links(self, server: str) -> dict[str, str]:
+        """Deep links to the loops of the study, by round and compared, which open as `sloop.runs.views` says.
 
-    def loops(self) -> list[str]:
-        """Ids of the loop runs of the study, oldest first."""
-        found = self.client.search_runs(
-            [self.experiment_id], "tags.`sloop.kind` = 'loop'", order_by=["attributes.start_time ASC"], max_results=500
-        )
-        return [run.info.run_id for run in found]
+        The views are saved with the experiment, so that whoever opens the page finds them. None without a loop.
+        """
+        with reached(self.uri):
+            found = self.client.search_runs([self.experiment_id], LOOPS, max_results=SHOWN)
+            wanted = views(name for run in found for name in run.data.metrics)
+            known = self.client.get_experiment(self.experiment_id).tags
+            for key in (key for key, view in wanted.items() if known.get(key) != view):
+                self.client.set_experiment_tag(self.experiment_id, key, wanted[key])
+        page = f"{server}/#/experiments/{self.experiment_id}/runs?compareRunsMode=CHART&viewStateShareKey="
+        shown = {"charts": ROUNDS, **({"compare": COMPARISON} if len(found) > 1 else {})}
+        return {what: f"{page}{view}" for what, view in shown.items() if wanted}
 
     def reap(self) -> list[str]:
         """Mark as KILLED what still says RUNNING although its process is gone from this host; returns names.
@@ -259,20 +266,58 @@ class Tracker:
         self._log_metrics(run_id, list(metrics_of(round.metrics, number, when)))
         tags = {**tags_of(run), "sloop.kind": "round", "sloop.round": str(number)}
         child = self._run(f"{run.record.id}-{number}", f"round {number}", round.began, tags, run_id)
-        loss = loss_curve(run, f"round_{number}/train", when)
-        self._log_metrics(child, [*metrics_of(round.metrics, number, when), *loss])
         trained = round.data
+        asked = {
+            name: run.data_sha256(name, number)
+            for kind, _, name in (stage.partition("/") for stage in round.stages)
+            if kind == "evaluate"
+        }
+        overall = [score for score in round.metrics if not score.slice]  # slices stand in the loop's run, by round
+        model = self._model(run, round, child) if "train" in round.stages else None
+        loss = loss_curve(run, f"round_{number}/train", when)
+        self._log_metrics(child, [*metrics_of(overall, number, when, model=model, asked=asked), *loss])
         data = [dataset_of(str(run.folder / trained.path), trained.sha256, f"round_{number}")] if trained else []
-        for stage in round.stages:
-            if stage.startswith("evaluate/"):
-                benchmark = stage.removeprefix("evaluate/")
-                data.append(dataset_of(benchmark, run.data_sha256(benchmark, number), benchmark, "evaluation"))
+        data += [dataset_of(name, sha256, name, "evaluation") for name, sha256 in asked.items()]
         for target in (run_id, child):
             self.client.log_inputs(target, datasets=data)
         for stage in round.stages:
             self._upload(child, run, f"round_{number}/{stage}", stage)
         self._upload(child, run, f"round_{number}", "round")
+        most = int(run.field("tracking.failures") or 0)
+        if most and (found := [one for name in asked for one in failures_of(run, number, name, most)]):
+            log_failures(self.client, self.uri, self.experiment_id, child, run, round, found)
         self.client.set_terminated(child, "FINISHED", when)
+
+    def _model(self, run: Run, round: RoundRecord, run_id: str) -> str | None:
+        """The entry of a round's checkpoint, made if it is missing: its weights stay on disk, as ``sloop.checkpoint``
+        says. None where what was trained kept no weights. Where a score has changed since, it is made anew: MLflow
+        takes no second value of a model's metric at one time.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        weights = {name: file.sha256 for name, file in round.stages["train"].files.items() if name.startswith(WEIGHTS)}
+        if not weights:
+            return None
+        number, sloop_id = round.round, f"{run.record.id}-{round.round}"
+        found = self.client.search_logged_models([self.experiment_id], f"tags.`sloop.id` = '{sloop_id}'", max_results=1)
+        if found:
+            scores = {score.name: score.value for score in round.metrics if not score.slice}
+            if all(scores.get(metric.key) == metric.value for metric in found[0].metrics or ()):
+                return str(found[0].model_id)
+            self.client.delete_logged_model(found[0].model_id)
+        tags = {
+            **{key: tag for key, tag in tags_of(run).items() if key in MODEL_TAGS},
+            "sloop.id": sloop_id,
+            "sloop.round": str(number),
+            "sloop.checkpoint": f"{run.folder.resolve()}/round_{number}/train/{WEIGHTS}"[:TAG_LENGTH],
+            "sloop.sha256": digest(weights),
+        }
+        trained = {"trained_on": round.data.sha256} if round.data else {}
+        name = re.sub(NOT_IN_NAMES, "_", f"{run.label}-round-{number}")
+        made = self.client.create_logged_model(self.experiment_id, name, run_id, tags, trained, "student")
+        self.client.finalize_logged_model(made.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, number)])
+        return str(made.model_id)
 
     def _costs(self, run: Run, logged: Mapping[str, str], run_id: str) -> dict[str, str]:
         """What every round cost at endpoints, and how long they took, once it is complete or the run has ended; what

@@ -169,9 +169,8 @@ def print_links(mlruns: Path, server: str) -> None:
     out = console()
     for study in studies(mlruns):
         tracker = connect(None, mlruns, study)
-        if loops := tracker.loops():
-            for what, link in tracker.links(server, loops).items():
-                out.say(f"{study} {what}: {link}")
+        for what, link in tracker.links(server).items():
+            out.say(f"{study} {what}: {link}")
 
 
 _COMMANDS = {
