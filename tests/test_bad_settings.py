@@ -33,6 +33,7 @@ CONF = conf_folder()
 TOOLS = str(Path(__file__).parent / "plugin" / "acme_tools.json")
 GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m",
          "trainer.teacher": "somewhere",
+         "tools.document": str(Path(__file__).parent / "plugin" / "acme_api.json"),
          "tools.server": f"{sys.executable} {Path(__file__).with_name('mcp_server.py')}"}  # fmt: skip
 """For what has no default."""
 
@@ -120,6 +121,7 @@ FREE = {
     "student.models": "is made when a file is converted",
     "student.path": "may be the id of a model on a hub",
     "tools.server": "may be a program",
+    "tools.token_variable": "is looked for when a tool is called",
     "trainer.lora.targets": "is looked for in the model",
     "benchmark.path": "is looked for when the data are read",
     "benchmark.digests*": "are compared when the data are read",
@@ -154,6 +156,7 @@ NULL = {
     **dict.fromkeys(("*seed",), "endpoints are sent none"),
     **dict.fromkeys(("*answer_format", "*digests", "*known_bad", "*sha256"), "any, or what is recorded"),
     **dict.fromkeys(("tools.split", "corruption.keep"), "all of them"),
+    "trainer.distributed": "one process",
     "student.prefill_tokens": "all at once",
     "student.models": "beside the run",
     "*chat_template_kwargs": "a template has its own values",

@@ -49,7 +49,7 @@ ONE_ROOM = {
     "optuna": {"sweeps/"},
     "openai": {"models/"},
     "plotly": {"show/figures.py", "show/pages.py"},
-    "aiohttp": {"models/", "tools/builtin/web.py"},
+    "aiohttp": {"models/", "tools/builtin/web.py", "tools/openapi.py"},
     "fastapi": {"serve/"},
     "uvicorn": {"serve/"},
     "jinja2": {"models/prompts.py", "serve/"},
@@ -57,7 +57,7 @@ ONE_ROOM = {
     "transformers": {"students/", "trainers/"},
     "trl": {"trainers/"},
     "peft": {"trainers/"},
-    "ray": {"engine/cluster.py", "engine/hand.py"},
+    "ray": {"engine/cluster.py", "engine/hand.py", "sweeps/launchers.py"},
 }
 HEAVY = {
     "fastapi",

@@ -17,6 +17,11 @@ pytest.importorskip("mcp", reason="the extra mcp is not installed: pip install -
 
 from sloop.tools.mcp import McpServer
 
+
+def served(server: str, *, keep_going: bool = False, seconds: float = 60.0) -> McpServer:
+    return McpServer(server=server, env={}, keep_going=keep_going, seconds=seconds)
+
+
 SCRIPT = Path(__file__).with_name("mcp_server.py")
 
 
@@ -27,14 +32,14 @@ def call(server: McpServer, name: str, **arguments: object) -> str:
 @pytest.fixture
 def bad(monkeypatch: pytest.MonkeyPatch) -> Iterator[McpServer]:
     monkeypatch.setenv("SECRET", "a key of this process")
-    server = McpServer(server=f"{sys.executable} {SCRIPT}", seconds=20)
+    server = served(f"{sys.executable} {SCRIPT}", seconds=20)
     yield server
     server.close()
 
 
 def test_a_server_of_the_package_index_is_listed_and_called_as_it_is() -> None:
     pytest.importorskip("mcp_server_time", reason="it is of the development set: pip install mcp-server-time")
-    server = McpServer(server=f"{sys.executable} -m mcp_server_time --local-timezone Europe/Paris")
+    server = served(f"{sys.executable} -m mcp_server_time --local-timezone Europe/Paris")
     try:
         names = [tool.name for tool in server.tools()]
         assert names == ["get_current_time", "convert_time"]
@@ -82,7 +87,7 @@ def test_a_call_that_hangs_can_be_given_up(bad: McpServer) -> None:
 
 def test_what_cannot_be_read_is_named_or_left_out() -> None:
     for keep_going in (False, True):
-        server = McpServer(server=f"{sys.executable} {SCRIPT} unreadable", keep_going=keep_going)
+        server = served(f"{sys.executable} {SCRIPT} unreadable", keep_going=keep_going)
         try:
             if keep_going:
                 assert len(server.tools()) == 6
@@ -104,11 +109,11 @@ def test_what_cannot_be_read_is_named_or_left_out() -> None:
 )
 def test_a_server_that_cannot_be_had_is_a_mistake_of_the_reader_s(arguments: dict[str, object], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        McpServer(**arguments).tools()  # type: ignore[arg-type]
+        served(**arguments).tools()  # type: ignore[arg-type]
 
 
 def test_a_list_without_end_is_an_error() -> None:
-    server = McpServer(server=f"{sys.executable} {SCRIPT} endless")
+    server = served(f"{sys.executable} {SCRIPT} endless")
     try:
         with pytest.raises(UserError, match="without end"):
             server.tools()

@@ -73,9 +73,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     thread.join()
 
 
+def opened(document: str, *, base_url: str | None = None, token_variable: str | None = None) -> OpenApi:
+    return OpenApi(document=document, base_url=base_url, token_variable=token_variable, keep_going=False, seconds=30.0)
+
+
 def tools(served: tuple[str, Path], **settings: Any) -> dict[str, Any]:
     url, path = served
-    found = OpenApi(path=str(path), base_url=url, **settings).runnable()
+    found = opened(str(path), base_url=url, **settings).runnable()
     return {name.split("_rooms")[0].split("_login")[0].split("_names")[0]: tool for name, tool in found.items()}
 
 
@@ -125,7 +129,7 @@ def test_no_argument_leads_to_another_path(served: tuple[str, Path], room: str) 
 
 
 def test_a_server_that_is_not_there_is_told(served: tuple[str, Path]) -> None:
-    tool = next(iter(OpenApi(path=str(served[1]), base_url="http://127.0.0.1:9").runnable().values()))
+    tool = next(iter(opened(str(served[1]), base_url="http://127.0.0.1:9").runnable().values()))
     with pytest.raises(ToolError, match="Connect"):
         call(tool, room="1", tags=[])
 
@@ -150,7 +154,7 @@ def test_the_dialect_of_3_0_is_made_good(tmp_path: Path) -> None:
             "age": {"type": "integer", "nullable": True, "minimum": 0, "exclusiveMinimum": True},
         },
     }
-    (tool,) = OpenApi(path=str(document(tmp_path, schema))).tools()
+    (tool,) = opened(str(document(tmp_path, schema))).tools()
     assert set(tool.properties) == {"age"}
     for value, wrong in ((None, False), (1, False), (0, True)):
         assert bool(call_errors(ToolCall(name="f", arguments={"age": value}), [tool])) == wrong
@@ -162,7 +166,7 @@ def test_a_schema_that_holds_itself_stands_alone(tmp_path: Path) -> None:
         "properties": {"next": {"$ref": "#/components/schemas/Node"}, "value": {"type": "string"}},
     }
     path = document(tmp_path, {"$ref": "#/components/schemas/Node"}, components={"schemas": {"Node": node}})
-    (tool,) = OpenApi(path=str(path)).tools()
+    (tool,) = opened(str(path)).tools()
     good = {"value": "a", "next": {"value": "b", "next": {}}}
     assert call_errors(ToolCall(name="f", arguments=good), [tool]) == ()
     assert call_errors(ToolCall(name="f", arguments={"next": {"value": 1}}), [tool])
@@ -183,7 +187,7 @@ def test_a_schema_that_holds_itself_stands_alone(tmp_path: Path) -> None:
 def test_an_operation_that_cannot_be_read_is_named_by_its_pointer(tmp_path: Path, schema: Any, told: str) -> None:
     path = document(tmp_path, schema)
     with pytest.raises(UserError, match=told) as refused:
-        OpenApi(path=str(path)).tools()
+        opened(str(path)).tools()
     assert "#/paths/~1a/post" in str(refused.value)
 
 
@@ -203,11 +207,11 @@ def test_what_is_no_document_is_a_mistake_of_the_reader_s(tmp_path: Path, text: 
     path = tmp_path / "api.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=told):
-        OpenApi(path=str(path)).tools()
+        opened(str(path)).tools()
 
 
 def test_nothing_runs_without_an_address(served: tuple[str, Path]) -> None:
     with pytest.raises(UserError, match="base_url="):
-        OpenApi(path=str(served[1])).runnable()
+        opened(str(served[1])).runnable()
     with pytest.raises(UserError, match="begins with http"):
-        OpenApi(path="x.json", base_url="file:///etc")
+        opened("x.json", base_url="file:///etc")

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -21,7 +20,7 @@ from mcp.types import CallToolResult, ListToolsResult, TextContent
 from sloop.records import Tool, UserError, to_json
 from sloop.records.ranges import PathText, Seconds
 from sloop.tools.contract import ToolError
-from sloop.tools.sources import checked_tools
+from sloop.tools.sources import SOURCE, checked_tools
 
 LONGEST_SAID = 300
 """Characters of an error that are repeated."""
@@ -35,13 +34,15 @@ class McpServer:
     It may be used from any thread or event loop; `close` ends it.
     """
 
+    MODULES = ("sloop.tools.mcp", *SOURCE)
+
     def __init__(
         self,
         *,
         server: PathText,
-        env: Mapping[str, str] = MappingProxyType({}),
-        keep_going: bool = False,
-        seconds: Seconds = 60.0,
+        env: dict[str, str],
+        keep_going: bool,
+        seconds: Seconds,
     ) -> None:
         """Take the server's whereabouts; nothing is started.
 

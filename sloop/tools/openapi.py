@@ -24,7 +24,7 @@ from sloop.records import Tool, UserError, digest, from_json, to_json
 from sloop.records.ranges import Name, PathText, Seconds
 from sloop.store.files import read_text
 from sloop.tools.contract import ToolError
-from sloop.tools.sources import checked_tools
+from sloop.tools.sources import SOURCE, checked_tools
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 READING = frozenset({"get", "head", "options", "trace"})
@@ -56,19 +56,21 @@ class Operation:
 class OpenApi:
     """A document and its operations (`sloop.tools.sources.ToolSource`)."""
 
+    MODULES = ("sloop.tools.openapi", *SOURCE)
+
     def __init__(
         self,
         *,
-        path: PathText,
-        base_url: str | None = None,
-        token_variable: Name | None = None,
-        keep_going: bool = False,
-        seconds: Seconds = 30.0,
+        document: PathText,
+        base_url: str | None,
+        token_variable: Name | None,
+        keep_going: bool,
+        seconds: Seconds,
     ) -> None:
         """Take the document's whereabouts.
 
         Args:
-            path: a ``.json``, ``.yaml`` or ``.yml`` file, gzipped if its name ends in ``.gz``.
+            document: a ``.json``, ``.yaml`` or ``.yml`` file, gzipped if its name ends in ``.gz``.
             base_url: where calls are sent, whatever servers the document names; None: tools are listed and none runs.
             token_variable: name of the environment variable whose value is sent as a bearer token: a key in a
                 configuration would be kept with the run.
@@ -80,7 +82,7 @@ class OpenApi:
         """
         if base_url is not None and not base_url.startswith(("http://", "https://")):
             raise UserError(f"base_url={base_url}: give an address that begins with http:// or https://.")
-        self.path, self.base_url, self.token_variable, self.seconds = path, base_url, token_variable, seconds
+        self.document, self.base_url, self.token_variable, self.seconds = document, base_url, token_variable, seconds
         self._keep_going = keep_going
 
     def tools(self) -> Sequence[Tool]:
@@ -99,23 +101,25 @@ class OpenApi:
             UserError: as of `tools`; or no address is given.
         """
         if self.base_url is None:
-            raise UserError(f"{self.path}: to call it, say where it is served, for example base_url=http://HOST/v1.")
+            raise UserError(
+                f"{self.document}: to call it, say where it is served, for example base_url=http://HOST/v1."
+            )
         return {tool.name: OpenApiTool(self, tool, operation) for tool, operation in self._read()}
 
     def _read(self) -> list[tuple[Tool, Operation]]:
-        document = _document(Path(self.path))
+        document = _document(Path(self.document))
         rows: list[tuple[str, Any]] = []
         operations: dict[str, Operation] = {}
         for where, path, method, shared, given in _operations(document):
             name = _short(str(given.get("operationId") or f"{method}_{path.strip('/')}"))
             try:
                 definition, operations[name] = _definition(document, name, path, method, shared, given)
-                rows.append((f"{self.path}#{where}", definition))
+                rows.append((f"{self.document}#{where}", definition))
             except (ValueError, TypeError, AttributeError, KeyError) as error:
-                rows.append((f"{self.path}#{where}", ValueError(f"{self.path}#{where}: {error}")))
+                rows.append((f"{self.document}#{where}", ValueError(f"{self.document}#{where}: {error}")))
         if not rows:
-            raise UserError(f'{self.path}: it has no operations under "paths".')
-        found = checked_tools(self.path, rows, keep_going=self._keep_going)
+            raise UserError(f'{self.document}: it has no operations under "paths".')
+        found = checked_tools(self.document, rows, keep_going=self._keep_going)
         return [(tool, operations[own]) for own, tool in found]
 
 
@@ -175,7 +179,7 @@ def _document(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is none.
     """
-    wanted = "Give an OpenAPI 3.0 or 3.1 document."
+    wanted = "Give an OpenAPI 3.0 or 3.1 document: tools.document=FILE."
     text = read_text(path, wanted)
     try:
         if path.name.removesuffix(".gz").endswith(".json"):

@@ -18,6 +18,10 @@ FORMS = (
     f"builtin (or one of {', '.join(NAMES)}), MODULE:ATTRIBUTE (a tool, a function, or a mapping of such by name), "
     "an OpenAPI document (.json, .yaml), or mcp:COMMAND or mcp:ADDRESS of an MCP server"
 )
+SECONDS = 60.0
+"""Longest answer of a server."""
+TOKEN = "SLOOP_TOOLS_TOKEN"
+"""Environment variable whose value an OpenAPI document's server is sent as a bearer token."""
 DOCUMENTS = (".json", ".yaml", ".yml", ".json.gz", ".yaml.gz", ".yml.gz")
 
 
@@ -59,11 +63,13 @@ def _named(
     if what.startswith("mcp:"):
         from sloop.tools.mcp import McpServer
 
-        server = McpServer(server=what.removeprefix("mcp:"))
+        server = McpServer(server=what.removeprefix("mcp:"), env={}, keep_going=False, seconds=SECONDS)
         at_the_end(server.close)
         return server.runnable()
     if what.endswith(DOCUMENTS):
-        return OpenApi(path=what, base_url=base_url).runnable()
+        return OpenApi(
+            document=what, base_url=base_url, token_variable=TOKEN, keep_going=False, seconds=SECONDS
+        ).runnable()
     return python_tools(what)
 
 

@@ -14,6 +14,8 @@ from sloop.tools.definitions import FORM, definitions, read_tool
 
 PACKAGED = {name: Path(__file__).with_name(f"{name}.json") for name in ("everyday", "server")}
 """Sets that come with sloop: what samples are made of, and another domain's tools (`sloop.stages.corrupt`)."""
+SOURCE = ("sloop.tools.contract", "sloop.tools.definitions", "sloop.tools.dialects", "sloop.tools.sources")
+"""Modules by which a source reads definitions."""
 SPLITS = ("train", "dev", "test")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _LONGEST_LIST = 5
