@@ -322,7 +322,7 @@ def test_reap_marks_what_was_abandoned_here_and_nothing_else(
     client = client_of(tmp_path / "mlruns")
     status = {name: client.get_run(run_id).info.status for name, run_id in ids.items()}
     assert status == {"abandoned": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
-    assert "marked as KILLED: abandoned" in capsys.readouterr().out
+    assert "marked as KILLED: full-s0-acme-abandoned" in capsys.readouterr().out
 
 
 def test_a_resumed_run_is_known_by_its_new_process(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_a_name_in_mlflow_tells_loops_apart_within_what_a_column_shows(finished:
     assert run.label.startswith("full-s0-")
     (loop,) = kind(runs_of(finished / "mlruns"), "loop")
     assert loop.info.run_name == run.label
-    assert find_run(finished, run.label).folder == run.folder
+    assert find_run(finished / "outputs", run.label).folder == run.folder
 
 
 def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
