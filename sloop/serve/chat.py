@@ -194,23 +194,28 @@ async def _turn(loop: AgentLoop, line: str, out: Terminal) -> tuple[list[ToolCal
     calls: list[ToolCall] = []
     words: list[str] = []
     end: End | None = None
+
+    def say(line: str) -> None:
+        if words and not words[-1].endswith("\n"):
+            words.append("\n")
+            out.file.write("\n")
+        out.say(line)
+
     async for chunk in loop.run(line):
         if isinstance(chunk, MessageChunk):
             words.append(chunk.text)
             out.file.write(visible(chunk.text))
             out.file.flush()
-            continue
-        if isinstance(chunk, End):
+        elif isinstance(chunk, End):
             end = chunk
         elif isinstance(chunk, ToolCallStart):
-            out.say(f"\n[{chunk.id}] {chunk.name} {chunk.arguments}")
+            say(f"[{chunk.id}] {chunk.name} {chunk.arguments}")
         elif isinstance(chunk, ErrorChunk):
-            out.say(f"\n{chunk.kind}: {chunk.text}")
+            say(f"{chunk.kind}: {chunk.text}")
         else:
-            mark = "!" if isinstance(chunk, ToolCallError) else "="
-            out.say(f"{mark} {chunk.text}")
+            say(f"{'!' if isinstance(chunk, ToolCallError) else '='} {chunk.text}")
     assert end is not None
-    out.say("" if end.reason == "message" else f"[ended: {end.reason}]")
+    say("" if end.reason == "message" else f"[ended: {end.reason}]")
     for message in loop.messages[_last_user(loop) :]:
         calls += message.tool_calls
     return calls, "".join(words), end
