@@ -104,7 +104,8 @@ class OpenApi:
         """
         if self.base_url is None:
             raise UserError(
-                f"{self.document}: to call it, say where it is served, for example base_url=http://HOST/v1."
+                f"{self.document}: to call it, say where it is served, for example base_url=http://HOST/v1, or to "
+                "sloop chat and sloop tools --base-url http://HOST/v1."
             )
         return {tool.name: OpenApiTool(self, tool, operation) for tool, operation in self._read()}
 
@@ -240,7 +241,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, li
 
 
 def _definition(
-    document: dict[str, Any], name: str, path: str, method: str, shared: list[Any], given: Mapping[str, Any]
+    document: dict[str, Any], name: str, path: str, method: str, shared: list[Any], given: dict[str, Any]
 ) -> tuple[dict[str, Any], Operation]:
     """A tool's definition, and where its arguments go.
 
