@@ -222,7 +222,7 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}_{digest(name)[:8]}"
 
 
-def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[Any], dict[str, Any]]]:
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, str, list[Any], dict[str, Any]]]:
     """Pointer, path, method, parameters of the path, and the operation itself."""
     paths = document.get("paths")
     for path, given in paths.items() if isinstance(paths, dict) else ():
