@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import pytest
 from clients import client
 from endpoint import Endpoint, serving
 
-from sloop.models.agent import AgentChunk, AgentLimits, AgentLoop, End
+from sloop.models.agent import AgentChunk, AgentLimits, AgentLoop, End, ErrorChunk
+from sloop.models.base import Chunk
 from sloop.records import Label, Message, ToolCall, UserError
 from sloop.tools.contract import Argument, RunnableTool, SimpleTool, tool
 
@@ -60,8 +61,25 @@ async def give_up() -> None:
 
 
 LOOKUP = SimpleTool("Looks up a project name", [Argument("id", "string")], lambda id: f"project {id}")
+
+
+class Mute(BaseException):
+    """Is no Exception, and cannot say itself."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@tool
+def fail(kind: str) -> str:
+    """Fail in an odd way."""
+    if kind == "half":
+        return "\udcff"
+    raise {"mute": Mute, "stop": StopIteration}[kind]
+
+
 TOOLS: Mapping[str, RunnableTool] = {
-    "lookup_project": LOOKUP, "wait": wait, "divide": divide, "leave": leave, "give_up": give_up,
+    "lookup_project": LOOKUP, "wait": wait, "divide": divide, "leave": leave, "give_up": give_up, "fail": fail,
 }  # fmt: skip
 
 
@@ -308,3 +326,49 @@ def test_many_loops_leak_no_task_thread_or_descriptor(endpoint: Endpoint) -> Non
     more, threads = asyncio.run(many())
     assert more <= 0
     assert threads <= threading.active_count() + POOL
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("mute", "error: Mute"), ("stop", "error: RuntimeError: the tool raised StopIteration"), ("half", "\ufffd")],
+)
+def test_no_way_to_fail_ends_the_loop_or_spoils_the_dialogue(endpoint: Endpoint, kind: str, said: str) -> None:
+    endpoint.answer = turns(Label(calls=(call("fail", kind=kind), call("lookup_project", id="7"))), Label(content="ok"))
+    loop, chunks = run(endpoint)
+    assert [message.content for message in loop.messages[3:]] == [said, "project 7", "ok"]
+    assert chunks[-1].type == "end"
+
+
+class Broken:
+    """A model of somebody's own, whose stream breaks off after its words."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    async def stream(self, messages: Sequence[Message], **_: Any) -> AsyncIterator[Chunk]:
+        yield Chunk(content="a\ud83d")
+        if not isinstance(self.error, StopAsyncIteration):
+            raise self.error
+        yield Chunk(content="\ude00", finish="stop")
+
+
+@pytest.mark.parametrize(
+    ("error", "end", "kind"),
+    [
+        (ConnectionResetError("gone"), "error", "dropped"),
+        (TimeoutError("slow"), "error", "timeout"),
+        (StopAsyncIteration(), "message", None),
+    ],
+)
+def test_a_model_of_ones_own_may_raise_what_it_likes(error: BaseException, end: str, kind: str | None) -> None:
+    async def once() -> tuple[AgentLoop, list[AgentChunk]]:
+        loop = AgentLoop(Broken(error), "", TOOLS)
+        return loop, [chunk async for chunk in loop.run("hi")]
+
+    loop, chunks = asyncio.run(once())
+    assert isinstance(chunks[-1], End)
+    assert (chunks[-1].reason, [chunk.kind for chunk in chunks if isinstance(chunk, ErrorChunk)]) == (
+        end,
+        [kind] * (kind is not None),
+    )
+    assert [row.content for row in loop.messages] == ["hi"] + ["a\U0001f600"] * (kind is None)

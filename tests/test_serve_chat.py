@@ -27,6 +27,12 @@ def shout(text: str) -> str:
     """Shout."""
     return text.upper()
 
+def leave() -> None:
+    """Leave."""
+    raise SystemExit(3)
+
+class Case: ...
+
 ALL = {"twice": double, "shout": shout}
 '''
 
@@ -41,6 +47,8 @@ def endpoint() -> Iterator[Endpoint]:
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "chat_tools.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "broken_tools.py").write_text("ALL = {}\n1 / 0\n", encoding="utf-8")
+    (tmp_path / "api.json").write_text('{"openapi": "3.1.0", "paths": {"/a": {"get": {}}}}', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
@@ -89,6 +97,12 @@ def test_a_mismatch_is_told_and_exits_1(endpoint: Endpoint, capsys: pytest.Captu
     assert "1 of 3 cases as expected" in said
 
 
+def test_a_script_without_cases_is_no_check(endpoint: Endpoint) -> None:
+    Path("cases.jsonl").write_text("\n", encoding="utf-8")
+    with pytest.raises(UserError, match="it holds no cases"):
+        talk(endpoint, "--tools", "chat_tools:ALL", "--script", "cases.jsonl")
+
+
 def test_a_dialogue_is_typed(
     endpoint: Endpoint, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,10 +125,12 @@ def test_tools_are_listed_and_called(capsys: pytest.CaptureFixture[str]) -> None
     tools(["list", "chat_tools:ALL"])
     tools(["call", "chat_tools:ALL", "twice", '{"number": 4}'])
     tools(["check", "builtin"])
+    tools(["list", "api.json"])
     said = capsys.readouterr().out
     assert "Double a number." in said
     assert "\n8\n" in said
     assert "6 tools, names and schemas" in said
+    assert "1 tools, names" in said, "a document is listed without an address"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +141,11 @@ def test_tools_are_listed_and_called(capsys: pytest.CaptureFixture[str]) -> None
         (["call", "chat_tools:ALL", "twice", "4"], "no JSON object"),
         (["list", "chat_tools:NONE"], "Give module:attribute"),
         (["list", "chat_tools"], "no such tools"),
+        (["list", "chat_tools:Case"], "is the class Case: name an instance"),
+        (["list", "broken_tools:ALL"], r"cannot be imported: ZeroDivisionError: .*broken_tools.py, line 2"),
+        (["call", "chat_tools:ALL"], "the tool's name is missing; there are twice, shout"),
+        (["call", "chat_tools:leave", "leave"], "leave: SystemExit: 3"),
+        (["call", "api.json"], "--base-url"),
         (["list", "chat_tools:__name__"], "is a str; a function or a tool is wanted"),
         (["list", "read_file", "--root", "nowhere"], "no such folder"),
     ],

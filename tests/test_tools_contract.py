@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import enum
+import functools
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -133,14 +134,73 @@ def test_what_json_cannot_say_is_no_result(result: Any) -> None:
 def untyped(city): ...  # type: ignore[no-untyped-def]
 def many(*cities: str) -> None: ...
 def connected(socket: asyncio.Lock) -> None: ...
+def unreadable(city: "a city") -> None: ...  # type: ignore[valid-type]  # noqa: F722
 
 
 @pytest.mark.parametrize(
-    ("func", "told"), [(untyped, "has no type hint"), (many, "by name"), (connected, "the function connected")]
+    ("func", "told"),
+    [
+        (untyped, "has no type hint"),
+        (many, "by name"),
+        (connected, "the function connected"),
+        (unreadable, "type hints cannot be read"),
+        (functools.partial(as_text, "x"), "is no function"),
+        (Place, "is no function"),
+    ],
 )
 def test_a_function_that_no_schema_can_say_is_refused_by_name(func: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
         FunctionTool(func)
+
+
+def test_a_text_beside_a_type_describes_the_parameter() -> None:
+    def find(city: Annotated[str, "Its name."], day: Annotated[int, Field(ge=1)] = 1) -> None:
+        """Find.
+
+        Args:
+            city: Theirs.
+            day: Of the month.
+        """
+
+    told = tool(find).arguments()["properties"]
+    assert [part["description"] for part in told.values()] == ["Its name.", "Of the month."]
+
+
+def test_what_a_generator_gives_is_a_list_and_what_stops_it_is_told() -> None:
+    assert run(SimpleTool("x", [], lambda: (k for k in range(3)))) == "[0, 1, 2]"
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        run(SimpleTool("x", [], lambda: next(iter(()))))
+
+
+class Own:
+    """A tool of one's own that says what it is given."""
+
+    def __init__(self, description: Any, arguments: Any) -> None:
+        self._told = description, arguments
+
+    def description(self) -> Any:
+        return self._told[0]
+
+    def arguments(self) -> Any:
+        return self._told[1]
+
+    def call(self, args: dict[str, Any], /) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Own, "give an instance"),
+        (Own(None, {"type": "object"}), "description.. gives NoneType"),
+        (Own("x", None), "arguments.. gives None"),
+        (Own("x", {"city": {"type": "string"}}), "a JSON Schema of type object is wanted"),
+    ],
+)
+def test_a_tool_of_ones_own_that_is_none_is_refused_in_words(given: Any, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        definition("own", given)
+    assert definition("own", Own("x", {})).parameters == {}
 
 
 def test_definitions_are_checked() -> None:

@@ -119,3 +119,10 @@ def test_a_list_without_end_is_an_error() -> None:
             server.tools()
     finally:
         server.close()
+
+
+def test_a_server_that_writes_what_is_no_message_floods_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    server = served(f"{sys.executable} -c 'for _ in range(50): print(1 / 3, flush=True)'", seconds=20)
+    with pytest.raises(UserError, match="does not start"):
+        server.tools()
+    assert not caplog.records

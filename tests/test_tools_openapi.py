@@ -59,6 +59,11 @@ def put_names(names: list[str]) -> list[str]:
     return names[::-1]
 
 
+@app.api_route("/echo/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
+async def echo(request: Request) -> list[str]:
+    return [request.method, str(request.url.query), (await request.body()).decode()]
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
@@ -215,3 +220,63 @@ def test_nothing_runs_without_an_address(served: tuple[str, Path]) -> None:
         opened(str(served[1])).runnable()
     with pytest.raises(UserError, match="begins with http"):
         opened("x.json", base_url="file:///etc")
+
+
+BASE = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+ITEMS = {"type": "array", "items": {"type": "string"}}
+
+
+def posted(schema: Any, **more: Any) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"post": {"operationId": "f", "requestBody": body}, **more}
+
+
+@pytest.mark.parametrize(
+    ("item", "given", "sent"),
+    [
+        (
+            {"get": {"parameters": [{"name": "q", "in": "query", "content": {"application/json": {"schema": BASE}}}]}},
+            {"q": {"id": "7"}},
+            ["GET", "q=%7B%22id%22:+%227%22%7D", ""],
+        ),
+        (
+            {
+                "get": {"operationId": "f"},
+                "parameters": [
+                    {"name": "q", "in": "query", "style": "pipeDelimited", "explode": False, "schema": ITEMS}
+                ],
+            },
+            {"q": ["a", "b"]},
+            ["GET", "q=a%7Cb", ""],
+        ),
+        ({"$ref": "#/components/pathItems/shared"}, {"q": 1}, ["GET", "q=1", ""]),
+        (posted({"type": "object", "properties": {"a": {"type": "string"}}}), {}, ["POST", "", "{}"]),
+        (
+            posted({"allOf": [{"$ref": "#/components/schemas/Base"}], "properties": {"a": {"type": "string"}}}),
+            {"body": {"id": "7", "a": "b"}},
+            ["POST", "", '{"id": "7", "a": "b"}'],
+        ),
+    ],
+    ids=["content", "pipes", "path item", "all left out", "allOf beside properties"],
+)
+def test_what_a_document_may_write_is_sent_as_it_says(
+    served: tuple[str, Path], tmp_path: Path, item: Any, given: dict[str, Any], sent: list[str]
+) -> None:
+    shared = {"get": {"parameters": [{"name": "q", "in": "query", "schema": {"type": "integer"}}]}}
+    parts = {"schemas": {"Base": BASE}, "pathItems": {"shared": shared}}
+    path = document(tmp_path, {}, paths={"/echo/a": item}, components=parts)
+    (tool,) = opened(str(path), base_url=served[0]).runnable().values()
+    assert call(tool, **given) == sent
+    with pytest.raises(ToolError, match="no argument is called so"):
+        asyncio.run(tool.call({"other": 1}))
+
+
+def test_a_second_operation_of_a_name_is_left_out_and_the_first_stays_itself(
+    served: tuple[str, Path], tmp_path: Path
+) -> None:
+    paths = {"/echo/a": {"get": {"operationId": "f"}}, "/echo/b": posted(BASE), "/echo/c": {"$ref": "other.yaml"}}
+    path = str(document(tmp_path, {}, paths=paths))
+    with pytest.raises(UserError, match=r"(?s)a second operation is named f.*echo~1c/.ref.*outside"):
+        opened(path).tools()
+    source = OpenApi(document=path, base_url=served[0], token_variable=None, keep_going=True, seconds=30.0)
+    assert call(source.runnable()["f"]) == ["GET", "", ""]

@@ -16,11 +16,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from sloop.calls.formats import FormatName, parse, parse_tool_calls
 from sloop.calls.formats.base import made
 from sloop.environments.base import ERROR, refusal
-from sloop.models.base import CallDelta, CallText, ChatModel, Chunk, ModelError, Reply, Sampling, Usage
+from sloop.models.base import CallDelta, CallText, ChatModel, Chunk, ErrorKind, ModelError, Reply, Sampling, Usage
 from sloop.models.streaming import fold
-from sloop.records import Message, Record, ToolCall, to_json
+from sloop.records import Message, Record, ToolCall, UserError, to_json
 from sloop.records.ranges import Positive, Seconds
-from sloop.tools.contract import RunnableTool, ToolError, definition, run_tool
+from sloop.tools.contract import RunnableTool, definition, failure, run_tool
 
 LONGEST_NAME = 200
 """Characters of a name or of arguments that an error repeats."""
@@ -217,7 +217,7 @@ class AgentLoop:
                     continue
                 # Only now, with its results: a dialogue in which calls have no answer cannot go on.
                 said = tuple(call.told for call in calls)
-                self.messages.append(Message(role="assistant", content=words, tool_calls=said))
+                self.messages.append(Message(role="assistant", content=_sayable(words), tool_calls=said))
                 for outcome in outcomes:
                     self.messages.append(Message(role="tool", content=outcome.text, tool_call_id=outcome.id))
                 for outcome in outcomes:
@@ -226,7 +226,23 @@ class AgentLoop:
         yield End(reason=reason or "iterations", iterations=iterations, usage=usage)
 
     async def _pieces(self) -> AsyncGenerator[Chunk]:
-        """One reply, in pieces or whole."""
+        """One reply, in pieces or whole.
+
+        Raises:
+            ModelError: there is none; also where the model, which may be another's class, raises something else.
+            UserError: as the model says.
+        """
+        try:
+            async with aclosing(self._asked()) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except (ModelError, UserError):
+            raise
+        except Exception as error:  # the boundary to others' code
+            kind: ErrorKind = "timeout" if isinstance(error, TimeoutError) else "dropped"
+            raise ModelError(kind, failure(error)) from error
+
+    async def _asked(self) -> AsyncGenerator[Chunk]:
         if isinstance(self.model, Streams):
             pieces = self.model.stream(self.messages, tools=self.definitions, sampling=self._sampling)
             try:
@@ -287,15 +303,23 @@ class AgentLoop:
         try:
             async with self._running, asyncio.timeout(self.limits.call_seconds) as limit:
                 text = await run_tool(self.tools[call.told.name], call.told.arguments)
-        except (Exception, SystemExit) as error:  # the boundary to others' code: its failure is told to the model
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # the boundary to others' code: its failure, of whatever kind, is told the model
             if isinstance(error, TimeoutError) and limit.expired():
                 return failed(f"no result within {self.limits.call_seconds:g} s")
-            return failed(str(error) if isinstance(error, ToolError) else f"{type(error).__name__}: {error}")
+            return failed(failure(error))
         return ToolCallResult(id=call.id, name=call.start.name, text=self._cut(text))
 
     def _cut(self, text: str) -> str:
         most = self.limits.result_characters
-        return text if len(text) <= most else f"{text[:most]}\n[cut: {len(text)} characters in all]"
+        said = _sayable(text[:most])
+        return said if len(text) <= most else f"{said}\n[cut: {len(text)} characters in all]"
+
+
+def _sayable(text: str) -> str:
+    """The text without halves of surrogate pairs, which no request could say; two that belong together become one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class _Call:

@@ -29,7 +29,7 @@ from sloop.records.ranges import Positive, Tokens
 from sloop.show.arguments import of
 from sloop.show.console import Terminal, console, visible
 from sloop.store.files import record_in
-from sloop.tools.contract import RunnableTool, definition, run_tool
+from sloop.tools.contract import RunnableTool, definition, failure, run_tool
 from sloop.tools.running import FORMS, definitions_of, open_tools
 
 STANDARD = Path(__file__).with_name("cases.jsonl")
@@ -43,6 +43,8 @@ REQUEST = Limits(
     backoff=0.5,
     max_wait=30.0,
 )
+NOWHERE = "http://nowhere.invalid"
+"""Where a document's tools are said to be served while they are only listed."""
 READY = re.compile(r"serving .* at (http\S+)")
 
 
@@ -83,7 +85,8 @@ def tools(arguments: Sequence[str]) -> None:
     out = console()
     with tempfile.TemporaryDirectory() as scratch:
         root = options.root or Path(scratch)
-        with open_tools([options.tools], root=root, base_url=options.base_url) as found:
+        base_url = options.base_url or (None if options.action == "call" else NOWHERE)
+        with open_tools([options.tools], root=root, base_url=base_url) as found:
             if options.action == "call":
                 out.say(asyncio.run(_called(found, options.name, options.args)))
                 return
@@ -99,7 +102,8 @@ def tools(arguments: Sequence[str]) -> None:
 
 async def _called(tools: Mapping[str, RunnableTool], name: str | None, text: str) -> str:
     if name not in tools:
-        raise UserError(f"no tool is called {name}; there are {', '.join(tools)}.")
+        missing = f"no tool is called {name}" if name else "the tool's name is missing"
+        raise UserError(f"{missing}; there are {', '.join(tools)}.")
     try:
         given = from_json(text)
         call = ToolCall(name=str(name), arguments=given)
@@ -109,8 +113,8 @@ async def _called(tools: Mapping[str, RunnableTool], name: str | None, text: str
         raise UserError(f"{name}: {'; '.join(errors)}.")
     try:
         return await run_tool(tools[call.name], call.arguments)
-    except Exception as error:  # the boundary to others' code
-        raise UserError(f"{name}: {error or type(error).__name__}") from error
+    except (Exception, SystemExit) as error:  # the boundary to others' code
+        raise UserError(f"{name}: {failure(error)}") from error
 
 
 def _options() -> argparse.ArgumentParser:
@@ -233,7 +237,10 @@ def _cases(path: str) -> list[Case]:
         raise UserError(
             f"--script {path}: it cannot be read ({error.strerror}). Give a file of cases, or standard."
         ) from error
-    return [record_in(line, Case, place, f"line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    cases = [record_in(line, Case, place, f"line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not cases:
+        raise UserError(f"--script {path}: it holds no cases, and nothing would be checked. Give a file of cases.")
+    return cases
 
 
 async def _run_cases(cases: Sequence[Case], fresh: Any, tools: Mapping[str, RunnableTool], out: Terminal) -> int:

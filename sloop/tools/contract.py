@@ -23,6 +23,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from sloop.calls.schema import rewritten, validator
 from sloop.records import Tool, UserError, to_json
+from sloop.tools.dialects import is_schema
 
 JSON_TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -125,6 +126,8 @@ class FunctionTool:
         Raises:
             UserError: a parameter has no type, or none that JSON can say; or it cannot be given by name.
         """
+        if not inspect.isroutine(func):
+            raise UserError(f"{func!r:.200} is no function. Write one with def, type hints and a docstring.")
         self.func, self.mutates = func, mutates
         self.__name__, self.__doc__, self.__module__ = func.__name__, func.__doc__, func.__module__
         told = docstring_parser.parse(inspect.getdoc(func) or "")
@@ -187,6 +190,8 @@ def _model(func: Callable[..., Any], described: Mapping[str, str]) -> tuple[type
         hints = typing.get_type_hints(func, include_extras=True)
     except NameError as error:
         raise UserError(f"the function {name}: its type hints name {error.name!r}, which its module lacks.") from error
+    except (SyntaxError, TypeError, AttributeError) as error:
+        raise UserError(f"the function {name}: its type hints cannot be read: {error}.") from error
     fields: dict[str, Any] = {}
     names: dict[str, str] = {}
     for number, parameter in enumerate(inspect.signature(func).parameters.values()):
@@ -197,8 +202,9 @@ def _model(func: Callable[..., Any], described: Mapping[str, str]) -> tuple[type
             raise UserError(f"{where} has no type hint, which its schema is made of. Write {parameter.name}: str.")
         hint, field = hints[parameter.name], f"p{number}"
         default = ... if parameter.default is parameter.empty else parameter.default
-        own = [part.description for part in getattr(hint, "__metadata__", ()) if isinstance(part, FieldInfo)]
-        about = next(filter(None, own), described.get(parameter.name))
+        marks = getattr(hint, "__metadata__", ())
+        own = [part.description if isinstance(part, FieldInfo) else part for part in marks]
+        about = next((text for text in own if isinstance(text, str)), described.get(parameter.name))
         fields[field] = (Annotated[hint, Field(alias=parameter.name, description=about)], default)
         names[field] = parameter.name
     try:
@@ -220,13 +226,24 @@ def definition(name: str, tool: RunnableTool) -> Tool:
     """What a model is shown of a tool.
 
     Raises:
-        UserError: the name is none that servers take, or the arguments are no usable JSON Schema of type object.
+        UserError: the name is none that servers take, it is no instance with the methods of a tool, the description is
+            no text, or the arguments are no usable JSON Schema of type object.
     """
     if not NAME.fullmatch(name):
         raise UserError(f"tool {name!r}: 1 to 64 letters, digits, _ and - make a name. Change its key in the mapping.")
     if missing := [part for part in ("description", "arguments", "call") if not callable(getattr(tool, part, None))]:
         raise UserError(f"tool {name!r}: it has no method {' and no '.join(missing)}; see sloop.tools.contract.")
-    shown = Tool(name=name, description=tool.description(), parameters=dict(tool.arguments()))
+    if isinstance(tool, type):
+        raise UserError(f"tool {name!r} is the class {tool.__name__}: give an instance of it, {tool.__name__}(...).")
+    description, arguments = tool.description(), tool.arguments()
+    if not isinstance(description, str):
+        raise UserError(f"tool {name!r}: description() gives {type(description).__name__}; a text is wanted.")
+    if not isinstance(arguments, Mapping) or not is_schema(arguments):
+        raise UserError(
+            f"tool {name!r}: arguments() gives {arguments!r:.200}; a JSON Schema of type object is wanted, such as "
+            '{"type": "object", "properties": {}}.'
+        )
+    shown = Tool(name=name, description=description, parameters=dict(arguments))
     validator(shown)
     return shown
 
@@ -241,10 +258,28 @@ async def run_tool(tool: RunnableTool, args: dict[str, Any]) -> str:
     if inspect.iscoroutinefunction(inspect.unwrap(getattr(tool, "func", tool.call))):
         result = await tool.call(args)
     else:
-        result = await asyncio.to_thread(tool.call, args)
+        result = await asyncio.to_thread(_called, tool, args)
     if isinstance(result, Awaitable):
         result = await result
     return as_text(result)
+
+
+def _called(tool: RunnableTool, args: dict[str, Any]) -> Any:
+    """In the thread: the call's result, as text unless it is to be awaited; what a generator gives is made here."""
+    try:
+        result = tool.call(args)
+        return result if isinstance(result, Awaitable) else as_text(result)
+    except StopIteration as error:  # no future can hold one, and who waits for it would wait for ever
+        raise RuntimeError("the tool raised StopIteration") from error
+
+
+def failure(error: BaseException) -> str:
+    """What is told of an error, also one that cannot say itself: a `ToolError` in its own words."""
+    kind = type(error).__name__
+    try:
+        return str(error) if isinstance(error, ToolError) else f"{kind}: {error}"
+    except Exception:  # of others' code
+        return kind
 
 
 def as_text(result: Any) -> str:

@@ -11,12 +11,13 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sloop.records import UserError, to_json
-from sloop.tools.contract import FunctionTool, RunnableTool, run_tool
+from sloop.tools.contract import FunctionTool, RunnableTool, failure, run_tool
 from sloop.tools.sandbox import Limits, in_force, run
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sloop.tools import isolated; isolated.answer()"
@@ -93,12 +94,20 @@ def named(name: str) -> Any:
     """What ``module:attribute`` names.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is none of that name, or its module cannot be imported.
     """
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"tool {name!r}: {error}. Give module:attribute, such as my_tools:look_up.") from error
+    except Exception as error:  # the boundary to others' code
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+        raise UserError(f"tool {name!r}: {module} cannot be imported: {failure(error)}{where}. Correct it.") from error
+    try:
+        return getattr(found, attribute)
+    except AttributeError as error:
         raise UserError(f"tool {name!r}: {error}. Give module:attribute, such as my_tools:look_up.") from error
 
 
@@ -108,7 +117,9 @@ def as_tool(name: str, given: Any) -> RunnableTool:
     Raises:
         UserError: it is neither.
     """
-    if isinstance(given, RunnableTool) and not isinstance(given, type):
+    if isinstance(given, type):
+        raise UserError(f"tool {name!r} is the class {given.__name__}: name an instance of it, or a function.")
+    if isinstance(given, RunnableTool):
         return given
     if not callable(given):
         raise UserError(f"tool {name!r} is a {type(given).__name__}; a function or a tool is wanted.")

@@ -6,6 +6,7 @@ What a server says of its tools is read as a file's definitions are, and what it
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ LONGEST_SAID = 300
 """Characters of an error that are repeated."""
 MOST_PAGES = 100
 """Of a list of tools: one that never ends is cut off here, with an error."""
+# It logs a traceback for every line of a server that is no message, and a server may write such lines without end
+logging.getLogger("mcp.client.stdio").setLevel(logging.CRITICAL)
 
 
 class McpServer:
@@ -51,7 +54,7 @@ class McpServer:
                 HOME, LOGNAME, PATH, SHELL, TERM, USER and ``env``, and no other variable of this process.
             env: variables of the program.
             keep_going: leave out tools that cannot be read.
-            seconds: longest start, and longest answer.
+            seconds: longest answer. A start may take 10 s more, in which the SDK asks for the protocol's version.
 
         Raises:
             UserError: the command line's quotes do not close, or it is empty.

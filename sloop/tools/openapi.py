@@ -51,6 +51,8 @@ class Operation:
     whole_body: bool
     """The argument ``body`` is the body."""
     media: str | None
+    needs_body: bool
+    """The body is required, though all in it may be left out."""
 
 
 class OpenApi:
@@ -102,7 +104,8 @@ class OpenApi:
         """
         if self.base_url is None:
             raise UserError(
-                f"{self.document}: to call it, say where it is served, for example base_url=http://HOST/v1."
+                f"{self.document}: to call it, say where it is served, for example base_url=http://HOST/v1, or to "
+                "sloop chat and sloop tools --base-url http://HOST/v1."
             )
         return {tool.name: OpenApiTool(self, tool, operation) for tool, operation in self._read()}
 
@@ -112,11 +115,16 @@ class OpenApi:
         operations: dict[str, Operation] = {}
         for where, path, method, shared, given in _operations(document):
             name = _short(str(given.get("operationId") or f"{method}_{path.strip('/')}"))
+            place = f"{self.document}#{where}"
             try:
+                if name in operations:
+                    raise ValueError(f"a second operation is named {name}. Give it an operationId of its own")
                 definition, operations[name] = _definition(document, name, path, method, shared, given)
-                rows.append((f"{self.document}#{where}", definition))
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
-                rows.append((f"{self.document}#{where}", ValueError(f"{self.document}#{where}: {error}")))
+                rows.append((place, definition))
+            except KeyError as error:
+                rows.append((place, ValueError(f"{place}: {error} is missing")))
+            except (ValueError, TypeError, AttributeError) as error:
+                rows.append((place, ValueError(f"{place}: {error}")))
         if not rows:
             raise UserError(f'{self.document}: it has no operations under "paths".')
         found = checked_tools(self.document, rows, keep_going=self._keep_going)
@@ -214,25 +222,33 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}_{digest(name)[:8]}"
 
 
-def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[Any], dict[str, Any]]]:
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, str, list[Any], dict[str, Any]]]:
     """Pointer, path, method, parameters of the path, and the operation itself."""
     paths = document.get("paths")
-    for path, item in paths.items() if isinstance(paths, dict) else ():
-        shared = item.get("parameters") if isinstance(item, dict) else None
+    for path, given in paths.items() if isinstance(paths, dict) else ():
+        if not isinstance(given, dict):
+            continue
+        pointer = f"/paths/{path.replace('~', '~0').replace('/', '~1')}"
+        try:
+            item = {**_resolved(document, given), **given}
+        except ValueError:  # of which reading it tells
+            yield f"{pointer}/$ref", path, "get", [], given
+            continue
+        shared = item.get("parameters")
         for method in METHODS:
-            if isinstance(item, dict) and isinstance(given := item.get(method), dict):
-                pointer = f"/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}"
-                yield pointer, path, method, shared if isinstance(shared, list) else [], given
+            if isinstance(operation := item.get(method), dict):
+                yield f"{pointer}/{method}", path, method, shared if isinstance(shared, list) else [], operation
 
 
 def _definition(
-    document: dict[str, Any], name: str, path: str, method: str, shared: list[Any], given: Mapping[str, Any]
+    document: dict[str, Any], name: str, path: str, method: str, shared: list[Any], given: dict[str, Any]
 ) -> tuple[dict[str, Any], Operation]:
     """A tool's definition, and where its arguments go.
 
     Raises:
         ValueError: it cannot be called as a tool: a reference leads nowhere, or a body is neither JSON nor a form.
     """
+    given = _resolved(document, given)
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in [*shared, *given.get("parameters", ())]:
         part = _resolved(document, row)
@@ -260,7 +276,8 @@ def _definition(
     if contents and kind is None and body.get("required"):
         raise ValueError(f"its body is {', '.join(contents)}, and JSON and forms are sent")
     schema = _resolved(document, contents[kind].get("schema", {})) if kind else {}
-    whole_body = bool(kind) and not isinstance(schema.get("properties"), dict)
+    beside = schema.get("properties")
+    whole_body = bool(kind) and not (isinstance(beside, dict) and beside.keys() >= _declared(document, schema))
     if whole_body:
         take("body", "body", schema, needed=bool(body.get("required")), part={})
     elif kind:
@@ -276,7 +293,19 @@ def _definition(
             document, {"type": "object", "properties": properties, **({"required": required} if required else {})}
         ),
     }
-    return definition, Operation(method, path, places, whole_body, kind)
+    return definition, Operation(method, path, places, whole_body, kind, bool(kind and body.get("required")))
+
+
+def _declared(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
+    """Names of the properties of a schema and of its branches; each is looked at once, as they may lead in a circle."""
+    found, seen, waiting = set[str](), set[int](), [schema]
+    while waiting:
+        if id(part := waiting.pop()) not in seen:
+            seen.add(id(part))
+            found |= set(part.get("properties") or ())
+            branches = [each for key in ("allOf", "anyOf", "oneOf") for each in part.get(key, ())]
+            waiting += [_resolved(document, each) for each in branches if isinstance(each, dict)]
+    return found
 
 
 def _resolved(document: dict[str, Any], given: Any) -> dict[str, Any]:
@@ -331,9 +360,12 @@ def _request(
         ToolError: a part of the path is missing, empty or would lead to another path.
     """
     path, query, headers = operation.path, list[tuple[str, str]](), dict[str, str]()
-    body: Any = None
-    for argument, value in args.items():
+    body: Any = {} if operation.needs_body and not operation.whole_body else None
+    for argument, given in args.items():
+        if argument not in operation.places:
+            raise ToolError(f"{argument}: no argument is called so; there are {', '.join(operation.places) or 'none'}")
         at, own, part = operation.places[argument]
+        value = to_json(given) if part.get("content") else given
         if at == "body":
             body = value if operation.whole_body else {**(body or {}), own: value}
         elif at == "path":
@@ -345,8 +377,10 @@ def _request(
             deep = part.get("style") == "deepObject"
             query += [(f"{own}[{key}]" if deep else key, one) for key, row in value.items() for one in _texts(row)]
         elif at == "query":
-            explode = part.get("explode", part.get("style", "form") == "form")
-            query += [(own, one) for one in (_texts(value) if explode else [",".join(_texts(value))])]
+            style = part.get("style", "form")
+            explode = part.get("explode", style == "form")
+            joined = {"spaceDelimited": " ", "pipeDelimited": "|"}.get(style, ",").join(_texts(value))
+            query += [(own, one) for one in (_texts(value) if explode else [joined])]
         elif at == "header":
             headers[own] = ",".join(_texts(value))
         else:
