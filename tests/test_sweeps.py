@@ -175,6 +175,37 @@ def test_a_metric_that_no_run_has_ends_a_search_with_its_first_trial(capsys: pyt
     assert len(list(find_runs(Path("outputs")))) == 1
 
 
+def test_a_sweep_whose_command_was_killed_is_reaped_with_its_cells_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh_database(tmp_path / "mlruns")
+    words = (*GEN, "teacher=acme,acme_fatal")
+    process = start(*words, cwd=tmp_path)
+    ended(process)
+    assert (process.returncode, the_sweep().status) == (-signal.SIGKILL, "RUNNING")
+    assert logged(tmp_path)["sweep", "RUNNING", False] == 1
+    assert sloop("runs", "reap") == 0
+    out = capsys.readouterr().out
+    record = the_sweep()
+    assert (record.status, [cell.status for cell in record.cells]) == ("KILLED", ["FINISHED", "KILLED"])
+    assert out.count("marked as KILLED") == 2
+    assert record.name in out
+    assert logged(tmp_path) == Counter(
+        {("sweep", "KILLED", False): 1, ("gen", "FINISHED", True): 1, ("gen", "KILLED", True): 1}
+    )
+    assert sloop("runs", "reap") == 0
+    assert "marked" not in capsys.readouterr().out
+    assert sloop(*words, "resume=true") == 0
+    assert (the_sweep().id, the_sweep().status) == (record.id, "FINISHED")
+
+
+def test_sync_delivers_a_sweep_that_was_not_logged_with_its_runs(tmp_path: Path) -> None:
+    assert sloop(*GEN, "seed=0,1", ALONE) == 0
+    fresh_database(tmp_path / "mlruns")
+    assert sloop("runs", "sync") == 0
+    assert logged(tmp_path) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 2})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_twelve_cells_one_broken_one_killed_then_resumed(launcher: str, tmp_path: Path) -> None:
