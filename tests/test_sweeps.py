@@ -15,6 +15,7 @@ from running import ALONE, acme, ended, fresh_database, sloop, start
 from sloop.records import SweepRecord
 from sloop.runs.files import read_run, write_run
 from sloop.runs.find import find_runs
+from sloop.runs.read import metric_name
 from sloop.runs.sweeps import find_sweeps, read_sweep
 from sloop.runs.track import connect
 
@@ -25,6 +26,8 @@ LAUNCHERS = {
     "ray": ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"),
 }
 GEN = ("gen", "-m", *acme(), "num_samples=8")
+SEARCH = ("loop", "-m", *acme(), "loop.rounds=1", "hydra/sweeper=optuna", ALONE)
+SKILL = "student.skill=interval(0.1,0.9)"
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +116,94 @@ def test_an_interrupted_sweep_says_so_and_goes_on(tmp_path: Path) -> None:
 
 def test_a_killed_worker_takes_no_cell_with_it_and_the_sweep_goes_on_as_itself(tmp_path: Path) -> None:
     scenario(tmp_path, "joblib", seeds=1, tracked=False)
+
+
+def test_a_search_goes_on_with_more_trials_and_tells_of_its_best(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna", reason="the extra 'sweep'")
+    words = (*SEARCH, SKILL, "hydra.sweeper.metric=eval/dev/call_accuracy", "teacher=acme,acme_broken")
+    assert sloop(*words, "hydra.sweeper.n_trials=4") == 1
+    out = capsys.readouterr().out
+    assert "4 cells: 2 FAILED, 2 FINISHED" in out
+    assert "what is not finished" not in out, "Optuna was told of what failed: it is not tried again"
+    first = the_sweep()
+    assert sloop(*words, "hydra.sweeper.n_trials=6") == 1
+    out = capsys.readouterr().out
+    record = the_sweep()
+    assert record.id == first.id
+    assert record.cells[:4] == first.cells
+    scores = {
+        run.folder: next(score for score in run.scores_at(1) if metric_name(score) == "eval/dev/call_accuracy")
+        for run in find_runs(Path("outputs"))
+        if run.record.status == "FINISHED"
+    }
+    assert len(scores) == Counter(cell.status for cell in record.cells)["FINISHED"] > 2
+    best = max(scores.values(), key=lambda score: score.value or 0)
+    assert f"= {best.value:.4f} [{best.low:.4f}, {best.high:.4f}]" in out
+    assert f"best of {len(scores)} trials ({6 - len(scores)} failed)" in out
+    assert f"n = {best.n}, trial" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("benchmark.name=bfcl_v4 hydra.sweeper.metric=eval/bfcl_v4/call_accuracy", "bfcl_v4 is a test set"),
+        ("hydra.sweeper.metric=eval/other/call_accuracy", "the runs ask dev, not other"),
+        ("label_noise=interval(-1,0.5)", "label_noise=-1"),
+        ("trainer.gain=tag(log,interval(0,1))", "trainer.gain=tag(log,interval(0,1)): no range to search"),
+        ("output_dir=mine", "two cells of the sweep are one run, mine"),
+        ("hydra.sweeper.direction=up", "hydra.sweeper.direction=up: give maximize or minimize"),
+        ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs=0: give a whole number from 1"),
+        ("student.skill=0.5", "no setting has a range to search"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused_before_any_runs(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("optuna", reason="the extra 'sweep'")
+    ranged = () if "student.skill" in words else (SKILL,)
+    assert sloop(*SEARCH, "hydra.sweeper.metric=eval/dev/call_accuracy", *ranged, *words.split()) == 2
+    assert said in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_a_metric_that_no_run_has_ends_a_search_with_its_first_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna", reason="the extra 'sweep'")
+    assert sloop(*SEARCH, SKILL, "hydra.sweeper.metric=eval/dev/accuracy") == 2
+    said = capsys.readouterr().err
+    assert "The nearest that it has: eval/dev/" in said
+    assert "eval/dev/harmonic_accuracy" in said
+    assert len(list(find_runs(Path("outputs")))) == 1
+
+
+def test_a_sweep_whose_command_was_killed_is_reaped_with_its_cells_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh_database(tmp_path / "mlruns")
+    words = (*GEN, "teacher=acme,acme_fatal")
+    process = start(*words, cwd=tmp_path)
+    ended(process)
+    assert (process.returncode, the_sweep().status) == (-signal.SIGKILL, "RUNNING")
+    assert logged(tmp_path)["sweep", "RUNNING", False] == 1
+    assert sloop("runs", "reap") == 0
+    out = capsys.readouterr().out
+    record = the_sweep()
+    assert (record.status, [cell.status for cell in record.cells]) == ("KILLED", ["FINISHED", "KILLED"])
+    assert out.count("marked as KILLED") == 2
+    assert record.name in out
+    assert logged(tmp_path) == Counter(
+        {("sweep", "KILLED", False): 1, ("gen", "FINISHED", True): 1, ("gen", "KILLED", True): 1}
+    )
+    assert sloop("runs", "reap") == 0
+    assert "marked" not in capsys.readouterr().out
+    assert sloop(*words, "resume=true") == 0
+    assert (the_sweep().id, the_sweep().status) == (record.id, "FINISHED")
+
+
+def test_sync_delivers_a_sweep_that_was_not_logged_with_its_runs(tmp_path: Path) -> None:
+    assert sloop(*GEN, "seed=0,1", ALONE) == 0
+    fresh_database(tmp_path / "mlruns")
+    assert sloop("runs", "sync") == 0
+    assert logged(tmp_path) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 2})
 
 
 @pytest.mark.slow

@@ -6,15 +6,16 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
-from sloop.records import UserError
+from sloop.records import SweepRecord, UserError
 from sloop.records.ranges import Port
 from sloop.runs.cite import code_state
 from sloop.runs.find import find_round, find_runs
+from sloop.runs.sweeps import find_sweeps, read_sweep, reap
 from sloop.show import pages, sweeps
 from sloop.show.arguments import RUN_FORMS, of
 from sloop.show.arguments import parser as _parser
@@ -111,14 +112,23 @@ def runs(arguments: Sequence[str]) -> None:
 
     uri, mlruns = tracked_there(options)
     refused: list[Refused] = []
-    for study in sorted({item.record.study for item in found}):
+    reaps = options.action == "reap"
+    look: Callable[[Path], SweepRecord | None] = reap if reaps else read_sweep
+    kept = [sweep for folder in find_sweeps(options.outputs) if (sweep := look(folder))]
+    # A sweep's cells are known to be dead by their locks, on whatever host they ran
+    dead = {Path(cell.folder).resolve() for sweep in kept for cell in sweep.cells if cell.status == "KILLED"}
+    for study in sorted({item.record.study for item in found} | {sweep.study for sweep in kept}):
         tracker = connect(uri, mlruns, experiment_of(study), pages.page_of)
         of_study = [item for item in found if item.record.study == study]
-        if options.action == "reap":
-            reaped = [item for item in of_study if item.reap()]
+        of_sweeps = [sweep for sweep in kept if sweep.study == study]
+        for sweep in of_sweeps:  # first, for their runs are logged as theirs
+            tracker.sweep(sweep)
+        if reaps:
+            running = [item for item in of_study if item.record.status == "RUNNING"]
+            reaped = [item for item in running if item.folder.resolve() in dead or item.reap()]
             for item in reaped:
                 tracker.project(item.folder)
-            for name in [*(item.name for item in reaped), *tracker.reap()]:
+            for name in [*(item.name for item in reaped), *(sweep.name for sweep in of_sweeps), *tracker.reap()]:
                 out.say(f"marked as KILLED: {name}")
             continue
         for item in of_study:

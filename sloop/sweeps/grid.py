@@ -58,6 +58,8 @@ class Grid(Sweeper):
     folder: Path
     """Of the sweep."""
     record: SweepRecord
+    retries_failed = True
+    """Whether the same command runs again what has failed."""
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str]) -> None:
         """Take the settings of ``conf/hydra/sweeper/grid.yaml``."""
@@ -83,7 +85,7 @@ class Grid(Sweeper):
         found = [self.cell(row) for row in rows]
         cells = [cell for cell, _ in found]
         settings = found[0][1]
-        _check_apart(cells, settings)
+        check_apart(cells, settings)
         key = digest([settings.stage, sorted(cell.config_hash for cell in cells)])
         with self.kept(key, settings, cells):
             size = self.max_batch_size or len(cells)
@@ -131,7 +133,7 @@ class Grid(Sweeper):
                     _log(tracker, self.record, self.cut)
                 if settings.stage == "loop":
                     print_sweep(Path(settings.paths.outputs) / settings.name)
-                print_cells(self.record, self.folder)
+                print_cells(self.record, self.folder, self.retries_failed)
         if ended != "FINISHED":
             sys.exit(1)
 
@@ -211,7 +213,7 @@ def plain_of(composed: DictConfig) -> dict[str, Any]:
     return dict(plain)
 
 
-def _check_apart(cells: Sequence[Cell], settings: Config) -> None:
+def check_apart(cells: Sequence[Cell], settings: Config) -> None:
     """Refuse two cells that would work in one folder."""
     known: dict[str, Cell] = {}
     for cell in cells if settings.stage != "check" and not settings.preview else ():
@@ -246,7 +248,7 @@ def _log(tracker: Any, record: SweepRecord, cut: set[str]) -> None:
         print_note(f"not logged: {error}. Log it later: sloop runs sync")
 
 
-def print_cells(record: SweepRecord, folder: Path) -> None:
+def print_cells(record: SweepRecord, folder: Path, retries_failed: bool) -> None:
     """How many cells ended how, and of each that is not finished what it failed of, where, and how to run it again."""
     out = console()
     counts = Counter(cell.status or "not begun" for cell in record.cells)
@@ -262,7 +264,7 @@ def print_cells(record: SweepRecord, folder: Path) -> None:
         if is_run(Path(cell.folder)):
             out.say(f"  folder: {cell.folder}")
         out.say(f"  alone:  {_command(record, cell)}")
-    if unfinished:
+    if any(retries_failed or cell.status != "FAILED" for cell in unfinished):
         words = shlex.split(record.command)
         out.say(f"what is not finished: {shlex.join(dict.fromkeys([*words, 'resume=true']))}")
 

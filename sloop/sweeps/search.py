@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from sloop.runs.read import Run, metric_name
 from sloop.runs.sweeps import is_over
 from sloop.show.console import console
 from sloop.show.tables import print_note
-from sloop.sweeps.grid import Grid, plain_of
+from sloop.sweeps.grid import Grid, check_apart, plain_of
 
 if TYPE_CHECKING:
     import optuna
@@ -27,6 +28,8 @@ TEST_SETS = ("sloop_bench", "bfcl_v4", "acebench_en")
 
 class Search(Grid):
     """Trials that Optuna's sampler (TPE) asks for; its study lies in SQLite beside the sweep's record, and goes on."""
+
+    retries_failed = False
 
     def __init__(
         self,
@@ -47,9 +50,11 @@ class Search(Grid):
         """Run trials until there are ``n_trials``, those of earlier sweeps of the same search included.
 
         Raises:
-            UserError: there is nothing to search over, or the metric is none of the runs, or one of a test set.
+            UserError: there is nothing to search over, a range has values that its setting cannot have, the metric is
+                none of the runs, or one of a test set, or a setting of the search is none.
         """
         optuna = _optuna()
+        self._check_settings()
         overrides = self.parsed(arguments)
         space = {one.get_key_element(): _distribution(one) for one in overrides if one.is_sweep_override()}
         if not space:
@@ -63,6 +68,7 @@ class Search(Grid):
         plain = plain_of(self._context.config_loader.load_sweep_config(self._given, fixed))
         settings = parse_config(plain)
         self._check_metric(settings)
+        self._check_ends(fixed, space, settings)
         spaces = {name: repr(values) for name, values in space.items()}
         key = digest(["optuna", config_hash(plain), spaces, self.metric, self.direction, self.seed])
         with self.kept(key, settings, ()):
@@ -105,6 +111,8 @@ class Search(Grid):
         if score is not None:
             study.tell(number, score.value)
         elif (status := self.now(cell).status) in ("FAILED", "FINISHED"):
+            if status == "FINISHED" and all(trial.value is None for trial in study.trials):
+                raise self._no_metric(cell)
             study.tell(number, state=_optuna().trial.TrialState.FAIL)
             if status == "FINISHED":
                 print_note(f"trial {number} has no {self.metric} and counts as failed: {cell.folder}")
@@ -116,6 +124,32 @@ class Search(Grid):
         run = Run.at(Path(cell.folder))
         scores = run.scores_at(run.last_round())
         return next((s for s in scores if metric_name(s) == self.metric and s.value is not None), None)
+
+    def _no_metric(self, cell: Cell) -> UserError:
+        """What to say where the first run that finished lacks the metric: the others will lack it too."""
+        run = Run.at(Path(cell.folder))
+        known = [metric_name(score) for score in run.scores_at(run.last_round()) if score.value is not None]
+        near = difflib.get_close_matches(self.metric, known, 5, 0) or known
+        return UserError(
+            f"hydra.sweeper.metric={self.metric}: {cell.folder} has no such metric at its last round. The nearest that "
+            f"it has: {', '.join(near) or 'none'}. Its run is finished and is not made again."
+        )
+
+    def _check_settings(self) -> None:
+        for name in ("n_trials", "n_jobs"):
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise UserError(f"hydra.sweeper.{name}={value}: give a whole number from 1.")
+        if self.direction not in ("maximize", "minimize"):
+            raise UserError(f"hydra.sweeper.direction={self.direction}: give maximize or minimize.")
+
+    def _check_ends(self, fixed: Sequence[str], space: dict[str, Any], settings: Config) -> None:
+        """Compose a cell for every choice and both ends of every range: what cannot be is refused before any runs."""
+        ends = {
+            name: list(getattr(values, "choices", None) or (values.low, values.high)) for name, values in space.items()
+        }
+        first = {name: values[0] for name, values in ends.items()}
+        cells = [self._trial(fixed, {**first, name: value}) for name, values in ends.items() for value in values]
+        check_apart(list({cell.config_hash: cell for cell in cells}.values()), settings)
 
     def _check_metric(self, settings: Config) -> None:
         kind, _, rest = self.metric.partition("/")
@@ -160,7 +194,18 @@ def _optuna() -> Any:
 
 
 def _distribution(override: Override) -> Any:
-    """What Optuna draws from, of Hydra's ``a,b``, ``choice``, ``range``, ``interval``, ``tag(log, interval(...))``."""
+    """What Optuna draws from, of Hydra's ``a,b``, ``choice``, ``range``, ``interval``, ``tag(log, interval(...))``.
+
+    Raises:
+        UserError: nothing can be drawn from it.
+    """
+    try:
+        return _drawn_from(override)
+    except ValueError as error:
+        raise UserError(f"{override.input_line}: no range to search: {error}") from error
+
+
+def _drawn_from(override: Override) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()
