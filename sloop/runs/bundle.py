@@ -54,6 +54,8 @@ RATIO = 500
 SMALL = 1 << 20
 """Bytes up to which growth is no matter."""
 MAX_FILES = 100_000
+ENDPOINT = "sloop.models.endpoint.Endpoint"
+"""What a configuration calls a model behind an address."""
 
 
 class FileEntry(FileRecord):
@@ -325,6 +327,17 @@ def _is_plain_folder(entry: ZipInfo) -> bool:
 
 
 # --- a stranger's configuration -----------------------------------------------------------------------------------
+
+
+def endpoints(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every section of a configuration, or of a part of one, that is a model behind an address."""
+    if isinstance(config, Mapping):
+        if config.get("_target_") == ENDPOINT:
+            yield config
+        config = tuple(config.values())
+    if isinstance(config, list | tuple):
+        for part in config:
+            yield from endpoints(part)
 
 
 def foreign(config: Any, key: str = "") -> Iterator[tuple[str, str]]:
