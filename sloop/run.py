@@ -19,6 +19,7 @@ from sloop.models.preflight import Finding, check_all
 from sloop.models.usage import USAGE_FILE, Meter
 from sloop.records import InputRecord, OutOfBudget, Rejected, Sample, Score, UserError
 from sloop.records.ranges import Positive, checked
+from sloop.runs.bundle import endpoints
 from sloop.runs.cite import check_clean, code_state, run_record
 from sloop.runs.files import read_run
 from sloop.runs.keep import Kept, is_finished, keeping
@@ -33,7 +34,6 @@ from sloop.store import Dataset, file_digest, read_rows
 from sloop.students.base import RemoteStudent
 from sloop.trainers.base import EpochTrainer
 
-ENDPOINT = "sloop.models.endpoint.Endpoint"
 ASKS: dict[str, tuple[str, ...]] = {
     "gen": ("teacher",),
     "train": (),
@@ -172,20 +172,13 @@ def check(config: Config) -> list[Finding]:
 def _preflight(parts: Builder, groups: Sequence[str]) -> list[Finding]:
     """Ask every endpoint of some components once; what that costs is counted once the run has begun to spend."""
     for group in groups:
-        if _asks(getattr(parts.config, group)):  # others are not built yet: it may take seconds
+        if any(endpoints(getattr(parts.config, group))):  # others are not built yet: it may take seconds
             parts.part(group)
     parts.meter.holding = True
     try:
         return check_all(parts.endpoints)
     finally:
         parts.meter.holding = False
-
-
-def _asks(section: Any) -> bool:
-    """Whether a component has an endpoint."""
-    if isinstance(section, Mapping):
-        return section.get("_target_") == ENDPOINT or any(map(_asks, section.values()))
-    return isinstance(section, list | tuple) and any(map(_asks, section))
 
 
 def _check_trainable(parts: Builder) -> None:

@@ -128,6 +128,10 @@ def _methods(folder: Path) -> None:
     path.write_text(path.read_text().replace("n = 120", "n = 900"))
 
 
+def _ungraded(folder: Path) -> None:
+    (folder / EVALUATED / "grades.jsonl").unlink()
+
+
 CHANGES: list[tuple[Callable[[Path], None], bool, str]] = [
     (_sample, False, "run/seed/pool/train.jsonl: "),
     (_sample, True, "run/seed/pool/train.jsonl, line 1: the id"),
@@ -151,6 +155,7 @@ CHANGES: list[tuple[Callable[[Path], None], bool, str]] = [
     (_removed, False, "run/round_1/optimize/rejected.jsonl: the manifest names it, and it is not in the bundle"),
     (_input, True, "inputs.benchmark.path: sha256"),
     (_methods, False, "METHODS.md: sha256"),
+    (_ungraded, False, "round 2, dev: no grades are in the bundle"),
 ]
 
 

@@ -156,6 +156,8 @@ def test_the_command_prints_the_entry_with_the_digest(
     assert f"sloop check cited.zip --sha256 {sha256}" in out
     assert sloop("cite", run.name, "-o", "cited.tar") == 2
     assert sloop("cite", run.name, "--hub", "dev") == 2
+    for words in (("--hub", "other=a/b"), ("--author", " "), ("--license", "a b")):
+        assert sloop("cite", run.name, *words) == 2
 
 
 # --- forms of others ----------------------------------------------------------------------------------------------

@@ -16,11 +16,12 @@ from endpoint import serving
 from running import ALONE, questions, run_plain, sloop
 from test_runs_differences import other_bytes
 
+from sloop.config import Config
 from sloop.records import Arithmetic, Grade, Machine, RunRecord, UserError
 from sloop.runs.bundle import Bundle, Input
 from sloop.runs.differences import stage_pairs
 from sloop.runs.read import Run
-from sloop.runs.repeat import environment, likeness, runnable, verdict
+from sloop.runs.repeat import KEPT, environment, likeness, runnable, verdict
 from sloop.store import Dataset, read_rows, write_rows
 
 CONFIG: dict[str, Any] = {
@@ -56,9 +57,22 @@ def test_what_says_where_a_run_is_kept_is_put_into_the_folder() -> None:
     made = runnable(bundle(CONFIG), {}, trust=False)
     assert (made["output_dir"], made["paths"]["outputs"]) == ("run", "outputs")
     assert (made["tracking"], made["benchmark"]["cache_path"]) == (
-        {"enabled": False, "uri": None}, "outputs/.cache/cache_path",
+        {"enabled": False, "uri": None, "failures": 0}, "outputs/.cache/cache_path",
     )  # fmt: skip
     assert made["teacher"] == CONFIG["teacher"]
+
+
+def test_sections_that_say_where_a_run_is_kept_have_every_key() -> None:
+    for name, section in KEPT.items():
+        kind = Config.model_fields[name].annotation
+        if isinstance(section, dict) and isinstance(kind, type):
+            assert section.keys() == kind.model_fields.keys(), name
+
+
+def test_a_strangers_cluster_is_not_joined() -> None:
+    ray = {"kind": "ray", "address": "10.0.0.1:6379", "workers": None, "shard": 64, "cpus": 1, "gpus": 0}
+    made = runnable(bundle({**CONFIG, "executor": ray}), {}, trust=False)
+    assert made["executor"] == {"kind": "local", "workers": 8}
 
 
 @pytest.mark.parametrize(

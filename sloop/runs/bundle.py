@@ -54,6 +54,8 @@ RATIO = 500
 SMALL = 1 << 20
 """Bytes up to which growth is no matter."""
 MAX_FILES = 100_000
+ENDPOINT = "sloop.models.endpoint.Endpoint"
+"""What a configuration calls a model behind an address."""
 
 
 class FileEntry(FileRecord):
@@ -193,13 +195,15 @@ class Bundle:
         self.path = path
         self._zip: ZipFile | None = None
         if path.is_dir():
+            if not (path / MANIFEST).is_file():
+                raise Tampered(_is_none(path))
             self.sizes = _folder_sizes(path)
         else:
             with reading(path, "Give a bundle of sloop cite: a zip, or the folder that it was unpacked to."):
                 self._zip = _opened(path)
             self.sizes = _zip_sizes(self._zip, path)
         if MANIFEST not in self.sizes:
-            raise Tampered(f"{named(path)}: it has no {MANIFEST} at its top. Give a bundle of sloop cite.")
+            raise Tampered(_is_none(path))
         content = self.read(MANIFEST)
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.manifest = _manifest(content, path)
@@ -238,6 +242,10 @@ class Bundle:
 def read_bundle(path: Path) -> Bundle:
     """Open a bundle; arguments and errors as of `Bundle`."""
     return Bundle(path)
+
+
+def _is_none(path: Path) -> str:
+    return f"{named(path)}: it has no {MANIFEST} at its top. Give a bundle; sloop cite RUN writes one."
 
 
 def _manifest(content: bytes, path: Path) -> Manifest:
@@ -325,6 +333,17 @@ def _is_plain_folder(entry: ZipInfo) -> bool:
 
 
 # --- a stranger's configuration -----------------------------------------------------------------------------------
+
+
+def endpoints(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every section of a configuration, or of a part of one, that is a model behind an address."""
+    if isinstance(config, Mapping):
+        if config.get("_target_") == ENDPOINT:
+            yield config
+        config = tuple(config.values())
+    if isinstance(config, list | tuple):
+        for part in config:
+            yield from endpoints(part)
 
 
 def foreign(config: Any, key: str = "") -> Iterator[tuple[str, str]]:

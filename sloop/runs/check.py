@@ -288,6 +288,7 @@ def _samples(bundle: Bundle) -> Iterator[Checked]:
 
 def _scores(bundle: Bundle) -> Iterator[Checked]:
     """Grades from answers where the benchmark grades strictly, and scores from grades."""
+    known = set()
     for place, stage in _stages(bundle).items():
         if stage.name != "evaluate" or _name(place, GRADES) not in bundle.sizes:
             continue
@@ -308,6 +309,22 @@ def _scores(bundle: Bundle) -> Iterator[Checked]:
                 f"{_name(place)}, scores", _scores_differ(computed, written), f"{len(computed)} computed again"
             )
         yield _reported(bundle, place, benchmark, written)
+        known.add((_round(place), benchmark))
+    for number, benchmark in sorted(_evaluated(bundle) - known):
+        why = "no grades are in the bundle from which its scores could be computed"
+        yield Checked(f"round {number}, {benchmark}", why)
+
+
+def _evaluated(bundle: Bundle) -> set[tuple[int, str]]:
+    """Rounds and benchmarks of which a bundle reports scores."""
+    names = ((one.round, one.name.split("/")) for one in bundle.manifest.metrics)
+    return {(number, name[1]) for number, name in names if name[0] == "eval" and len(name) > 2}
+
+
+def _round(place: str) -> int:
+    """Of a stage; 0 of one that was used alone."""
+    number = PurePosixPath(place).parts[0].removeprefix("round_") if place != "." else "0"
+    return int(number) if number.isdecimal() else 0
 
 
 def _grades_differ(
@@ -336,8 +353,8 @@ def _scores_differ(computed: Iterable[Score], written: Iterable[Score]) -> str:
 
 def _reported(bundle: Bundle, place: str, benchmark: str, written: Iterable[Score]) -> Checked:
     """What the run's record says of an evaluation against the file of its scores."""
-    number = PurePosixPath(place).parts[0].removeprefix("round_") if place != "." else "0"
-    reported = {(one.name, one.slice): one for one in bundle.manifest.metrics if str(one.round) == number}
+    number = _round(place)
+    reported = {(one.name, one.slice): one for one in bundle.manifest.metrics if one.round == number}
     wrong = ""
     for score in written:
         one = reported.get((f"eval/{benchmark}/{score.name}", score.slice))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from sloop.measures.constants import HEADLINE, constant_of
-from sloop.records import Grade, Prediction, Sample, Score, canonical_json, digest, to_json, trial_id
+from sloop.records import Grade, Prediction, Sample, Score, UserError, canonical_json, digest, to_json, trial_id
 from sloop.runs.bundle import RUN, Manifest, Measured
 from sloop.runs.papers import Authorship, people
 from sloop.runs.questions import questions_of
@@ -301,9 +301,18 @@ def _instance(
 def eval_results(manifest: Manifest, hub: Mapping[str, str]) -> dict[str, bytes]:
     """``.eval_results/<benchmark>.yaml`` of each benchmark that is said to be a dataset on the Hub; the form is
     huggingface_hub's ``EvalResultEntry``, in per cent.
+
+    Raises:
+        UserError: the run was not evaluated on one of them.
     """
     found = {}
-    for one in _evaluated(manifest):
+    evaluated = list(_evaluated(manifest))
+    known = [one.benchmark for one in evaluated]
+    if strange := sorted(hub.keys() - set(known)):
+        raise UserError(
+            f"--hub {strange[0]}: the run was evaluated on {', '.join(known) or 'no benchmark'}. Name that."
+        )
+    for one in evaluated:
         if one.benchmark not in hub:
             continue
         rows = [score for score in one.scores if not score.slice and score.name.endswith("/call_accuracy")]

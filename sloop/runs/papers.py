@@ -123,6 +123,11 @@ def _how(manifest: Manifest) -> Iterator[str]:
         yield f"It was evaluated on {plain(benchmark)}, n = {number}."
 
 
+def unfinished(status: str) -> str:
+    """What is said of a run that did not finish; of one that is gone nobody wrote how it ended."""
+    return "The run was cut off before its end." if status == "RUNNING" else f"The run ended as {status}."
+
+
 def _counts_all(one: Measured) -> bool:
     return (
         one.name.startswith("eval/")
@@ -149,7 +154,7 @@ def _where(manifest: Manifest) -> Iterator[str]:
 def _doubts(manifest: Manifest) -> Iterator[str]:
     run = manifest.run
     if run.status != "FINISHED":
-        yield f"The run ended as {run.status}."
+        yield unfinished(run.status)
     if run.resumed:
         yield f"It was resumed {run.resumed} times."
     if manifest.unclean:

@@ -29,6 +29,7 @@ from sloop.runs.bundle import (
     ModelEntry,
     Remote,
     Sibling,
+    endpoints,
     pack,
 )
 from sloop.runs.cite import bibtex, unclean
@@ -43,7 +44,6 @@ from sloop.store import file_digest
 from sloop.store.files import raw_lines, reading
 from sloop.version import __version__
 
-ENDPOINT = "sloop.models.endpoint.Endpoint"
 ROLES = ("teacher", "judge", "student")
 LARGEST_INPUT = 256 << 20
 """Bytes of a file that a key of the configuration names, up to which it is put into the bundle."""
@@ -299,7 +299,7 @@ class _Parts:
         same_code = package_digest() == shown.code.digest
         cache = _replies(config)
         for role in ROLES:
-            for section in _endpoints(shown.config.get(role)):
+            for section in endpoints(shown.config.get(role)):
                 told = {key: value for key, value in section.items() if key not in ("limits", "cache", "cache_path")}
                 yield Remote(
                     role=role,
@@ -361,14 +361,6 @@ def _leaves(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{above}.{index}")
     else:
         yield above, value
-
-
-def _endpoints(section: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(section, Mapping):
-        if section.get("_target_") == ENDPOINT:
-            yield section
-        for part in section.values():
-            yield from _endpoints(part)
 
 
 def _seeds(record: RunRecord, stages: Mapping[str, StageRecord]) -> dict[str, int]:

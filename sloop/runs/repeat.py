@@ -32,7 +32,8 @@ BUNDLE, AGAIN = "bundle", "run"
 CACHE = f"{BUNDLE}/{REPLIES}"
 KEPT: dict[str, Any] = {
     "output_dir": AGAIN, "preview": 0, "preflight": False, "retry_failed": False,
-    "tracking": {"enabled": False, "uri": None}, "cite": {"require_clean": False},
+    "executor": {"kind": "local", "workers": 8},
+    "tracking": {"enabled": False, "uri": None, "failures": 0}, "cite": {"require_clean": False},
     "paths": {
         "outputs": "outputs", "mlruns": "mlruns", "cache": CACHE, "models": "outputs/.cache/models",
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,14 @@ def cite(arguments: Sequence[str]) -> None:
     made.add_argument("run", metavar="RUN", help=RUN_FORMS.partition(";")[0])
     made.add_argument("-o", "--out", type=Path, metavar="FILE.zip", help="(default: the run's name, in this folder)")
     made.add_argument("--with", dest="parts", action="append", choices=["weights"], default=[], help="put in as well")
-    made.add_argument("--author", action="append", default=[], help="'Given Family'; once for each")
-    made.add_argument("--license", default="", metavar="SPDX", help="of data and scores, such as CC-BY-4.0")
+    made.add_argument("--author", action="append", default=[], type=_author, help="'Given Family'; once for each")
+    made.add_argument(
+        "--license", default="", type=_licence, metavar="SPDX", help="of data and scores, such as CC-BY-4.0"
+    )
     told = "which dataset on the Hub a benchmark is, for .eval_results"
     made.add_argument("--hub", action="append", default=[], type=_hub, metavar="BENCHMARK=OWNER/DATASET", help=told)
     options = made.parse_args(arguments)
-    from sloop.runs.papers import Authorship
+    from sloop.runs.papers import Authorship, unfinished
     from sloop.runs.publish import publish
 
     run = find_run(options.outputs, options.run)
@@ -35,9 +38,11 @@ def cite(arguments: Sequence[str]) -> None:
     if out.suffix != ".zip":
         raise UserError(f"--out {out}: a bundle is a zip. Give a name such as {out}.zip")
     by = Authorship(tuple(options.author), options.license)
-    known = [*find_runs(options.outputs), *find_runs(run.folder.parent)]
+    known = [*find_runs(options.outputs), *find_runs(run.folder.parent)] if run.record.sweep else []
     cited = publish(run, out, known, weights="weights" in options.parts, by=by, hub=dict(options.hub))
     terminal = console()
+    if run.record.status != "FINISHED":
+        terminal.say(f"note: {unfinished(run.record.status)}")
     for sentence in cited.manifest.unclean:
         terminal.say(f"note: {sentence}")
     for taken in cited.manifest.taken_out:
@@ -46,12 +51,24 @@ def cite(arguments: Sequence[str]) -> None:
         terminal.say(f"left out: {name} ({left.why})")
     if cited.manifest.siblings:
         terminal.say(
-            f"cite with it the other {len(cited.manifest.siblings)} runs of its sweep; the manifest names them"
+            f"cite with it the other runs of its sweep ({len(cited.manifest.siblings)}); the manifest names them"
         )
     terminal.say(f"bundle: {cited.path}, {cited.path.stat().st_size} bytes, {len(cited.manifest.files) + 1} files")
     terminal.say(f"sha256 (of its manifest, which covers every file): {cited.sha256}")
     terminal.say(f"check it with: sloop check {cited.path} --sha256 {cited.sha256}")
     terminal.print(cited.bibtex, soft_wrap=True)
+
+
+def _author(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("give a name, such as 'Ada Lovelace'")
+    return text
+
+
+def _licence(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.+-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give an identifier of SPDX, such as CC-BY-4.0")
+    return text
 
 
 def _hub(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -33,6 +34,8 @@ HYDRA: dict[str, Any] = {
     "run": {"dir": "."},
 }
 QUIET = [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
+KINDS = ("gen", "train", "probe", "optimize", "eval", "loop")
+"""Of runs; any other word would start another command."""
 WITHOUT_TORCH = ("gen", "optimize")
 """Kinds of runs that compute no weights, whose environment is a gigabyte smaller."""
 PINNED = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.!+-]+")
@@ -57,6 +60,10 @@ def reproduce(arguments: Sequence[str]) -> None:
     out = console()
     bundle = read_bundle(options.bundle)
     _check(bundle, options.trust, out)
+    if (kind := bundle.manifest.run.kind) not in KINDS:
+        raise UserError(
+            f"{bundle.path}: a run of kind {kind!r} cannot be made again; of kind {', '.join(KINDS)} it can."
+        )
     folder = options.folder or Path("reproduced") / bundle.manifest.run.name
     _unpack(bundle, folder)
     config = runnable(bundle, given, trust=options.trust)
@@ -89,9 +96,12 @@ def _unpack(bundle: Bundle, folder: Path) -> None:
     kept = folder / BUNDLE
     if (kept / MANIFEST).is_file() and read_bundle(kept).sha256 == bundle.sha256:
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    part = folder / f"{BUNDLE}.part"
+    if folder.exists() and (not folder.is_dir() or any(path != part for path in folder.iterdir())):
         raise UserError(f"{folder} is not empty. Name a folder that is, or is not there yet: --folder DIR")
-    bundle.unpack(kept)
+    shutil.rmtree(part, ignore_errors=True)
+    bundle.unpack(part)
+    part.rename(kept)
 
 
 def _write(path: Path, config: dict[str, Any]) -> None:
@@ -142,9 +152,8 @@ def _tell_apart(bundle: Bundle, here: bool, out: Terminal) -> None:
     mine = versions() if here else {"python": versions()["python"]}
     code = code_state()
     if code.digest != run.code.digest:
-        out.say(
-            f"other code: the run's was {run.code.commit or run.code.version}, this is {code.commit or code.version}"
-        )
+        then, this = (state.commit or state.version for state in (run.code, code))
+        out.say(f"other code: the run's was {then}, this is {'that with other changes' if this == then else this}")
     if apart := [f"{name} {run.versions.get(name)} then, {mine[name]} now" for name in mine
                  if mine[name] != run.versions.get(name)]:  # fmt: skip
         out.say(f"other packages: {'; '.join(apart)}")
@@ -165,7 +174,10 @@ def _run(bundle: Bundle, folder: Path, python: Path, options: argparse.Namespace
     out.say(f"made again in {folder}: sloop {' '.join(words[2:])}")
     status = subprocess.run([str(python), *words], cwd=folder, env=made, check=False).returncode
     if status:
-        raise UserError(f"the run ended with status {status} (it says above why); the same command goes on from there.")
+        raise UserError(
+            f"the run ended with status {status} (it says above why). The same command goes on from there; "
+            "where a file is missing, give yours as well: --input KEY=PATH"
+        )
 
 
 def _compare(folder: Path, out: Terminal) -> int:
