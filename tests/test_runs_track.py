@@ -21,7 +21,7 @@ from sloop.runs.cite import sweep_record
 from sloop.runs.find import find_run
 from sloop.runs.read import Run as RunFolder
 from sloop.runs.track import Refused, Tracker, connect
-from sloop.runs.views import ROUNDS, TAG
+from sloop.runs.views import COMPARISON, ROUNDS, TAG
 from sloop.show import pages
 from sloop.store import Dataset, read_json, write_json
 
@@ -407,6 +407,10 @@ def test_links_open_views_that_are_saved_with_the_study(finished: Path, capsys: 
     assert {card["metricSectionId"] for card in view["compareRunCharts"]} == {
         section["uuid"] for section in view["compareRunSections"]
     }
+    compared = json.loads(json.loads(tags[0][f"{TAG}{COMPARISON}"])["state"])
+    (table,) = [card for card in compared["compareRunCharts"] if card["type"] == "DIFFERENCE"]
+    columns = {section["uuid"]: section.get("columns") for section in compared["compareRunSections"]}
+    assert columns == {"eval": None, table["metricSectionId"]: 1}
 
 
 def test_a_port_that_is_taken_is_told_before_links_are_printed(
