@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +21,7 @@ from sloop.runs.cite import sweep_record
 from sloop.runs.find import find_run
 from sloop.runs.read import Run as RunFolder
 from sloop.runs.track import Refused, Tracker, connect
-from sloop.runs.views import ROUNDS, TAG
+from sloop.runs.views import COMPARISON, ROUNDS, TAG
 from sloop.show import pages
 from sloop.store import Dataset, read_json, write_json
 
@@ -403,6 +407,47 @@ def test_links_open_views_that_are_saved_with_the_study(finished: Path, capsys: 
     assert {card["metricSectionId"] for card in view["compareRunCharts"]} == {
         section["uuid"] for section in view["compareRunSections"]
     }
+    compared = json.loads(json.loads(tags[0][f"{TAG}{COMPARISON}"])["state"])
+    (table,) = [card for card in compared["compareRunCharts"] if card["type"] == "DIFFERENCE"]
+    columns = {section["uuid"]: section.get("columns") for section in compared["compareRunSections"]}
+    assert columns == {"eval": None, table["metricSectionId"]: 1}
+
+
+def test_a_port_that_is_taken_is_told_before_links_are_printed(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert sloop("ui", "--mlruns", str(finished / "mlruns"), "--port", str(port)) == 2
+    said = capsys.readouterr()
+    assert "viewStateShareKey" not in said.out
+    assert f"--port={port}: nothing can listen there" in " ".join(said.err.split())
+
+
+@pytest.mark.slow
+def test_the_server_of_the_ui_ends_with_it(finished: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ("ui", "--mlruns", str(finished / "mlruns"), "--port", str(port))
+    process = subprocess.Popen([sys.executable, "-m", "sloop", *words])
+    try:
+        assert answers(port, within=120)
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert not answers(port, within=0)
+
+
+def answers(port: int, *, within: float) -> bool:
+    """Whether something listens on a port of this machine, within so many seconds."""
+    ends = time.monotonic() + within
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        if time.monotonic() >= ends:
+            return False
+        time.sleep(0.2)
 
 
 def test_a_name_in_mlflow_tells_loops_apart_within_what_a_column_shows(finished: Path) -> None:

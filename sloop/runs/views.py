@@ -19,6 +19,8 @@ HEADLINES = ("call_accuracy", "harmonic_accuracy", "tool_accuracy", "argument_ac
 DATA = ("data/label_noise", "data/share/error", "probe/disagreement")
 """Metrics of the training data that are shown below them."""
 BY_ROUND = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}
+WHOLE_WIDTH = {"columns": 1, "cardHeight": 520}
+"""Of a section: a table of several runs shows one of them in MLflow's third of a page, 360 pixels high."""
 LOOPS = "tags.`sloop.kind` = 'loop'"
 
 
@@ -87,6 +89,7 @@ def _differences(section: str) -> dict[str, Any]:
 
 def _view(name: str, cards: list[dict[str, Any]], sections: Mapping[str, str]) -> str:
     fixed = {"deleted": False, "isGenerated": False}
+    wide = {card["metricSectionId"]: WHOLE_WIDTH for card in cards if card["type"] == "DIFFERENCE"}
     state = {
         "searchFilter": LOOPS,
         "orderByKey": "tags.`mlflow.runName`",
@@ -97,7 +100,7 @@ def _view(name: str, cards: list[dict[str, Any]], sections: Mapping[str, str]) -
         "datasetsFilter": [],
         "compareRunCharts": [card | fixed for card in cards],
         "compareRunSections": [
-            {"uuid": key, "name": called, "display": True, "isReordered": True} | fixed
+            {"uuid": key, "name": called, "display": True, "isReordered": True} | fixed | wide.get(key, {})
             for key, called in sections.items()
         ],
         "isAccordionReordered": True,

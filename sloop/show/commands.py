@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -162,6 +162,8 @@ def ui(arguments: Sequence[str]) -> None:
             else "Run something first: sloop loop experiment=smoke"
         )
         raise UserError(f"no tracking database at {database}. {helps}.")
+    if not options.links:
+        _free(options.port)
     print_links(options.mlruns, f"http://127.0.0.1:{options.port}")
     if options.links:
         return
@@ -169,7 +171,21 @@ def ui(arguments: Sequence[str]) -> None:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}"]
     command += ["--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+    # In place of this process: a signal that ends it ends the server, which would hold the port otherwise.
+    os.execve(sys.executable, command, environment)
+
+
+def _free(port: int) -> None:
+    """Raise a `UserError` where another program listens on the port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(
+                f"--port={port}: nothing can listen there ({error.strerror}). Another sloop ui may; its links are "
+                f"printed by: sloop ui --links --port {port}. Or give a port that is free: sloop ui --port N"
+            ) from error
 
 
 def print_links(mlruns: Path, server: str) -> None:
