@@ -82,6 +82,7 @@ ZERO = {
             "*label_noise",
             "corruption.*",
             "variant.shots",
+            "tracking.failures",
             "*train_split",
             "*max_left_out",
             "gen.*",
