@@ -46,8 +46,8 @@ def test_a_folder_that_is_not_there_is_named() -> None:
 
 
 def test_every_role_has_a_packaged_text() -> None:
-    roles = {"user.jinja", "assistant.jinja", "judge.jinja"}
-    assert {path.name for path in PACKAGED.glob("*.jinja")} == roles | {"calls.jinja"}  # what teacher_mode asks a student
+    roles, of_teacher_mode = {"user.jinja", "assistant.jinja", "judge.jinja"}, {"calls.jinja"}
+    assert {path.name for path in PACKAGED.glob("*.jinja")} == roles | of_teacher_mode
 
 
 @pytest.mark.parametrize("kind", ["single", "parallel", "irrelevant", "incomplete", "chat"])
