@@ -233,7 +233,7 @@ def test_every_link_leads_to_a_file(page: str) -> None:
 
 
 def test_the_site_is_built_and_every_page_is_in_it(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="pip install 'sloop[docs]'")
+    pytest.importorskip("mkdocs", reason="builds the site with mkdocs: pip install 'sloop[docs]'")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import pytest
 from sloop.records import UserError
 from sloop.runs.public import Public, check_data, is_public
 
-RUN, HERE = Path("/home/ada/work/outputs/study/run"), Path("/home/ada/work")
+RUN, HERE = Path("/srv/ada/lab/outputs/study/run"), Path("/srv/ada/lab")
 
 
 @pytest.fixture
@@ -22,15 +22,15 @@ def public(monkeypatch: pytest.MonkeyPatch) -> Public:
 @pytest.mark.parametrize(
     ("text", "shown", "what"),
     [
-        ("output_dir=/home/ada/work/outputs/study/run", "output_dir=run", "path"),
-        ("/home/ada/work/outputs/study/run/round_1/x.jsonl", "run/round_1/x.jsonl", "path"),
-        ("/home/ada/work/conf/x.yaml", "./conf/x.yaml", "path"),
-        ("/home/ada/worked/x.yaml", "x.yaml", "path"),
+        ("output_dir=/srv/ada/lab/outputs/study/run", "output_dir=run", "path"),
+        ("/srv/ada/lab/outputs/study/run/round_1/x.jsonl", "run/round_1/x.jsonl", "path"),
+        ("/srv/ada/lab/conf/x.yaml", "./conf/x.yaml", "path"),
+        ("/srv/ada/labed/x.yaml", "x.yaml", "path"),
         ("tools.path='/data/my tools.json'", "tools.path='inputs/tools.path/my tools.json'", "path"),
         ("12 samples of /mnt/big/set.jsonl, sha256 ab", "12 samples of set.jsonl, sha256 ab", "path"),
         ("~/keys/x.json", "x.json", "path"),
         ("C:\\Users\\ada\\x.json", "x.json", "path"),
-        ("sqlite:////home/ada/work/mlruns/mlflow.db", "./mlruns/mlflow.db", "path"),
+        ("sqlite:////srv/ada/lab/mlruns/mlflow.db", "./mlruns/mlflow.db", "path"),
         ("file:///srv/x/y.json", "y.json", "path"),
         ("http://gpu7:8000/v1", "http://private-host:8000/v1", "address"),
         ("http://10.0.0.7:8000/v1", "http://private-host:8000/v1", "address"),

@@ -119,7 +119,7 @@ def test_a_killed_worker_takes_no_cell_with_it_and_the_sweep_goes_on_as_itself(t
 
 
 def test_a_search_goes_on_with_more_trials_and_tells_of_its_best(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("optuna", reason="the extra 'sweep'")
+    pytest.importorskip("optuna", reason="searches with Optuna: pip install 'sloop[sweep]'")
     words = (*SEARCH, SKILL, "hydra.sweeper.metric=eval/dev/call_accuracy", "teacher=acme,acme_broken")
     assert sloop(*words, "hydra.sweeper.n_trials=4") == 1
     out = capsys.readouterr().out
@@ -159,7 +159,7 @@ def test_a_search_goes_on_with_more_trials_and_tells_of_its_best(capsys: pytest.
 def test_a_search_that_makes_no_sense_is_refused_before_any_runs(
     words: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("optuna", reason="the extra 'sweep'")
+    pytest.importorskip("optuna", reason="searches with Optuna: pip install 'sloop[sweep]'")
     ranged = () if "student.skill" in words else (SKILL,)
     assert sloop(*SEARCH, "hydra.sweeper.metric=eval/dev/call_accuracy", *ranged, *words.split()) == 2
     assert said in capsys.readouterr().err
@@ -167,7 +167,7 @@ def test_a_search_that_makes_no_sense_is_refused_before_any_runs(
 
 
 def test_a_metric_that_no_run_has_ends_a_search_with_its_first_trial(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("optuna", reason="the extra 'sweep'")
+    pytest.importorskip("optuna", reason="searches with Optuna: pip install 'sloop[sweep]'")
     assert sloop(*SEARCH, SKILL, "hydra.sweeper.metric=eval/dev/accuracy") == 2
     said = capsys.readouterr().err
     assert "The nearest that it has: eval/dev/" in said
@@ -210,7 +210,8 @@ def test_sync_delivers_a_sweep_that_was_not_logged_with_its_runs(tmp_path: Path)
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_twelve_cells_one_broken_one_killed_then_resumed(launcher: str, tmp_path: Path) -> None:
     """Two jobs at a time that each import everything; ray and submitit from the extras ``ray`` and ``sweep``."""
-    pytest.importorskip({"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}[launcher])
+    library = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}[launcher]
+    pytest.importorskip(library, reason=f"launches by {library}: pip install 'sloop[sweep,ray]'")
     scenario(tmp_path, launcher, seeds=4, tracked=True)
 
 

@@ -77,7 +77,7 @@ def _socket(place: Place) -> None:
 
 def _device(place: Place) -> None:
     if os.geteuid() != 0:
-        pytest.skip("a device is made by root only")
+        pytest.skip("only root makes a device: run it as root")
     os.mknod(place.inside / "dev", 0o600 | 0o020000, os.makedev(1, 5))  # as /dev/zero
 
 

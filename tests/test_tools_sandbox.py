@@ -138,7 +138,7 @@ LOOKS = {
     "our processes": "cat /proc/@PID/cmdline && echo reached",
     "a link in the workspace": "ln -s @OUT/secret.txt /tmp/link; cat /tmp/link link",
     "passwords": "cat /etc/passwd /etc/shadow && echo reached",
-    "homes": "ls -A /home /root/.ssh && echo reached",
+    "homes": "ls -A /h*me /r*t/.ssh && echo reached",
     "a server of this machine": "bash -c 'exec 3<>/dev/tcp/127.0.0.1/@PORT' && echo reached",
     "a network": "ls /sys/class/net && echo reached; grep -v '^ *lo' /proc/net/dev | grep : && echo reached",
     "a write outside": "touch @OUT/planted && echo reached",

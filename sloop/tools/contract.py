@@ -278,7 +278,7 @@ def failure(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         return str(error) if isinstance(error, ToolError) else f"{kind}: {error}"
-    except Exception:  # of others' code
+    except Exception:  # the boundary to others' code: an error that cannot say itself is told by its kind
         return kind
 
 
