@@ -186,7 +186,8 @@ def _work(job: str) -> int:
     words = os.dup(1)
     os.dup2(2, 1)  # what libraries print is no word of ours
     threading.Thread(target=_end_when_alone, daemon=True).start()
-    trainer, given, named = pickle.loads(Path(job).read_bytes())  # what `launch` wrote, in a folder that it made and nobody else may open
+    # What `launch` wrote, in a folder that it made and nobody else may open.
+    trainer, given, named = pickle.loads(Path(job).read_bytes())
     cuda = torch.device(trainer.device).type == "cuda"
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
