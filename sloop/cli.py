@@ -67,8 +67,6 @@ examples
 """
 PIPE_CLOSED = 128 + 13
 """Exit status of a program whose reader has left, as a shell gives it."""
-SWEEP_VARIABLE = "SLOOP_SWEEP"
-"""Environment variable of a job: the folder of the sweep that it belongs to."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -349,13 +347,13 @@ def task(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from sloop.records import UserError
+    from sloop.runs.sweeps import SWEEP_VARIABLE, keeping_cell
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     overrides = list(HydraConfig.get().overrides.task)  # of this job, where the command line has the whole sweep's
     if sweep := os.environ.get(SWEEP_VARIABLE):
         from sloop.engine.identity import config_hash
         from sloop.models.environment import load_env
-        from sloop.runs.sweeps import keeping_cell
 
         os.chdir(HydraConfig.get().runtime.cwd)  # where the command was given: a cluster's worker starts elsewhere
         load_env()

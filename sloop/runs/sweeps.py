@@ -23,6 +23,8 @@ from sloop.store import now, read_record, write_json
 
 SWEEPS, SWEEP_FILE = ".sweeps", "sweep.json"
 """Folder of a study for its sweeps, and the record in the folder of each."""
+SWEEP_VARIABLE = "SLOOP_SWEEP"
+"""Environment variable of a job: the folder of the sweep that it belongs to."""
 PATIENCE = 20.0
 """Seconds in which a job that was told to end lets go of its cell."""
 

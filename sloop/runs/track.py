@@ -1,10 +1,10 @@
 """MLflow as a projection of the disk: `Tracker.project` replays a run's files, with their own times, as often as asked.
 
-With `sloop.runs.entries` (what becomes which entry), `sloop.runs.failures` and `sloop.runs.destination` (where to) the
-only module that imports mlflow, and only once something is to be logged. What is on disk is the truth: a server that
-was down, or a resumed run, is made good by projecting again. A run is found by its tag ``sloop.id``, so that projecting
-twice gives one run; ``sloop.folder`` says which folder it is the run of, so that a copy of that folder, whatever was
-done to it, is not logged over it.
+With `sloop.runs.entries` (what becomes which entry), `sloop.runs.failures`, `sloop.runs.destination` (where to) and
+`sloop.runs.loops` (what was logged, read again) the only module that imports mlflow, and only once it is needed. What
+is on disk is the truth: a server that was down, or a resumed run, is made good by projecting again. A run is found by
+its tag ``sloop.id``, so that projecting twice gives one run; ``sloop.folder`` says which folder it is the run of, so
+that a copy of that folder, whatever was done to it, is not logged over it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from sloop.models.openai_api import OpenAIChat
 from sloop.models.throttle import Limits
 from sloop.records import Label, Record, ToolCall, UserError, from_json
 from sloop.records.ranges import Positive, Tokens
+from sloop.serve.server import TOKEN_VARIABLE
 from sloop.show.arguments import of
 from sloop.show.console import Terminal, console, visible
 from sloop.store.files import record_in
@@ -149,7 +151,8 @@ def _served(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         yield options.url, options.model
         return
     command = [sys.executable, "-m", "sloop", "serve", f"path={json.dumps(options.path)}", "model=chat", "port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    open_to_all = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}  # on loopback, for us
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=open_to_all) as server:
         assert server.stdout is not None
         try:
             said = next((found for line in server.stdout if (found := READY.search(line))), None)

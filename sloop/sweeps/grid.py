@@ -31,6 +31,7 @@ from sloop.runs.files import is_run
 from sloop.runs.sweeps import (
     PATIENCE,
     SWEEP_FILE,
+    SWEEP_VARIABLE,
     SWEEPS,
     bury,
     forget,
@@ -48,8 +49,6 @@ from sloop.sweeps.launchers import launch
 
 ATTEMPTS = 3
 """Of a cell whose process is killed. Before the last it ran beside others, whose fault it may have been."""
-SWEEP_VARIABLE = "SLOOP_SWEEP"
-"""Environment variable of a job: the folder of its sweep."""
 
 
 class Grid(Sweeper):
