@@ -25,7 +25,7 @@ from sloop.runs.repeat import KEPT, environment, likeness, runnable, verdict
 from sloop.store import Dataset, read_rows, write_rows
 
 CONFIG: dict[str, Any] = {
-    "stage": "gen", "name": "s", "output_dir": "/home/me/run", "cache": "off",
+    "stage": "gen", "name": "s", "output_dir": "/srv/me/run", "cache": "off",
     "student": {"name": "tiny", "path": None}, "tools": {"path": "everyday"},
     "teacher": {"_target_": "sloop.simulation.template.TemplateTeacher", "styles": ["a / b ... c"]},
     "benchmark": {"_target_": "sloop.benchmarks.jsonl.JsonlBenchmark", "name": "b", "cache_path": "/tmp/x"},
@@ -82,6 +82,7 @@ def test_a_strangers_cluster_is_not_joined() -> None:
         ("teacher._target_", "sloop.cli.main", r"teacher\._target_=sloop\.cli\.main is no component"),
         ("tools._target_", "sloop.serve.server.Server", "no component|may run what its settings name"),
         ("teacher._target_", "sloop.models.replay.Replay", r"sloop\.models\.replay\.Replay may run what"),
+        ("teacher._target_", "sloop.trainers.teacher_mode.TeacherMode", r"TeacherMode may run what its settings name"),
         ("teacher._partial_", True, r"teacher\._partial_=True is no component"),
         ("tools.path", "/etc/passwd", r"tools\.path=/etc/passwd leads out"),
         ("tools.path", "bundle/../../x.json", r"tools\.path=bundle/\.\./\.\./x\.json leads out"),

@@ -50,6 +50,8 @@ HARMLESS = (
 )  # fmt: skip
 """Beginnings of classes of sloop's that start no process and import nothing that a setting names; sources of tools, and
 whatever speaks to a program, are not among them."""
+IMPORTING = ("sloop.trainers.teacher_mode.",)
+"""Beginnings of those among them that do import, and call, what a setting names."""
 JUDGED = ("call_accuracy", "tool_accuracy", "no_call_accuracy", "false_refusal_rate")
 """Metrics by which two evaluations are told apart: each says right or wrong of one question, whatever was answered."""
 LEVEL = 0.05
@@ -115,7 +117,8 @@ def runnable(bundle: Bundle, given: Mapping[str, str], *, trust: bool) -> dict[s
 
 
 def _is_harmless(target: str) -> bool:
-    return MOVED.get(target, target).startswith(HARMLESS)
+    target = MOVED.get(target, target)
+    return target.startswith(HARMLESS) and not target.startswith(IMPORTING)
 
 
 def sections(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
