@@ -8,8 +8,10 @@ tool checks them against its schema first (`sloop.models.agent.AgentLoop` does).
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import re
+import traceback
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -246,6 +248,42 @@ def definition(name: str, tool: RunnableTool) -> Tool:
     shown = Tool(name=name, description=description, parameters=dict(arguments))
     validator(shown)
     return shown
+
+
+def named(name: str) -> Any:
+    """What ``module:attribute`` names.
+
+    Raises:
+        UserError: there is none of that name, or its module cannot be imported.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"tool {name!r}: {error}. Give module:attribute, such as my_tools:look_up.") from error
+    except Exception as error:  # the boundary to others' code
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+        raise UserError(f"tool {name!r}: {module} cannot be imported: {failure(error)}{where}. Correct it.") from error
+    try:
+        return getattr(found, attribute)
+    except AttributeError as error:
+        raise UserError(f"tool {name!r}: {error}. Give module:attribute, such as my_tools:look_up.") from error
+
+
+def as_tool(name: str, given: Any) -> RunnableTool:
+    """A tool as it is, or of a function.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(given, type):
+        raise UserError(f"tool {name!r} is the class {given.__name__}: name an instance of it, or a function.")
+    if isinstance(given, RunnableTool):
+        return given
+    if not callable(given):
+        raise UserError(f"tool {name!r} is a {type(given).__name__}; a function or a tool is wanted.")
+    return FunctionTool(given)
 
 
 async def run_tool(tool: RunnableTool, args: dict[str, Any]) -> str:

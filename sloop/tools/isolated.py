@@ -7,17 +7,15 @@ what the tool does with them.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sloop.records import UserError, to_json
-from sloop.tools.contract import FunctionTool, RunnableTool, failure, run_tool
+from sloop.tools.contract import RunnableTool, as_tool, named, run_tool
 from sloop.tools.sandbox import Limits, in_force, run
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sloop.tools import isolated; isolated.answer()"
@@ -88,42 +86,6 @@ def named_tool(name: str) -> RunnableTool:
         UserError: there is none of that name.
     """
     return as_tool(name, named(name))
-
-
-def named(name: str) -> Any:
-    """What ``module:attribute`` names.
-
-    Raises:
-        UserError: there is none of that name, or its module cannot be imported.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        found = importlib.import_module(module)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"tool {name!r}: {error}. Give module:attribute, such as my_tools:look_up.") from error
-    except Exception as error:  # the boundary to others' code
-        *_, last = traceback.extract_tb(error.__traceback__)
-        where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
-        raise UserError(f"tool {name!r}: {module} cannot be imported: {failure(error)}{where}. Correct it.") from error
-    try:
-        return getattr(found, attribute)
-    except AttributeError as error:
-        raise UserError(f"tool {name!r}: {error}. Give module:attribute, such as my_tools:look_up.") from error
-
-
-def as_tool(name: str, given: Any) -> RunnableTool:
-    """A tool as it is, or of a function.
-
-    Raises:
-        UserError: it is neither.
-    """
-    if isinstance(given, type):
-        raise UserError(f"tool {name!r} is the class {given.__name__}: name an instance of it, or a function.")
-    if isinstance(given, RunnableTool):
-        return given
-    if not callable(given):
-        raise UserError(f"tool {name!r} is a {type(given).__name__}; a function or a tool is wanted.")
-    return FunctionTool(given)
 
 
 def answer() -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 from sloop.records import Tool, UserError
 from sloop.tools.builtin import BY_DEFAULT, NAMES, builtin_tools
-from sloop.tools.contract import RunnableTool, definition
-from sloop.tools.isolated import as_tool, named
+from sloop.tools.contract import RunnableTool, as_tool, definition, named
 from sloop.tools.openapi import OpenApi
 
 FORMS = (

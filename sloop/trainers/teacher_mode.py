@@ -5,18 +5,17 @@ It is a trainer, and neither a teacher nor a stage: what it learns from follows 
 """
 # No postponed annotations: the settings' types are read off the class.
 
-import inspect
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
-from pydantic import Field, TypeAdapter, validate_call
+from pydantic import Field
 
 from sloop.calls.formats import parse
 from sloop.models.bounded import Bounded, Exceeded
@@ -27,6 +26,7 @@ from sloop.store import Dataset, read_json, write_json, write_rows
 from sloop.students.decoding import Draws, draw_seed, generate
 from sloop.students.local import Device, load_model, load_tokenizer
 from sloop.students.templates import encode
+from sloop.tools.contract import RunnableTool, as_tool, definition, named, run_tool
 from sloop.trainers.base import TRAINING_FILE, Progress, Trainer, Training
 
 WEIGHTS = tuple(max(0.0, 1 - 0.2 * place) / 3 for place in range(5))
@@ -78,6 +78,8 @@ class TeacherMode:
         "sloop.students.local",
         "sloop.students.prefill",
         "sloop.students.templates",
+        "sloop.tools.contract",
+        "sloop.tools.dialects",
         "sloop.trainers.teacher_mode",
     )
     NOT_RESULTS: ClassVar[frozenset[str]] = frozenset({"threads"})
@@ -310,29 +312,18 @@ def runnable(path: str, seconds: float) -> Runnable:
     """
     module, _, name = path.rpartition(".")
     try:
-        found: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = named(f"{module}:{name}")
+        tool = as_tool(path, found() if isinstance(found, type) else found)
+    except UserError as error:
         raise UserError(
             f"trainer.tools: {path} cannot be had ({error}). Give the dotted path of a function, such as "
             "my_tools.calculate, in a module that Python finds."
         ) from error
-    made = found() if isinstance(found, type) else found
-    if callable(getattr(made, "call", None)):
-        tool, call = Tool(name=name, description=made.description(), parameters=dict(made.arguments())), made.call
-    elif callable(made):
-        tool = Tool(name=name, description=inspect.getdoc(made) or "", parameters=TypeAdapter(made).json_schema())
-        call = partial(_given, validate_call(made))
-    else:
-        raise UserError(f"trainer.tools: {path} is no function. Give the dotted path of one.")
-    return Runnable(tool, Bounded(partial(_text, call), seconds=seconds))
+    return Runnable(definition(name, tool), Bounded(partial(_text, tool), seconds=seconds))
 
 
-def _given(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    return function(**arguments)
-
-
-def _text(call: Callable[[dict[str, Any]], Any], arguments: dict[str, Any]) -> str:
-    return str(call(arguments))
+def _text(tool: RunnableTool, arguments: dict[str, Any]) -> str:
+    return asyncio.run(run_tool(tool, arguments))
 
 
 def prompt_of(tools: Sequence[Tool], demonstrations: Sequence[str]) -> str:
