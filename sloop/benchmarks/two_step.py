@@ -29,6 +29,7 @@ from sloop.records import (
     Score,
     Task,
     ToolCall,
+    Turn,
     digest,
 )
 from sloop.records.ranges import Name, PathText, Seed, Within
@@ -151,7 +152,7 @@ class PhonebookEpisode:
 
     def grade(self) -> tuple[Grade, ...]:
         """One grade: what all calls were, and whether the episode ended of itself and in the right state."""
-        last, wanted = self._answers[-1], _wanted(self._task)
+        last, wanted = self._answers[-1], self._task.calls
         told = last.model_copy(update={"sample_id": self.id, "calls": tuple(self._calls)})
         plain = grade(self._first.model_copy(update={"label": Label(calls=wanted)}), told)
         if last.error == "model":
@@ -170,10 +171,11 @@ class PhonebookEpisode:
 
 def first_question(task: Task) -> Sample:
     """What a student is asked first."""
+    (turn,) = task.turns
     return Sample(
         tools=Phonebook.tools,
-        messages=(Message(role="system", content=SYSTEM), Message(role="user", content=task.request)),
-        label=Label(calls=task.calls[0]),
+        messages=(Message(role="system", content=SYSTEM), Message(role="user", content=turn.request)),
+        label=Label(calls=turn.calls[0]),
         group=digest(task.model_dump())[:32],
         slice=task.slice,
         env=task.env,
@@ -190,17 +192,12 @@ def make_task(rng: Random) -> Task:
     text = rng.choice(TEXTS) if kind == "message" else contacts[about]
     request = rng.choice(MESSAGE if kind == "message" else SHARE).format(to=to, about=about, text=text)
     looked_up = [to] if kind == "message" else [to, about]
+    steps = (
+        tuple(ToolCall(name=FIND.name, arguments={"name": name}) for name in looked_up),
+        (ToolCall(name=SEND.name, arguments={"number": contacts[to], "text": text}),),
+    )
     return Task(
-        request=request,
         env=EnvSpec(toolkit=Phonebook.toolkit, state={"contacts": dict(sorted(contacts.items())), "sent": []}),
-        calls=(
-            tuple(ToolCall(name=FIND.name, arguments={"name": name}) for name in looked_up),
-            (ToolCall(name=SEND.name, arguments={"number": contacts[to], "text": text}),),
-        ),
+        turns=(Turn(request=request, calls=steps),),
         slice=kind,
     )
-
-
-def _wanted(task: Task) -> tuple[ToolCall, ...]:
-    """The task's own calls, in order."""
-    return tuple(call for step in task.calls for call in step)

@@ -15,7 +15,7 @@ from sloop.records.base import (
     to_json,
     whole_number,
 )
-from sloop.records.episodes import Step, Task
+from sloop.records.episodes import Step, Task, Turn
 from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict
 from sloop.records.runs import (
     ROUND_FILE,
