@@ -103,7 +103,7 @@ METHODS = ("dpo", "kto", "grpo", "rloo", "distill")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [*((name, DDP) for name in METHODS), ("dpo", FSDP), ("grpo", FSDP)],
+    [(name, kind) for kind in (DDP, FSDP) for name in METHODS],
     ids=lambda v: getattr(v, "kind", v),
 )
 def test_a_method_over_trl_trains_in_two_processes(name: str, kind: Distributed, tmp_path: Path) -> None:
