@@ -85,6 +85,22 @@ def test_latex_says_what_must_be_known_above_the_table(outputs: Path, capsys: py
     assert "static" not in latex
 
 
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"), reason="needs LaTeX: apt-get install texlive-latex-base texlive-latex-recommended"
+)
+def test_latex_sets_the_table_on_a_page(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = table(capsys, outputs, "--format", "latex")
+    odd = as_latex(["what", "n"], [[text, "-1 [-2, +3]"] for text in ("$x$ & 50%", "[2pt]", "*", r"\input{x}", "a_b^c~#")])
+    page = "\n".join([r"\footnotesize\setlength{\tabcolsep}{3pt}\noindent", said, "", odd])
+    before = r"\documentclass{article}\usepackage{booktabs}\textwidth=397pt\begin{document}"
+    (tmp_path / "page.tex").write_text(f"{before}\n{page}\n\\end{{document}}\n")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    made = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout
+    assert "Overfull" not in made.stdout, "the columns of a paper are no wider"
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_mlflow_gives_the_same_table_as_the_disk(
     outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,13 +118,14 @@ class Grid(Sweeper):
             tracker = _tracker(settings, self.record)
             try:
                 yield
-                states = {self.now(cell).status for cell in self.record.cells}
-                ended = "FINISHED" if states <= {"FINISHED"} else "FAILED"
+                ended = "FINISHED"
             except UserError:
                 ended = "FAILED"
                 raise
             finally:
                 told = tuple(self.now(cell, buries=True) for cell in self.record.cells)
+                if ended == "FINISHED" and any(cell.status != "FINISHED" for cell in told):
+                    ended = "FAILED"
                 update = {"finished": now(), "status": ended, "cells": told}
                 self.record = self.record.model_copy(update=update)
                 write_sweep(self.folder, self.record)
