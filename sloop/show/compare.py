@@ -360,7 +360,7 @@ def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
         for line in lines
     )
     first, *rest = (" & ".join(row) + r" \\" for row in (top, *body))
-    columns, rows = "l" + "r" * (len(head) - 1), "\n".join(rest)
+    columns, rows = "@{}l" + "r" * (len(head) - 1) + "@{}", "\n".join(rest)
     return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{first}\n\\midrule\n{rows}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
