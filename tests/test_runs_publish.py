@@ -166,8 +166,8 @@ def test_a_bundle_is_compared_with_a_run_as_zip_and_as_folder(
 ) -> None:
     bundle = read_bundle(made.path)
     bundle.unpack(tmp_path / "bundle")
-    for cited in (made.path, tmp_path / "bundle"):
-        assert sloop("diff", str(cited), str(run.folder)) == 0
+    for given in (made.path, tmp_path / "bundle"):
+        assert sloop("diff", str(given), str(run.folder)) == 0
         same = re.search(r"(\d+) of (\d+) stages have the same bytes", capsys.readouterr().out)
         assert same
         assert same[1] == same[2] == str(len(run.stages))

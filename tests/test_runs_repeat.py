@@ -57,7 +57,7 @@ def test_what_says_where_a_run_is_kept_is_put_into_the_folder() -> None:
     made = runnable(bundle(CONFIG), {}, trust=False)
     assert (made["output_dir"], made["paths"]["outputs"]) == ("run", "outputs")
     assert (made["tracking"], made["benchmark"]["cache_path"]) == (
-        {"enabled": False, "uri": None, "failures": 0}, "outputs/.cache/cache_path",
+        {"enabled": False, "uri": None, "failures": 0, "questions": 0}, "outputs/.cache/cache_path",
     )  # fmt: skip
     assert made["teacher"] == CONFIG["teacher"]
 

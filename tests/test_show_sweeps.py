@@ -93,7 +93,9 @@ def test_latex_says_what_must_be_known_above_the_table(outputs: Path, capsys: py
 )
 def test_latex_sets_the_table_on_a_page(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = table(capsys, outputs, "--format", "latex")
-    odd = as_latex(["what", "n"], [[text, "-1 [-2, +3]"] for text in ("$x$ & 50%", "[2pt]", "*", r"\input{x}", "a_b^c~#")])
+    odd = as_latex(
+        ["what", "n"], [[text, "-1 [-2, +3]"] for text in ("$x$ & 50%", "[2pt]", "*", r"\input{x}", "a_b^c~#")]
+    )
     page = "\n".join([r"\footnotesize\setlength{\tabcolsep}{2pt}\noindent", said, "", odd])
     before = r"\documentclass{article}\usepackage{booktabs}\textwidth=397pt\begin{document}"
     (tmp_path / "page.tex").write_text(f"{before}\n{page}\n\\end{{document}}\n")

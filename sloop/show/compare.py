@@ -356,8 +356,8 @@ def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """
     top = [_stacked(_wrapped(name, HEAD_WIDTH), "rl"[not at]) for at, name in enumerate(head)]
     body = (
-        [_stacked(_wrapped(line[0], LABEL_WIDTH), "l"), *(_stacked(re.split(r" (?=\[)", cell), "r") for cell in line[1:])]
-        for line in lines
+        [_stacked(_wrapped(label, LABEL_WIDTH), "l"), *(_stacked(re.split(r" (?=\[)", cell), "r") for cell in cells)]
+        for label, *cells in lines
     )
     first, *rest = (" & ".join(row) + r" \\" for row in (top, *body))
     columns, rows = "@{}l" + "r" * (len(head) - 1) + "@{}", "\n".join(rest)

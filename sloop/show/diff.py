@@ -33,9 +33,7 @@ def diff(arguments: Sequence[str]) -> None:
     made.add_argument("b", metavar="RUN", help="another")
     options = made.parse_args(arguments)
     with TemporaryDirectory() as scratch:
-        a, b = (
-            _run(options.outputs, what, Path(scratch, side)) for side, what in (("a", options.a), ("b", options.b))
-        )
+        a, b = (_run(options.outputs, what, Path(scratch, side)) for side, what in (("a", options.a), ("b", options.b)))
         is_same = _print(a, b)
     sys.exit(0 if is_same else 1)
 
