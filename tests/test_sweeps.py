@@ -293,5 +293,5 @@ def scenario(folder: Path, launcher: str, seeds: int, tracked: bool) -> None:
 
 def run_whole(folder: Path, *words: str) -> tuple[int, str, str]:
     process = start(*words, cwd=folder)
-    out, err = process.communicate(timeout=900)
+    out, err = process.communicate(timeout=1800)
     return process.returncode, out, err
