@@ -261,7 +261,8 @@ class Ray:
         except ConnectionError as error:
             raise UserError(
                 f"executor.address={address}: no Ray cluster answers there ({str(error).splitlines()[0]}). Start one "
-                "with: ray start --head. Or leave the address out, to use this machine alone."
+                "with: ray start --head. If one runs there, it may want the token of its ~/.ray/auth_token: set "
+                "RAY_AUTH_MODE=token. Or leave the address out, to use this machine alone."
             ) from error
         except ValueError as error:  # no address is left that Ray cannot read (`_address`): its client is missing
             raise UserError(
