@@ -124,7 +124,7 @@ def _environment(bundle: Bundle, folder: Path, spec: str | None) -> Path:
     Raises:
         UserError: the constraints are more than versions, or pip fails.
     """
-    place = folder / "env"
+    place = (folder / "env").absolute()  # the run's own folder is another
     python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
     done = place / "done"
     if done.is_file():
