@@ -222,6 +222,14 @@ def test_a_sweep_whose_command_was_killed_over_its_workers_goes_on(launcher: str
     assert logged(tmp_path) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 4})
 
 
+def test_cells_that_finished_and_were_not_logged_are_where_the_sweep_goes_on(tmp_path: Path) -> None:
+    """As where the command was killed, and a worker that outlived it was ended before it could log."""
+    assert sloop(*GEN, "seed=0,1", ALONE) == 0
+    fresh_database(tmp_path / "mlruns")
+    assert sloop(*GEN, "seed=0,1", "resume=true") == 0
+    assert logged(tmp_path) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 2})
+
+
 def test_sync_delivers_a_sweep_that_was_not_logged_with_its_runs(tmp_path: Path) -> None:
     assert sloop(*GEN, "seed=0,1", ALONE) == 0
     fresh_database(tmp_path / "mlruns")

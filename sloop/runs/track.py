@@ -206,6 +206,13 @@ class Tracker:
         write_run(folder, read_run(folder).model_copy(update={"mlflow": logged}))
         return run_id
 
+    def has_ended(self, folder: Path) -> bool:
+        """Whether MLflow has the run of a folder, with the status that it has on disk."""
+        record = read_run(folder)
+        with reached(self.uri):
+            found = self._found(record.id)
+        return found is not None and str(found.info.status) == record.status
+
     def find(self, run: Run) -> str | None:
         """The MLflow run id of a run; None where it was never logged here, or what is here is another."""
         found = self._found(run.record.id)
