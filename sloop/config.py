@@ -85,6 +85,7 @@ class TrackingConfig(Record):
     enabled: bool
     uri: PathText | None
     failures: Count
+    questions: Count
 
 
 class CiteConfig(Record):

@@ -17,16 +17,22 @@ from sloop.runs.papers import Authorship
 from sloop.runs.publish import Cited, canonical_digest, publish
 from sloop.runs.read import Run
 
+DIFF = "+++ b/sloop/x.py\n+HOME = '/somewhere/of/a/machine'\n"
+"""Of a checkout whose changes name a path: a bundle keeps a diff as it is."""
 BY = Authorship(("Ada Lovelace", "Bletchley"), "CC-BY-4.0")
 HUB = {"dev": "acme/dev"}
 
 
 def small_run(root: Path) -> Run:
     """A loop of a stranger's parts over a benchmark that its configuration names by a relative path; `root` is where it
-    is run.
+    is run. Its checkout is one that was changed, whatever the state of the one that the tests are in.
     """
     shutil.copy(questions(), root / "questions.jsonl")
-    return Run.at(acme_loop(root / "outputs" / "acme" / "run", "loop.rounds=2", "benchmark.path=questions.jsonl"))
+    folder = acme_loop(root / "outputs" / "acme" / "run", "loop.rounds=2", "benchmark.path=questions.jsonl")
+    changed = {"dirty": True, "diff": DIFF, "diff_sha256": hashlib.sha256(DIFF.encode()).hexdigest()}
+    state = {"commit": "0" * 40, "branch": "main", "untracked": [], "untracked_sha256": {}, **changed}
+    edit(folder / "run.json", lambda plain: plain["code"].update(state))
+    return Run.at(folder)
 
 
 def cited(run: Run, out: Path, **how: Any) -> Cited:

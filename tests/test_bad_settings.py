@@ -83,6 +83,7 @@ ZERO = {
             "corruption.*",
             "variant.shots",
             "tracking.failures",
+            "tracking.questions",
             "*train_split",
             "*max_left_out",
             "gen.*",

@@ -42,7 +42,14 @@ FREE = {"__init__"}
 """The version, open to all; what else it names is loaded when asked for."""
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ONE_ROOM = {
-    "mlflow": {"runs/track.py", "runs/destination.py", "runs/entries.py", "runs/failures.py", "runs/loops.py"},
+    "mlflow": {
+        "runs/track.py",
+        "runs/destination.py",
+        "runs/entries.py",
+        "runs/failures.py",
+        "runs/loops.py",
+        "runs/prompts.py",
+    },
     "hydra": {"cli.py", "sweeps/"},
     "omegaconf": {"cli.py", "sweeps/"},
     "submitit": {"sweeps/"},

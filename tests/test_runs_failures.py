@@ -1,24 +1,31 @@
-"""Wrong answers of a round in MLflow, against a real database."""
+"""Questions of a benchmark and wrong answers of a round in MLflow, against a real database."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
-from running import acme, fresh_database, sloop
+from running import acme, fresh_database, questions, sloop
 
+from sloop.records import Sample
+from sloop.runs.destination import led
 from sloop.runs.read import Run
 from sloop.runs.track import connect
-from sloop.store import read_json, write_json
+from sloop.store import read_json, read_rows, write_json
 
 MOST = 2
 
 
-def test_wrong_answers_are_traces_and_an_evaluation_dataset_once(tmp_path: Path) -> None:
+def test_questions_of_every_slice_and_wrong_answers_are_datasets_and_traces_once(tmp_path: Path) -> None:
     mlruns, folder = tmp_path / "mlruns", tmp_path / "run"
     fresh_database(mlruns)
-    words = (f"output_dir={folder}", f"paths.mlruns={mlruns}", "loop.rounds=1", f"tracking.failures={MOST}")
+    words = (
+        f"output_dir={folder}",
+        f"paths.mlruns={mlruns}",
+        "loop.rounds=1",
+        f"tracking.failures={MOST}",
+        "tracking.questions=3",
+    )
     assert sloop("loop", *acme(), *words) == 0
     record = read_json(folder / "run.json")
     del record["mlflow"]
@@ -41,8 +48,14 @@ def test_wrong_answers_are_traces_and_an_evaluation_dataset_once(tmp_path: Path)
         assert said["correct"].feedback.value is False
         assert said["correct"].rationale == (grade.reason or grade.error)
         assert said["label"].expectation.value["calls"] or not grade.calls_expected
-    (dataset,) = client.search_datasets(experiment_ids=[experiment.experiment_id])
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    assert {row.tags["sloop.sample"] for row in dataset.records} == set(wrong)
-    mlflow.set_tracking_uri(before)
+    found = client.search_datasets(experiment_ids=[experiment.experiment_id])
+    asked: dict[str, list[str]] = {}
+    for sample in read_rows(questions(), Sample):
+        asked.setdefault(sample.slice, []).append(sample.id)
+    run = Run.at(folder)
+    with led(uri, experiment.experiment_id):
+        rows = {dataset.name: {row.tags["sloop.sample"] for row in dataset.records} for dataset in found}
+    assert rows == {
+        f"{run.label} round 1: wrong on dev": set(wrong),
+        **{f"dev {name} {run.data_sha256('dev', 1)[:8]}": set(sorted(ids)[:3]) for name, ids in asked.items()},
+    }

@@ -13,7 +13,7 @@ from typing import Any
 import pydantic
 import pytest
 import yaml
-from bundles import BY, cited, edit, small_run
+from bundles import BY, DIFF, cited, edit, small_run
 from jsonschema import FormatChecker
 from jsonschema.validators import validator_for
 from running import sloop
@@ -102,6 +102,7 @@ def test_nothing_of_the_machine_is_in_it(root: Path, run: Run, bundle: Bundle) -
         assert str(root) not in text, name
         assert str(Path(__file__).parents[1]) not in text, name
         assert str(Path.home()) + "/" not in text, name
+    assert bundle.manifest.run.code.diff == DIFF, "it must still apply, whatever paths it names"
 
 
 def test_a_key_of_this_process_is_not_published(
@@ -158,6 +159,23 @@ def test_the_command_prints_the_entry_with_the_digest(
     assert sloop("cite", run.name, "--hub", "dev") == 2
     for words in (("--hub", "other=a/b"), ("--author", " "), ("--license", "a b")):
         assert sloop("cite", run.name, *words) == 2
+
+
+def test_a_bundle_is_compared_with_a_run_as_zip_and_as_folder(
+    root: Path, run: Run, made: Cited, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = read_bundle(made.path)
+    bundle.unpack(tmp_path / "bundle")
+    for given in (made.path, tmp_path / "bundle"):
+        assert sloop("diff", str(given), str(run.folder)) == 0
+        same = re.search(r"(\d+) of (\d+) stages have the same bytes", capsys.readouterr().out)
+        assert same
+        assert same[1] == same[2] == str(len(run.stages))
+    assert sloop("diff", str(made.path), str(tmp_path)) == 2
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(made.path.read_bytes()[:100])
+    assert sloop("diff", str(broken), str(run.folder)) == 2
+    assert "no whole zip" in capsys.readouterr().err
 
 
 # --- forms of others ----------------------------------------------------------------------------------------------

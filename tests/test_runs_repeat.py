@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_what_says_where_a_run_is_kept_is_put_into_the_folder() -> None:
     made = runnable(bundle(CONFIG), {}, trust=False)
     assert (made["output_dir"], made["paths"]["outputs"]) == ("run", "outputs")
     assert (made["tracking"], made["benchmark"]["cache_path"]) == (
-        {"enabled": False, "uri": None, "failures": 0}, "outputs/.cache/cache_path",
+        {"enabled": False, "uri": None, "failures": 0, "questions": 0}, "outputs/.cache/cache_path",
     )  # fmt: skip
     assert made["teacher"] == CONFIG["teacher"]
 
@@ -190,13 +191,20 @@ def probed(tmp_path: Path) -> Path:
 
 
 def test_a_run_at_an_endpoint_is_made_again_from_its_bundle_alone(
-    probed: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    probed: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "again"
-    assert sloop("reproduce", str(probed), "--here", "--folder", str(folder)) == 0
+    monkeypatch.chdir(tmp_path)
+    assert sloop("reproduce", str(probed), "--here", "--folder", "again") == 0
     out = capfd.readouterr().out
     assert "same bytes" in out
     assert "verdict: same bytes" in out
+    python = tmp_path / "again" / "env" / "bin" / "python"  # as if pip had made it: that takes minutes
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "again" / "env" / "done").touch()
+    assert sloop("reproduce", str(probed), "--folder", "again") == 0, "of a folder that is given as relative, too"
+    assert "verdict: same bytes" in capfd.readouterr().out
     assert sloop("reproduce", str(probed), "--here", "--folder", str(tmp_path)) == 2
     assert "is not empty" in capfd.readouterr().err
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from running import fresh_database, rounds, sloop
 from sloop.measures.seeds import over_seeds
 from sloop.measures.stats import mean_score
 from sloop.records import Score
+from sloop.show.compare import as_latex
 from sloop.show.sweeps import of_seeds
 
 
@@ -83,6 +86,24 @@ def test_latex_says_what_must_be_known_above_the_table(outputs: Path, capsys: py
     assert latex.startswith("% Per cent")
     assert r"\toprule" in latex
     assert "static" not in latex
+
+
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"), reason="needs LaTeX: apt-get install texlive-latex-base texlive-latex-recommended"
+)
+def test_latex_sets_the_table_on_a_page(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = table(capsys, outputs, "--format", "latex")
+    odd = as_latex(
+        ["what", "n"], [[text, "-1 [-2, +3]"] for text in ("$x$ & 50%", "[2pt]", "*", r"\input{x}", "a_b^c~#")]
+    )
+    page = "\n".join([r"\footnotesize\setlength{\tabcolsep}{2pt}\noindent", said, "", odd])
+    before = r"\documentclass{article}\usepackage{booktabs}\textwidth=397pt\begin{document}"
+    (tmp_path / "page.tex").write_text(f"{before}\n{page}\n\\end{{document}}\n")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    made = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout
+    assert "Overfull" not in made.stdout, "the columns of a paper are no wider"
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_mlflow_gives_the_same_table_as_the_disk(

@@ -199,6 +199,37 @@ def test_a_sweep_whose_command_was_killed_is_reaped_with_its_cells_and_goes_on(
     assert (the_sweep().id, the_sweep().status) == (record.id, "FINISHED")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_sweep_whose_command_was_killed_over_its_workers_goes_on(launcher: str, tmp_path: Path) -> None:
+    """Workers end with it or finish their cells by themselves, as the launcher has it: either way nothing is twice."""
+    fresh_database(tmp_path / "mlruns")
+    words = (*GEN, "teacher=acme_slow", "seed=range(4)", *LAUNCHERS[launcher])
+    process = start(*words, cwd=tmp_path)
+    until = time.monotonic() + 200
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()  # and not for the end of its output, which its workers may hold
+    assert the_sweep(tmp_path).status == "RUNNING"
+    (tmp_path / "mended").touch()
+    status, out, err = run_whole(tmp_path, *words, "resume=true")
+    assert (status, "4 FINISHED" in out) == (0, True), out + err
+    assert (the_sweep(tmp_path).status, [cell.status for cell in the_sweep(tmp_path).cells]) == (
+        "FINISHED",
+        ["FINISHED"] * 4,
+    )
+    assert logged(tmp_path) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 4})
+
+
+def test_cells_that_finished_and_were_not_logged_are_where_the_sweep_goes_on(tmp_path: Path) -> None:
+    """As where the command was killed, and a worker that outlived it was ended before it could log."""
+    assert sloop(*GEN, "seed=0,1", ALONE) == 0
+    fresh_database(tmp_path / "mlruns")
+    assert sloop(*GEN, "seed=0,1", "resume=true") == 0
+    assert logged(tmp_path) == Counter({("sweep", "FINISHED", False): 1, ("gen", "FINISHED", True): 2})
+
+
 def test_sync_delivers_a_sweep_that_was_not_logged_with_its_runs(tmp_path: Path) -> None:
     assert sloop(*GEN, "seed=0,1", ALONE) == 0
     fresh_database(tmp_path / "mlruns")
@@ -270,5 +301,5 @@ def scenario(folder: Path, launcher: str, seeds: int, tracked: bool) -> None:
 
 def run_whole(folder: Path, *words: str) -> tuple[int, str, str]:
     process = start(*words, cwd=folder)
-    out, err = process.communicate(timeout=900)
+    out, err = process.communicate(timeout=1800)
     return process.returncode, out, err

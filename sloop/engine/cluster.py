@@ -261,7 +261,13 @@ class Ray:
         except ConnectionError as error:
             raise UserError(
                 f"executor.address={address}: no Ray cluster answers there ({str(error).splitlines()[0]}). Start one "
-                "with: ray start --head. Or leave the address out, to use this machine alone."
+                "with: ray start --head. If one runs there, it may want the token of its ~/.ray/auth_token: set "
+                "RAY_AUTH_MODE=token. Or leave the address out, to use this machine alone."
+            ) from error
+        except ValueError as error:  # no address is left that Ray cannot read (`_address`): its client is missing
+            raise UserError(
+                f"executor.address={address}: Ray reaches a cluster so by its client, which is not installed: "
+                "pip install 'ray[client]'. On a machine of the cluster itself: auto, or HOST:6379."
             ) from error
 
     def _room(self) -> int:

@@ -22,6 +22,7 @@ MLRUNS = "mlruns"
 STUDY = "study"
 """``name`` where nobody has given one (``conf/config.yaml``)."""
 URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
+ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
 
 ADVICE = (
     ("'active' state", "It was deleted there: bring it back with: mlflow experiments restore, or mlflow runs restore"),
@@ -54,6 +55,26 @@ def reached(where: str | Path) -> Iterator[None]:
         said = public(error.message)
         helps = next((f"{advice}, or " for pattern, advice in ADVICE if re.search(pattern, said)), "Mend that, or ")
         raise UserError(f"{given_as(where)}: {said.rstrip('.')}. {helps}{OTHERWISE}") from error
+
+
+@contextmanager
+def led(uri: str, experiment: str) -> Iterator[None]:
+    """Lead what of MLflow knows no client to a server, by address, and an experiment, by id; then as it was before."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    kept = {name: os.environ.pop(name, None) for name in (URI_VARIABLE, EXPERIMENT_VARIABLE, ID_VARIABLE)}
+    mlflow.set_tracking_uri(uri)
+    os.environ[ID_VARIABLE] = experiment
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # which sets a variable, too
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def given_as(where: str | Path) -> str:

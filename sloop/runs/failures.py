@@ -1,13 +1,15 @@
-"""Some wrong answers of a round, as MLflow shows such: traces with what was expected and why they are wrong, and the
-same questions as an evaluation dataset, which alone the Datasets page lists.
+"""Questions, as MLflow shows such: some of each slice of a benchmark as an evaluation dataset, which alone the Datasets
+page lists; and some that a round answered wrong, as one too, and as traces with what was expected and why it is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sloop.records import Grade, Prediction, RoundRecord, Sample
+from sloop.runs.destination import led
 from sloop.runs.entries import milliseconds
 from sloop.runs.files import holds
 from sloop.runs.questions import questions_of
@@ -35,20 +37,6 @@ class Failure(NamedTuple):
         """What it is known by in its round."""
         return f"{self.benchmark}/{self.sample.id}"
 
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """What the student was asked."""
-        return {
-            "messages": [message.to_openai() for message in self.sample.messages],
-            "tools": [tool.to_openai() for tool in self.sample.tools],
-        }
-
-    @property
-    def expected(self) -> dict[str, Any]:
-        """What is right, as the benchmark's label says."""
-        label = self.sample.label
-        return label.model_dump(mode="json") if label else {}
-
 
 def failures_of(run: Run, number: int, benchmark: str, most: int) -> list[Failure]:
     """Wrong first answers of a round, by id, so that rounds and runs show the same questions where they fail at them.
@@ -61,7 +49,8 @@ def failures_of(run: Run, number: int, benchmark: str, most: int) -> list[Failur
     """
     wrong = {id: grade for id, grade in run.grades(benchmark, number).items() if grade.correct is False}
     chosen = sorted(id for id, grade in wrong.items() if grade.trial == 0)
-    samples = dict(_questions(run, benchmark, set(chosen)))
+    wanted = set(chosen)
+    samples = {sample.id: sample for sample in _questions(run, benchmark) if sample.id in wanted}
     chosen = [id for id in chosen if id in samples][:most]
     answers = run.folder / f"round_{number}" / "evaluate" / benchmark / PREDICTIONS
     if not chosen or not holds(run.folder, answers):
@@ -70,10 +59,53 @@ def failures_of(run: Run, number: int, benchmark: str, most: int) -> list[Failur
     return [Failure(benchmark, samples[id], given[id], wrong[id]) for id in chosen if id in given]
 
 
-def _questions(run: Run, benchmark: str, ids: set[str]) -> Iterator[tuple[str, Sample]]:
+def _questions(run: Run, benchmark: str) -> Iterator[Sample]:
     for path in questions_of(run.folder):
         if path.name == f"{benchmark}.jsonl.gz" and holds(run.folder, path):
-            yield from ((sample.id, sample) for sample in read_rows(path, Sample) if sample.id in ids)
+            yield from read_rows(path, Sample)
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    """A question as a row of an evaluation dataset: what the student is asked, and what is right by its label."""
+    asked = {
+        "messages": [message.to_openai() for message in sample.messages],
+        "tools": [tool.to_openai() for tool in sample.tools],
+    }
+    expected = sample.label.model_dump(mode="json") if sample.label else {}
+    return {"inputs": asked, "expectations": expected, "tags": {"sloop.sample": sample.id, "sloop.slice": sample.slice}}
+
+
+def _log_dataset(client: MlflowClient, experiment: str, name: str, samples: Sequence[Sample]) -> None:
+    """Log questions under a name; what is there under it is not doubled. Within `led`."""
+    from mlflow.genai import datasets
+
+    quoted = name.replace("'", "_")  # it could not be searched for otherwise
+    there = client.search_datasets(experiment_ids=[experiment], filter_string=f"name = '{quoted}'")
+    dataset = there[0] if there else datasets.create_dataset(name=quoted, experiment_id=experiment)
+    dataset.merge_records([_row(sample) for sample in samples])
+
+
+def log_questions(
+    client: MlflowClient, uri: str, experiment: str, run: Run, asked: Mapping[str, str], most: int
+) -> None:
+    """Log the first questions of every slice of a run's benchmarks, by id: the same for every run that was asked them.
+
+    Args:
+        client: of the server.
+        uri: its address.
+        experiment: its id.
+        run: that keeps the questions; of a benchmark whose questions it does not keep, none are logged.
+        asked: SHA-256 of the data of each benchmark, by name; the beginning stands in the name of the dataset.
+        most: questions of a slice.
+    """
+    with led(uri, experiment):
+        for benchmark, sha256 in asked.items():
+            slices: defaultdict[str, list[Sample]] = defaultdict(list)
+            for sample in sorted(_questions(run, benchmark), key=lambda sample: sample.id):
+                slices[sample.slice].append(sample)
+            for name, samples in sorted(slices.items()):
+                told = " ".join(filter(None, (benchmark, name, sha256[:8])))
+                _log_dataset(client, experiment, told, samples[:most])
 
 
 def log_failures(
@@ -92,12 +124,9 @@ def log_failures(
     """
     import mlflow
     from mlflow.entities import AssessmentSource, Expectation, Feedback
-    from mlflow.genai import datasets
     from mlflow.tracing.client import TracingClient
 
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
+    with led(uri, experiment):
         when, said = milliseconds(round.finished) * 1_000_000, TracingClient(uri)
         label, rule = AssessmentSource("CODE", "label"), AssessmentSource("CODE", "sloop")
         known = client.search_traces(locations=[experiment], run_id=run_id, max_results=500, include_spans=False)
@@ -105,10 +134,10 @@ def log_failures(
         made: dict[str, Failure] = {}
         for failure in found:
             if failure.key not in logged:
-                tags = {KEY: failure.key}
+                tags, asked = {KEY: failure.key}, _row(failure.sample)["inputs"]
                 name = f"wrong on {failure.benchmark}"
                 span = client.start_trace(
-                    name, inputs=failure.inputs, tags=tags, experiment_id=experiment, start_time_ns=when, run_id=run_id
+                    name, inputs=asked, tags=tags, experiment_id=experiment, start_time_ns=when, run_id=run_id
                 )
                 answer = failure.answer.model_dump(mode="json", include={"calls", "content", "text"})
                 client.end_trace(span.trace_id, outputs=answer, end_time_ns=when)
@@ -116,19 +145,10 @@ def log_failures(
         if made:
             mlflow.flush_trace_async_logging()
         for trace_id, failure in made.items():
-            said.log_assessment(trace_id, Expectation(name="label", value=failure.expected, source=label))
+            expected = _row(failure.sample)["expectations"]
+            said.log_assessment(trace_id, Expectation(name="label", value=expected, source=label))
             why = failure.grade.reason or failure.grade.error
             said.log_assessment(trace_id, Feedback(name="correct", value=False, rationale=why, source=rule))
         for benchmark in dict.fromkeys(failure.benchmark for failure in found):
             name = f"{run.label} round {round.round}: wrong on {benchmark}"
-            there = client.search_datasets(experiment_ids=[experiment], filter_string=f"name = '{name}'")
-            dataset = there[0] if there else datasets.create_dataset(name=name, experiment_id=experiment)
-            dataset.merge_records(
-                [
-                    {"inputs": one.inputs, "expectations": one.expected, "tags": {"sloop.sample": one.sample.id}}
-                    for one in found
-                    if one.benchmark == benchmark
-                ]
-            )
-    finally:
-        mlflow.set_tracking_uri(before)
+            _log_dataset(client, experiment, name, [one.sample for one in found if one.benchmark == benchmark])

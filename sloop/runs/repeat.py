@@ -33,7 +33,7 @@ CACHE = f"{BUNDLE}/{REPLIES}"
 KEPT: dict[str, Any] = {
     "output_dir": AGAIN, "preview": 0, "preflight": False, "retry_failed": False,
     "executor": {"kind": "local", "workers": 8},
-    "tracking": {"enabled": False, "uri": None, "failures": 0}, "cite": {"require_clean": False},
+    "tracking": {"enabled": False, "uri": None, "failures": 0, "questions": 0}, "cite": {"require_clean": False},
     "paths": {
         "outputs": "outputs", "mlruns": "mlruns", "cache": CACHE, "models": "outputs/.cache/models",
     },

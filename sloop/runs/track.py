@@ -48,8 +48,9 @@ from sloop.runs.entries import (
     params_of,
     tags_of,
 )
-from sloop.runs.failures import failures_of, log_failures
+from sloop.runs.failures import failures_of, log_failures, log_questions
 from sloop.runs.files import is_done, is_run, read_run, read_stage, write_run
+from sloop.runs.prompts import log_prompts, prompts_of
 from sloop.runs.read import Run
 from sloop.runs.views import COMPARISON, LOOPS, ROUNDS, views
 
@@ -188,6 +189,8 @@ class Tracker:
             config = flattened({key: part for key, part in record.config.items() if key != "prices"})
             for start in range(0, len(config), BATCH_PARAMS):
                 self.client.log_batch(run_id, params=params_of(config[start : start + BATCH_PARAMS]))
+            if texts := prompts_of(record):
+                log_prompts(self.client, self.uri, self.experiment_id, run_id, texts)
             logged = Tracked(run_id=run_id, experiment_id=self.experiment_id)
         rounds = self._rounds(run, logged.rounds, run_id) if record.is_loop else self._stage(run, logged.rounds, run_id)
         logged = logged.model_copy(update={"rounds": rounds, "cost": self._costs(run, logged.cost, run_id)})
@@ -202,6 +205,13 @@ class Tracker:
             self.client.update_run(run_id, status="RUNNING")
         write_run(folder, read_run(folder).model_copy(update={"mlflow": logged}))
         return run_id
+
+    def has_ended(self, folder: Path) -> bool:
+        """Whether MLflow has the run of a folder, with the status that it has on disk."""
+        record = read_run(folder)
+        with reached(self.uri):
+            found = self._found(record.id)
+        return found is not None and str(found.info.status) == record.status
 
     def find(self, run: Run) -> str | None:
         """The MLflow run id of a run; None where it was never logged here, or what is here is another."""
@@ -283,6 +293,9 @@ class Tracker:
         for stage in round.stages:
             self._upload(child, run, f"round_{number}/{stage}", stage)
         self._upload(child, run, f"round_{number}", "round")
+        shown = int(run.field("tracking.questions") or 0)
+        if shown and number == run.rounds[0].round:  # they are the same in all
+            log_questions(self.client, self.uri, self.experiment_id, run, asked, shown)
         most = int(run.field("tracking.failures") or 0)
         if most and (found := [one for name in asked for one in failures_of(run, number, name, most)]):
             log_failures(self.client, self.uri, self.experiment_id, child, run, round, found)

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 from rich.table import Table
@@ -36,6 +37,8 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 NUMBERS = re.compile(r"[-+]?[\d.]*(e[-+]\d+)?( to [-+]?[\d.]+)?")
 """Ours: a number, an interval, or the dash for none."""
 
+HEAD_WIDTH, LABEL_WIDTH = 12, 16
+"""Characters of a LaTeX table's head, and of its first column, from which a cell takes another line."""
 COMPARE = "compare"
 """Folder of comparisons among a run's artifacts."""
 
@@ -348,20 +351,38 @@ def _markdown(cell: str) -> str:
 
 
 def as_latex(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A ``tabular`` with the rules of the package booktabs."""
-    rows = ["l" + "r" * (len(head) - 1), *(" & ".join(map(_latex, row)) + r" \\" for row in (head, *lines))]
-    body = "\n".join(rows[2:])
-    return f"\\begin{{tabular}}{{{rows[0]}}}\n\\toprule\n{rows[1]}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+    """A ``tabular`` with the rules of the package booktabs. Long heads, and intervals in brackets, take lines of their
+    own: on one, ten columns would be as wide as two pages.
+    """
+    top = [_stacked(_wrapped(name, HEAD_WIDTH), "rl"[not at]) for at, name in enumerate(head)]
+    body = (
+        [_stacked(_wrapped(label, LABEL_WIDTH), "l"), *(_stacked(re.split(r" (?=\[)", cell), "r") for cell in cells)]
+        for label, *cells in lines
+    )
+    first, *rest = (" & ".join(row) + r" \\" for row in (top, *body))
+    columns, rows = "@{}l" + "r" * (len(head) - 1) + "@{}", "\n".join(rest)
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{first}\n\\midrule\n{rows}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """A text in lines, in which a minus stays with what is taken away."""
+    parts = wrap(text.replace("- ", "-\xa0"), width, break_on_hyphens=False, break_long_words=False)
+    return [part.replace("-\xa0", "- ") for part in parts] or [text]
+
+
+def _stacked(parts: Sequence[str], side: str) -> str:
+    """A cell of so many lines."""
+    told = r" \\ ".join(map(_latex, parts))
+    return told if len(parts) == 1 else f"\\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}{told}\\end{{tabular}}"
 
 
 def _latex(cell: str) -> str:
     special = {**{mark: f"\\{mark}" for mark in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
     text = "".join(special.get(mark, mark) for mark in visible(cell, keep=""))
-    if text[:1] in ("[", "*"):  # behind the end of a row these are its arguments
-        return f"{{{text[0]}}}{text[1:]}"
     if text[:1] in "+-" and text[1:2].isdigit() and " " not in text:
         return f"${text}$"
-    return re.sub(r"(?<!\w)-(?=\d)", "$-$", text)  # a minus, where a hyphen would be set
+    text = re.sub(r"(?<!\w)-(?=\d|\s\w)", "$-$", text)  # a minus, where a hyphen would be set
+    return f"{{{text[0]}}}{text[1:]}" if text[:1] in ("[", "*") else text  # behind the end of a row: its arguments
 
 
 def as_csv(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

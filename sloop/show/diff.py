@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
 from sloop.records import UserError
+from sloop.runs.bundle import MANIFEST, RUN, read_bundle
 from sloop.runs.differences import Difference, StagePair, differences, score_pairs, stage_pairs
 from sloop.runs.find import find_run
 from sloop.runs.read import Run
@@ -25,10 +28,27 @@ def diff(arguments: Sequence[str]) -> None:
     what = "data, code, configuration, environment, processor, models"
     status = "Exit status 0: the same bytes and scores; 1: others."
     made = parser("diff", f"Which stage of two runs is the first to differ, and what can explain it: {what}. {status}")
-    made.add_argument("a", metavar="RUN", help="folder, name or id, or a search such as variant=full,seed=0")
+    forms = "folder, name or id, a search such as variant=full,seed=0, or a bundle: its zip, or its folder"
+    made.add_argument("a", metavar="RUN", help=forms)
     made.add_argument("b", metavar="RUN", help="another")
     options = made.parse_args(arguments)
-    a, b = (find_run(options.outputs, what) for what in (options.a, options.b))
+    with TemporaryDirectory() as scratch:
+        a, b = (_run(options.outputs, what, Path(scratch, side)) for side, what in (("a", options.a), ("b", options.b)))
+        is_same = _print(a, b)
+    sys.exit(0 if is_same else 1)
+
+
+def _run(outputs: Path, what: str, scratch: Path) -> Run:
+    """The run that is meant; that of a zip is unpacked to ``scratch``."""
+    path = Path(what)
+    if path.suffix == ".zip" and path.is_file():
+        read_bundle(path).unpack(scratch)
+        path = scratch
+    return Run.at(path / RUN) if (path / MANIFEST).is_file() else find_run(outputs, what)
+
+
+def _print(a: Run, b: Run) -> bool:
+    """Print what differs; returns whether nothing does."""
     if a.record.kind != b.record.kind:
         raise UserError(f"{a.name} is of kind {a.record.kind} and {b.name} of {b.record.kind}: give two of one kind.")
     pairs = stage_pairs(a, b)
@@ -43,7 +63,7 @@ def diff(arguments: Sequence[str]) -> None:
         console().print(shown)
     if len(scores) > SHOWN:
         console().say(f"{len(scores) - SHOWN} more scores differ")
-    sys.exit(1 if apart or scores else 0)
+    return not apart and not scores
 
 
 def _print_stages(a: Run, b: Run, pairs: list[StagePair], apart: list[StagePair]) -> None:

@@ -124,7 +124,7 @@ def _environment(bundle: Bundle, folder: Path, spec: str | None) -> Path:
     Raises:
         UserError: the constraints are more than versions, or pip fails.
     """
-    place = folder / "env"
+    place = (folder / "env").absolute()  # the run's own folder is another
     python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
     done = place / "done"
     if done.is_file():
@@ -137,6 +137,7 @@ def _environment(bundle: Bundle, folder: Path, spec: str | None) -> Path:
     source = spec or (str(ROOT) if checkout else f"sloop=={bundle.manifest.run.code.version}")
     extra = "" if source.endswith("]") or bundle.manifest.run.kind in WITHOUT_TORCH else "[train]"
     command = [str(python), "-m", "pip", "install", "-q", "-c", str(folder / BUNDLE / "constraints.txt")]
+    command.append("--no-compile")  # of a gigabyte of packages the run imports a part
     if subprocess.run([*command, f"{source}{extra}"], check=False).returncode:
         raise UserError(
             f"{folder / 'env'}: pip cannot install {source} with the bundle's constraints (it says above why). Use the "

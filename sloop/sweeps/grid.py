@@ -118,13 +118,14 @@ class Grid(Sweeper):
             tracker = _tracker(settings, self.record)
             try:
                 yield
-                states = {self.now(cell).status for cell in self.record.cells}
-                ended = "FINISHED" if states <= {"FINISHED"} else "FAILED"
+                ended = "FINISHED"
             except UserError:
                 ended = "FAILED"
                 raise
             finally:
                 told = tuple(self.now(cell, buries=True) for cell in self.record.cells)
+                if ended == "FINISHED" and any(cell.status != "FINISHED" for cell in told):
+                    ended = "FAILED"
                 update = {"finished": now(), "status": ended, "cells": told}
                 self.record = self.record.model_copy(update=update)
                 write_sweep(self.folder, self.record)
@@ -237,11 +238,13 @@ def _tracker(settings: Config, record: SweepRecord) -> Any:
 
 
 def _log(tracker: Any, record: SweepRecord, cut: set[str]) -> None:
-    """Log how the sweep ended, and anew the runs whose processes cannot have logged all."""
+    """Log how the sweep ended, and anew the runs whose processes cannot have logged all: those that were cut short, and
+    those that finished when nobody waited for them any more.
+    """
     try:
-        for folder in sorted(cut):
-            if is_run(Path(folder)):
-                tracker.project(Path(folder))
+        for folder in map(Path, sorted(cut | {cell.folder for cell in record.cells if cell.status == "FINISHED"})):
+            if is_run(folder) and (str(folder) in cut or not tracker.has_ended(folder)):
+                tracker.project(folder)
         tracker.sweep(record)
     except UserError as error:
         print_note(f"not logged: {error}. Log it later: sloop runs sync")

@@ -32,11 +32,13 @@ class BrokenTeacher(EchoTeacher):
 
 
 class SlowTeacher(EchoTeacher):
-    """Says that it has begun, and waits to be interrupted."""
+    """Says that it has begun, and waits to be interrupted, or until somebody has made the file ``mended``."""
 
     async def write(self, order: Order, rng: Random) -> Dialogue | Rejected:
         import asyncio
 
         Path("begun").touch()
-        await asyncio.sleep(600)
+        until = asyncio.get_running_loop().time() + 600
+        while not Path("mended").exists() and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.1)
         return await super().write(order, rng)
