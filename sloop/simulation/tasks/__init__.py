@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
+from sloop.environments.bookings import Bookings
 from sloop.records import Task
+from sloop.simulation.tasks import bookings
 
 
 class TaskMaker(Protocol):
@@ -23,5 +25,5 @@ class TaskMaker(Protocol):
         ...
 
 
-TASKS: Mapping[str, TaskMaker] = {}
+TASKS: Mapping[str, TaskMaker] = {Bookings.toolkit: bookings}
 """By the environment's name, which `sloop.environments.domains.DOMAINS` has."""
