@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, Field
 
@@ -84,7 +84,7 @@ FACTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """By what a fact is: what an asking student's words hold (a pattern), and ways to tell it."""
 ASKS = re.compile(r"\?|\bplease\b|\bneed\b|\b(tell|give|send) me\b|\blet me know\b|\bprovide\b")
 AGREES = re.compile(
-    r"\b(shall|should|may|can) i\b|\bconfirm|\bgo ahead\b|\bdo you (want|agree)|\bwould you like\b|all right\?"
+    r"\b(shall|should) i\b|\bconfirm|\bgo ahead\b|\bdo you (want|agree)|\bwould you like\b|all right\?"
 )
 YES = ("Yes, please.", "Yes, go ahead.", "Yes.")
 TOLD = ("I have told you all that I know.", "There is nothing more that I can say.")
@@ -127,6 +127,10 @@ def _told(scenario: Scenario, facts: Sequence[str], rng: Random) -> str:
 
 
 # --- a model ------------------------------------------------------------------------------------------------------
+
+
+_MISTAKES: Mapping[str, Literal["empty", "calls"]] = {"no_answer": "empty", "unreadable": "calls"}
+"""Of what an endpoint tells: that the model said nothing, or called what the server could not read."""
 
 
 class ModelUser:
@@ -190,7 +194,7 @@ class ModelUser:
         try:
             found = await self._endpoint.complete(self._prompts.write(brief), sampling=sampling, salt=salt)
         except ModelError as error:
-            return Utterance(error="failed", text=error.kind)
+            return Utterance(error=_MISTAKES.get(error.kind, "failed"), text=error.kind)
         if found.calls:
             return Utterance(error="calls", text=", ".join(call.name for call in found.calls)[:300])
         text = found.content.strip()
