@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
+from sloop.environments.phonebook import Phonebook
 from sloop.records import Task
+from sloop.simulation.tasks import phonebook
 
 
 class TaskMaker(Protocol):
@@ -23,5 +25,5 @@ class TaskMaker(Protocol):
         ...
 
 
-TASKS: Mapping[str, TaskMaker] = {}
+TASKS: Mapping[str, TaskMaker] = {Phonebook.toolkit: phonebook}
 """By the environment's name, which `sloop.environments.domains.DOMAINS` has."""
