@@ -62,6 +62,7 @@ from sloop.records.samples import (
     Tool,
     ToolCall,
     Truth,
+    Utterance,
     decisions,
     number_calls,
     trial_field,

@@ -361,6 +361,17 @@ def trial_id(sample_id: str, trial: int) -> str:
     return f"{sample_id}/{trial}" if trial else sample_id
 
 
+class Utterance(Record):
+    """What a simulated user says to an answer of a student's that calls nothing."""
+
+    text: str = ""
+    """Its words; of an error, what is known of it."""
+    ends: bool = Field(False, exclude_if=lambda ends: not ends)
+    """They end the dialogue."""
+    error: Literal["empty", "calls", "failed"] | None = Field(None, exclude_if=lambda error: error is None)
+    """A mistake of the user's: no words, a call in their place, or no reply could be had."""
+
+
 class Prediction(Record):
     """A student's answer to one sample. No usage and no clock: those are sidecars, which no digest covers."""
 
@@ -383,6 +394,13 @@ class Prediction(Record):
     num_tokens: int = 0
     trial: int = trial_field()
     """Which of several answers to the sample, from 0."""
+    reply: Utterance | None = Field(None, exclude_if=lambda reply: reply is None)
+    """What a simulated user said to it: kept, so that the episode can be graded again without the user."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the answer, or the user's reply to it, could not be had: no more is known of the student."""
+        return self.error == "model" or (self.reply is not None and self.reply.error is not None)
 
     @property
     def perplexity(self) -> float | None:

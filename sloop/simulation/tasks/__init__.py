@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
+from sloop.environments.bookings import Bookings
 from sloop.environments.phonebook import Phonebook
 from sloop.records import Task
-from sloop.simulation.tasks import phonebook
+from sloop.simulation.tasks import bookings, phonebook
 
 
 class TaskMaker(Protocol):
@@ -25,5 +26,5 @@ class TaskMaker(Protocol):
         ...
 
 
-TASKS: Mapping[str, TaskMaker] = {Phonebook.toolkit: phonebook}
+TASKS: Mapping[str, TaskMaker] = {Phonebook.toolkit: phonebook, Bookings.toolkit: bookings}
 """By the environment's name, which `sloop.environments.domains.DOMAINS` has."""
