@@ -22,12 +22,11 @@ from sloop.environments.domains import make_environment
 from sloop.measures.metrics import grade, scores
 from sloop.measures.stats import rate
 from sloop.models.prompts import Prompts
-from sloop.records import Grade, Label, Message, Prediction, Sample, Score, Task, ToolCall, digest
+from sloop.records import Grade, Label, Message, Part, Prediction, Sample, Score, Task, ToolCall, digest
 from sloop.records.ranges import Name, PathText, Positive, Seed, Within
 from sloop.rollout import MAX_STEPS, Episode
 from sloop.simulation.tasks.desk import SLICES, make_errand
 from sloop.simulation.user import Scenario, User
-from sloop.simulation.values import Part
 from sloop.store import Dataset, write_rows
 
 USER = "user: "

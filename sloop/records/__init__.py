@@ -43,6 +43,7 @@ from sloop.records.runs import (
     Versioned,
 )
 from sloop.records.samples import (
+    AnyKind,
     Axis,
     Decode,
     Dialogue,
@@ -52,10 +53,12 @@ from sloop.records.samples import (
     Lineage,
     Message,
     Order,
+    Part,
     Prediction,
     Rejected,
     Sample,
     Source,
+    TaskKind,
     Tool,
     ToolCall,
     Truth,
