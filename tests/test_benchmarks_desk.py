@@ -291,7 +291,7 @@ def test_a_model_plays_the_user_and_the_replies_of_a_step_are_asked_for_at_once(
     assert values[0] > values[1] > values[3] > 0
     assert found["eval/bookings_llm/user_errors"]["value"] == 0
     assert "pass_hat_4" in capsys.readouterr().out
-    assert server.most_in_flight == 8
+    assert server.most_in_flight > 4  # of the batch of 8: how many at once is up to the clock
     spoken = [answer for answer in read_rows(out / "predictions.jsonl", Prediction) if answer.reply]
     assert len(spoken) + 1 == usage(out, "user") == len(server.seen)  # the one that was asked what the endpoint can
     assert all("tools" not in body for body in server.seen[1:])

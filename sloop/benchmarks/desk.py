@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Annotated
 
 from sloop.benchmarks.base import GRADING
+from sloop.benchmarks.environment import EnvironmentEpisode, Steps
 from sloop.engine.identity import unit_rng
 from sloop.environments.base import ERROR, difference
 from sloop.environments.checks import run
 from sloop.environments.domains import make_environment
-from sloop.measures.metrics import grade, scores
+from sloop.measures.metrics import scores
 from sloop.measures.stats import rate
 from sloop.models.prompts import Prompts
-from sloop.records import Grade, Label, Message, Part, Prediction, Sample, Score, Task, ToolCall, digest
+from sloop.records import Grade, Label, Message, Part, Prediction, Sample, Score, Task, digest
 from sloop.records.ranges import Name, PathText, Positive, Seed, Within
-from sloop.rollout import MAX_STEPS, Episode
+from sloop.rollout import Episode
 from sloop.simulation.tasks.desk import SLICES, make_errand
 from sloop.simulation.user import Scenario, User
 from sloop.store import Dataset, write_rows
@@ -38,8 +39,9 @@ class DeskBenchmark:
     """Customers at the desk (`sloop.benchmarks.base.Benchmark`)."""
 
     MODULES = (
-        *GRADING, "sloop.benchmarks.desk", "sloop.environments", "sloop.models.prompts", "sloop.simulation.tasks",
-        "sloop.simulation.user", "sloop/prompts/bookings.jinja",
+        *GRADING, "sloop.benchmarks.desk", "sloop.benchmarks.environment", "sloop.environments",
+        "sloop.models.prompts", "sloop.simulation.dialogues", "sloop.simulation.tasks", "sloop.simulation.user",
+        "sloop/prompts/bookings.jinja",
     )  # fmt: skip
     NOT_RESULTS = frozenset({"cache_path"})
     """Where the questions lie; what they are is known by their digest."""
@@ -51,7 +53,7 @@ class DeskBenchmark:
         part: Part,
         num_tasks: Annotated[int, Within(1, 100_000)],
         seed: Seed,
-        max_steps: Annotated[int, Within(1, MAX_STEPS)],
+        max_steps: Steps,
         max_errors: Positive,
         user: User,
         cache_path: PathText,
@@ -111,30 +113,17 @@ class DeskBenchmark:
         ]
 
 
-class DeskEpisode:
+class DeskEpisode(EnvironmentEpisode):
     """One customer, from the first words to the end (`sloop.rollout.Spoken`)."""
 
     def __init__(
         self, first: Sample, task: Task, scenario: Scenario, user: User, max_steps: int, max_errors: int
     ) -> None:
         """Begin in the task's state."""
-        self.id = first.id
-        self.cluster = first.group
-        self._first = first
-        self._task = task
+        super().__init__(task, max_steps, max_steps, first)
         self._scenario = scenario
         self._user = user
-        self._limits = max_steps, max_errors
-        self._environment = make_environment(task.env)
-        self._asked: Sample | None = first
-        self._answers: list[Prediction] = []
-        self._calls: list[ToolCall] = []
-        self._errors = 0
-        self._handed_over = False
-
-    def ask(self) -> Sample | None:
-        """The dialogue so far."""
-        return self._asked
+        self._max_steps, self._max_errors = max_steps, max_errors
 
     async def hear(self, answer: Prediction) -> Prediction:
         """The answer with the user's reply, where the student has spoken to it."""
@@ -152,46 +141,42 @@ class DeskEpisode:
         self._answers.append(answer)
         said = [Message(role="assistant", content=answer.content, tool_calls=answer.calls)]
         if answer.calls and not answer.error:
-            said += [self._act(call) for call in answer.calls]
-            self._handed_over = bool(self._environment.state()["handed_over"])
+            said += [self._act(call, asked) for call in answer.calls]
         elif answer.error or answer.reply is None or answer.reply.error or answer.reply.ends:
             return
         else:
             said.append(Message(role="user", content=answer.reply.text))
-        max_steps, max_errors = self._limits
-        if not self._handed_over and len(self._answers) < max_steps and self._errors < max_errors:
+        if not self._handed_over and len(self._answers) < self._max_steps and self._failed < self._max_errors:
             changes = {"messages": (*asked.messages, *said), "turn": len(self._answers), "label": None}
             self._asked = asked.model_copy(update=changes)
 
-    def _act(self, call: ToolCall) -> Message:
-        told = self._environment.act(call)
-        self._errors += told.startswith(ERROR)
-        self._calls.append(call)
-        return Message(role="tool", content=told, tool_call_id=f"call_{len(self._calls) - 1}")
+    @property
+    def _handed_over(self) -> bool:
+        return bool(self.environment.state()["handed_over"])
+
+    @property
+    def _failed(self) -> int:
+        return sum(result.startswith(ERROR) for result in self._results)
 
     def grade(self) -> tuple[Grade, ...]:
         """One grade: what all calls were, and whether the episode was brought to an end and to the right one."""
-        last = self._answers[-1]
-        told = last.model_copy(update={"sample_id": self.id, "calls": tuple(self._calls)})
-        plain = grade(self._first.model_copy(update={"label": Label(calls=self._task.calls)}), told)
-        if last.error == "model":
-            return (plain,)
-        if last.reply and last.reply.error:
-            spoilt = {"error": "model", "correct": None, "tool_correct": None, "argument_pairs": (0, 0)}
-            return (plain.model_copy(update={**spoilt, "reason": USER + MISTAKES[last.reply.error]}),)
-        reason = plain.reason if last.error else self._shortfall(last)
-        changes = {"correct": reason is None, "reason": reason, "attempted": plain.attempted or bool(self._calls)}
-        return (plain.model_copy(update=changes),)
+        (found,) = super().grade()
+        reply = self._answers[-1].reply
+        if not reply or not reply.error:
+            return (found,)
+        spoilt = {"error": "model", "correct": None, "tool_correct": None, "argument_pairs": (0, 0)}
+        return (found.model_copy(update={**spoilt, "reason": USER + MISTAKES[reply.error]}),)
 
-    def _shortfall(self, last: Prediction) -> str | None:
+    def shortfall(self) -> str | None:
         """What is missing at the end; None where nothing is."""
-        if not self._handed_over and not last.calls and last.reply is None:
+        last = self._answers[-1]
+        if not last.calls and last.reply is None:
             return "silent: it neither spoke nor called"
-        if self._errors >= self._limits[1]:
-            return f"errors: {self._errors} of its calls failed"
-        if not self._handed_over and (last.calls or (last.reply and not last.reply.ends)):
-            return f"steps: nothing ended it within {self._limits[0]} answers"
-        if found := difference(self._environment.state(), run(self._task.env, self._task.calls).state):
+        if self._failed >= self._max_errors:
+            return f"errors: {self._failed} of its calls failed"
+        if not self._handed_over and not (last.reply and last.reply.ends):
+            return f"steps: nothing ended it within {self._max_steps} answers"
+        if found := difference(self.environment.state(), run(self.task.env, self.task.calls).state):
             return found
         said = [answer.content.lower().replace(",", "") for answer in self._answers]
         missing = (text for text in self._scenario.hears if not any(text.lower() in words for words in said))

@@ -120,12 +120,12 @@ class EnvironmentBenchmark:
 class EnvironmentEpisode:
     """One task, from the user's first words to the last answer without a call (`sloop.rollout.Episode`)."""
 
-    def __init__(self, task: Task, max_steps: int, turn_steps: int) -> None:
+    def __init__(self, task: Task, max_steps: int, turn_steps: int, first: Sample | None = None) -> None:
         """Begin in the task's state; after ``turn_steps`` answers to a turn, or ``max_steps`` in all, it is over
-        whatever they were.
+        whatever they were. ``first`` is asked first; None: `first_question`.
         """
         self.task = task
-        self.first = first_question(task)
+        self.first = first or first_question(task)
         self.id = self.first.id
         self.cluster = self.first.group
         self.environment = make_environment(task.env)

@@ -83,9 +83,7 @@ FACTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """By what a fact is: what an asking student's words hold (a pattern), and ways to tell it."""
 ASKS = re.compile(r"\?|\bplease\b|\bneed\b|\b(tell|give|send) me\b|\blet me know\b|\bprovide\b")
-AGREES = re.compile(
-    r"\b(shall|should) i\b|\bconfirm|\bgo ahead\b|\bdo you (want|agree)|\bwould you like\b|all right\?"
-)
+AGREES = re.compile(r"\b(shall|should) i\b|\bconfirm|\bgo ahead\b|\bdo you (want|agree)|\bwould you like\b|all right\?")
 YES = ("Yes, please.", "Yes, go ahead.", "Yes.")
 TOLD = ("I have told you all that I know.", "There is nothing more that I can say.")
 THANKS = ("Thank you, that is all.", "Thanks, goodbye.", "That was all, thank you.")
