@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sloop.environments.base import Environment
+from sloop.environments.files import Files
 from sloop.environments.phonebook import Phonebook
 from sloop.records import EnvSpec, UserError
 
-DOMAINS: Mapping[str, Callable[[], Environment]] = {Phonebook.toolkit: Phonebook}
+DOMAINS: Mapping[str, Callable[[], Environment]] = {Phonebook.toolkit: Phonebook, "files": Files}
 """A stranger's data can name these and no other: nothing is imported by what a file says."""
 
 

@@ -7,6 +7,7 @@ from random import Random
 from typing import Protocol
 
 from sloop.records import Task
+from sloop.simulation.tasks import files
 
 
 class TaskMaker(Protocol):
@@ -23,5 +24,5 @@ class TaskMaker(Protocol):
         ...
 
 
-TASKS: Mapping[str, TaskMaker] = {}
+TASKS: Mapping[str, TaskMaker] = {"files": files}
 """By the environment's name, which `sloop.environments.domains.DOMAINS` has."""
