@@ -9,41 +9,91 @@ value. METHOD's other metrics compare all its calls with the task's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from sloop.benchmarks.base import GRADING
+from sloop.benchmarks.base import GRADING, packaged, single_turns
 from sloop.engine.identity import unit_rng
 from sloop.environments.base import refusal
 from sloop.environments.checks import Outcome, heard, run, shortfall
 from sloop.environments.domains import make_environment
 from sloop.measures.metrics import grade, scores
 from sloop.records import Grade, Label, Message, Part, Prediction, Sample, Score, Task, ToolCall, UserError, digest
-from sloop.records.ranges import Name, PathText, Seed, Within
+from sloop.records.ranges import Name, PathText, Seed, Sha256, Within
 from sloop.rollout import MAX_STEPS, Episode
 from sloop.simulation.dialogues import kinds_by_domain, offered, opening
 from sloop.simulation.tasks import TASKS
-from sloop.store import Dataset, write_rows
+from sloop.store import Dataset, file_digest, read_rows, write_rows
 
 Steps = Annotated[int, Within(1, MAX_STEPS)]
 _TRIES = 10
 """Tasks that are drawn for each that is wanted: two may be the same."""
 
 
-class EnvironmentBenchmark:
-    """Generated tasks of some domains (`sloop.benchmarks.base.Benchmark`)."""
+class TaskBenchmark:
+    """Tasks in environments, each of them an episode (`sloop.benchmarks.base.Benchmark`)."""
 
-    MODULES = (
+    MODULES: ClassVar[tuple[str, ...]] = (
         *GRADING,
         "sloop.benchmarks.environment",
         "sloop.environments",
         "sloop.simulation.dialogues",
         "sloop.simulation.tasks",
+        "sloop.teachers.base",
     )
-    NOT_RESULTS = frozenset({"cache_path"})
+    NOT_RESULTS: ClassVar[frozenset[str]] = frozenset({"cache_path"})
     """Where the questions lie; what they are is known by their digest."""
+    samples: Dataset | None = None
+    """Single questions that are asked first."""
+
+    def __init__(self, name: str, max_steps: int, turn_steps: int, cache_path: str) -> None:
+        self.name = name
+        self.max_steps = max_steps
+        self.turn_steps = turn_steps
+        self.cache_path = Path(cache_path)
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """By the first question's id."""
+        raise NotImplementedError
+
+    @property
+    def data(self) -> Dataset:
+        """The first question of each episode; its label is the first step's calls."""
+        return self._data
+
+    @cached_property
+    def _data(self) -> Dataset:
+        asked = [self.samples.sha256 if self.samples else "", [task.model_dump() for task in self.tasks.values()]]
+        target = self.cache_path / f"{digest(asked)[:32]}.jsonl"
+        write_rows(target, chain(self.samples or (), map(first_question, self.tasks.values())))
+        return Dataset(target)
+
+    def episodes(self, ids: Iterable[str] | None = None) -> Iterator[Episode]:
+        """A sample is graded by the strict comparator, a task by how it ended."""
+        for chosen in self.data.ids() if ids is None else ids:
+            if chosen in self.tasks:
+                yield EnvironmentEpisode(self.tasks[chosen], self.max_steps, self.turn_steps)
+            else:
+                yield from single_turns(self.data, grade, [chosen])
+
+    def score(self, grades: Iterable[Grade]) -> list[Score]:
+        """METHOD's metrics over episodes; ``call_accuracy`` is the share of those that are right."""
+        return scores(grades)
+
+    def notes(self) -> list[str]:
+        """How tasks are graded."""
+        return [
+            f"{self.name}: a task gets at most {self.turn_steps} answers to a turn and {self.max_steps} in all, and is "
+            "right by the state that it ends in"
+        ]
+
+
+class EnvironmentBenchmark(TaskBenchmark):
+    """Generated tasks of some domains."""
 
     def __init__(
         self,
@@ -63,58 +113,89 @@ class EnvironmentBenchmark:
         Raises:
             UserError: no such domain, or none of them has tasks of such a kind.
         """
-        self.name = name
+        super().__init__(name, max_steps, turn_steps, cache_path)
         self.domains = domains
         self.part: Part = part
         self.num_tasks = num_tasks
         self.seed = seed
-        self.max_steps = max_steps
-        self.turn_steps = turn_steps
-        self.cache_path = cache_path
         self._choices = kinds_by_domain(domains, kinds, "benchmark")
-
-    @property
-    def data(self) -> Dataset:
-        """The first question of each episode; its label is the first step's calls."""
-        return self._data
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
         """By the first question's id; kinds and domains take turns."""
-        made: dict[str, Task] = {}
-        for number in range(_TRIES * self.num_tasks):
-            domain, kind = self._choices[number % len(self._choices)]
-            rng = unit_rng(self.seed, "two_step", 0, str(number))  # a name of old: questions stay what they were
-            task = TASKS[domain].make_task(rng, kind, self.part)
-            made.setdefault(first_question(task).id, task)
-            if len(made) == self.num_tasks:
-                return made
-        raise UserError(
-            f"benchmark.num_tasks={self.num_tasks}: only {len(made)} different tasks were found. Ask for fewer."
-        )
-
-    @cached_property
-    def _data(self) -> Dataset:
-        target = Path(self.cache_path) / f"{digest([task.model_dump() for task in self.tasks.values()])[:32]}.jsonl"
-        write_rows(target, map(first_question, self.tasks.values()))
-        return Dataset(target)
-
-    def episodes(self, ids: Iterable[str] | None = None) -> Iterator[Episode]:
-        """An episode a task, graded by how it ended."""
-        chosen = self.tasks if ids is None else ids
-        return (EnvironmentEpisode(self.tasks[first], self.max_steps, self.turn_steps) for first in chosen)
-
-    def score(self, grades: Iterable[Grade]) -> list[Score]:
-        """METHOD's metrics over episodes; ``call_accuracy`` is the share of those that are right."""
-        return scores(grades)
+        made = drawn(self._choices, self.part, self.seed, self.num_tasks)
+        if len(made) < self.num_tasks:
+            raise UserError(
+                f"benchmark.num_tasks={self.num_tasks}: only {len(made)} different tasks were found. Ask for fewer."
+            )
+        return made
 
     def notes(self) -> list[str]:
         """Which tasks these are."""
-        return [
-            f"{self.name}: {self.num_tasks} tasks in {', '.join(self.domains)}, part {self.part}, seed {self.seed}, at "
-            f"most {self.turn_steps} answers to a turn and {self.max_steps} to a task; an episode is right by the "
-            "state that it ends in"
-        ]
+        told = f"{self.num_tasks} tasks in {', '.join(self.domains)}, part {self.part}, seed {self.seed}"
+        return [f"{self.name}: {told}", *super().notes()]
+
+
+class FrozenBenchmark(TaskBenchmark):
+    """Samples and tasks of two files, each pinned by its digest."""
+
+    def __init__(
+        self,
+        *,
+        name: Name,
+        path: PathText,
+        sha256: Sha256,
+        tasks: PathText,
+        tasks_sha256: Sha256,
+        max_steps: Steps,
+        turn_steps: Steps,
+        cache_path: PathText,
+    ) -> None:
+        """Take the settings as they stand in ``conf/benchmark/sloop_bench_v2.yaml``, which says what each value is.
+
+        Raises:
+            UserError: no such file, or another one than the pinned one.
+        """
+        super().__init__(name, max_steps, turn_steps, cache_path)
+        self.samples = Dataset(_pinned("path", path, sha256))
+        self._file = _pinned("tasks", tasks, tasks_sha256)
+        self._told = f"{path}, sha256 {sha256}, and {{}} tasks of {tasks}, sha256 {tasks_sha256}"
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """By the first question's id, in the file's order."""
+        return {first_question(task).id: task for task in read_rows(self._file, Task)}
+
+    def notes(self) -> list[str]:
+        """Which data these are."""
+        told = f"{len(self.data) - len(self.tasks)} samples of {self._told.format(len(self.tasks))}"
+        return [f"{self.name}: {told}", *super().notes()]
+
+
+def _pinned(setting: str, path: str, sha256: str) -> Path:
+    """A file, which is the one that it should be."""
+    file = Path(packaged(path))
+    if not file.is_file():
+        raise UserError(f"benchmark.{setting}={path}: there is no such file.")
+    if (found := file_digest(file)) != sha256:
+        raise UserError(
+            f"benchmark.{setting}={path}: its digest is {found}, and not {sha256}: figures of other data are not "
+            "comparable. Take the pinned file, or give its digest and another benchmark.name."
+        )
+    return file
+
+
+def drawn(choices: Sequence[tuple[str, str]], part: Part, seed: int, number: int) -> dict[str, Task]:
+    """Tasks of domains and kinds in turn, by the first question's id; fewer where no more different ones are found."""
+    made: dict[str, Task] = {}
+    for nth in range(_TRIES * number):
+        domain, kind = choices[nth % len(choices)]
+        rng = unit_rng(seed, "two_step", 0, str(nth))  # a name of old: questions stay what they were
+        task = TASKS[domain].make_task(rng, kind, part)
+        made.setdefault(first_question(task).id, task)
+        if len(made) == number:
+            break
+    return made
 
 
 class EnvironmentEpisode:

@@ -72,12 +72,18 @@ def shortfall(given: Outcome, wanted: Outcome, heard: Iterable[str] = ()) -> str
     """What given calls lack or have done wrong; None where they are right.
 
     They are right if they leave the state that the wanted ones leave, and if every result that the user wants to hear
-    is among theirs, as often as it is wanted. Calls in another order and further reads are right as they are.
+    is among theirs, as often as it is wanted. Calls in another order and further reads are right as they are. A part
+    of the state whose name begins with _ says where one stands, not what was done, and is not compared (as with the
+    attributes of BFCL's classes).
     """
-    if found := difference(given.state, wanted.state):
+    if found := difference(*(_done(outcome.state) for outcome in (given, wanted))):
         return found
     missing = Counter(heard) - Counter(given.results)
     return next((f"read: no call was answered {result:.200}" for result in missing), None)
+
+
+def _done(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in state.items() if not name.startswith("_")}
 
 
 def state_digest(environment: Environment) -> str:

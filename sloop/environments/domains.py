@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 
 from sloop.environments.base import Environment
 from sloop.environments.bookings import Bookings
+from sloop.environments.files import Files
 from sloop.environments.phonebook import Phonebook
 from sloop.records import EnvSpec, UserError
 
-DOMAINS: Mapping[str, Callable[[], Environment]] = {Bookings.toolkit: Bookings, Phonebook.toolkit: Phonebook}
+DOMAINS: Mapping[str, Callable[[], Environment]] = {
+    Bookings.toolkit: Bookings,
+    "files": Files,
+    Phonebook.toolkit: Phonebook,
+}
 """A stranger's data can name these and no other: nothing is imported by what a file says."""
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from sloop.environments.bookings import Bookings
 from sloop.environments.phonebook import Phonebook
 from sloop.records import Task
-from sloop.simulation.tasks import bookings, phonebook
+from sloop.simulation.tasks import bookings, files, phonebook
 
 
 class TaskMaker(Protocol):
@@ -26,5 +26,5 @@ class TaskMaker(Protocol):
         ...
 
 
-TASKS: Mapping[str, TaskMaker] = {Phonebook.toolkit: phonebook, Bookings.toolkit: bookings}
+TASKS: Mapping[str, TaskMaker] = {"files": files, Bookings.toolkit: bookings, Phonebook.toolkit: phonebook}
 """By the environment's name, which `sloop.environments.domains.DOMAINS` has."""
