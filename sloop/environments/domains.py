@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sloop.environments.base import Environment
+from sloop.environments.bookings import Bookings
 from sloop.environments.files import Files
 from sloop.environments.phonebook import Phonebook
 from sloop.environments.simulator import Simulator
 from sloop.records import EnvSpec, UserError
 
 DOMAINS: Mapping[str, Callable[[], Environment]] = {
-    Phonebook.toolkit: Phonebook,
+    Bookings.toolkit: Bookings,
     "files": Files,
+    Phonebook.toolkit: Phonebook,
     Simulator.toolkit: Simulator,
 }
 """A stranger's data can name these and no other: nothing is imported by what a file says."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
+from sloop.environments.bookings import Bookings
+from sloop.environments.phonebook import Phonebook
 from sloop.records import Task
-from sloop.simulation.tasks import files
+from sloop.simulation.tasks import bookings, files, phonebook
 
 
 class TaskMaker(Protocol):
@@ -24,5 +26,5 @@ class TaskMaker(Protocol):
         ...
 
 
-TASKS: Mapping[str, TaskMaker] = {"files": files}
+TASKS: Mapping[str, TaskMaker] = {"files": files, Bookings.toolkit: bookings, Phonebook.toolkit: phonebook}
 """By the environment's name, which `sloop.environments.domains.DOMAINS` has."""
