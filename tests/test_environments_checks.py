@@ -87,7 +87,7 @@ def test_a_state_has_one_digest_whatever_the_order_of_its_keys() -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        (EnvSpec(toolkit="os"), "no environment is called 'os'. There are bookings, phonebook"),
+        (EnvSpec(toolkit="os"), "no environment is called 'os'. There are bookings, "),
         (EnvSpec(toolkit="phonebook", state={"contacts": {"Ada": 1}}), "phonebook: state.contacts.Ada: Input should"),
         (EnvSpec(toolkit="phonebook", state={"calls": []}), "phonebook: state.calls: Extra inputs"),
     ],

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import yaml
 from pydantic import Field
 
+from sloop.cli import conf_folder
+from sloop.engine.build import build
+from sloop.engine.identity import modules_of
 from sloop.environments.base import ERROR, Environment
-from sloop.environments.toolkit import Toolkit, own_domain
-from sloop.records import ToolCall, UserError
+from sloop.environments.domains import DOMAINS, add_domain
+from sloop.environments.toolkit import Toolkit
+from sloop.records import Prediction, ToolCall, UserError
+from sloop.simulation.tasks import TASKS
 from sloop.tools.contract import ToolError, tool
 
 STATE: dict[str, Any] = {"stock": {"tea": 3, "salt": 1}}
@@ -145,23 +153,40 @@ class More(Shop):
 
 
 def test_a_class_has_the_tools_of_its_parents() -> None:
-    made = own_domain("test_environments_toolkit:More")()
+    made = Toolkit("more", More)
     made.reset(STATE)
-    assert made.toolkit == "test_environments_toolkit:More"
     assert [each.name for each in made.tools] == ["count", "sell", "spoil", "deepen", "total"]
     assert made.act(ToolCall(name="total", arguments={})) == "4"
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "kind", "told"),
     [
-        ("test_environments_toolkit:STATE", "is a dict: name a class whose methods are tools"),
-        ("test_environments_toolkit:ToolError", "the class ToolError has no tools: mark methods"),
-        ("test_environments_toolkit:Late", "the tool wait of the class Late is async"),
-        ("test_environments_toolkit:Shap", "has no attribute 'Shap'"),
-        ("no_module_of_mine:Shop", "No module named 'no_module_of_mine'"),
+        ("none", ToolError, "the class ToolError has no tools: mark methods"),
+        ("late", Late, "the tool wait of the class Late is async"),
+        ("files", Shop, "another environment is called files. Give yours another name"),
+        ("phonebook", Shop, "another environment is called phonebook"),
     ],
 )
-def test_what_is_no_class_of_tools_is_refused_in_words(name: str, told: str) -> None:
+def test_what_cannot_be_an_environment_of_ones_own_is_refused_in_words(name: str, kind: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
-        own_domain(name)
+        add_domain(name, kind)
+
+
+def test_a_benchmark_of_ones_own_asks_tasks_in_ones_own_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "acme_shop", raising=False)
+    for known in (DOMAINS, TASKS):  # and forgotten again
+        monkeypatch.setitem(known, "shop", None)
+        del known["shop"]
+    spec = yaml.safe_load((Path(conf_folder()) / "benchmark/environment.yaml").read_text())
+    spec = {key: value for key, value in spec.items() if key not in ("limit", "limit_seed")}
+    own = {"_target_": "acme_shop.ShopBenchmark", "domains": ["shop"], "num_tasks": 5, "cache_path": str(tmp_path)}
+    assert "acme_shop" in modules_of({**spec, **own})
+    benchmark = build({**spec, **own})
+    for episode in benchmark.episodes():
+        sale = episode.ask().label.calls
+        for calls in (sale, ()):
+            episode.tell(Prediction(sample_id=episode.ask().id, calls=calls))
+        assert episode.grade()[0].correct is True
+    with pytest.raises(UserError, match=r"benchmark\.domains=shap: there is no such domain"):
+        build({**spec, **own, "domains": ["shap"]})

@@ -27,9 +27,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from sloop.environments.base import ERROR, Environment, refusal
+from sloop.environments.base import ERROR, refusal
 from sloop.records import Tool, ToolCall, UserError, from_json, to_json
-from sloop.tools.contract import FunctionTool, as_text, definition, failure, named
+from sloop.tools.contract import FunctionTool, as_text, definition, failure
 
 
 class Stateful(Protocol):
@@ -113,16 +113,3 @@ def _tools(kind: Any) -> tuple[tuple[Tool, ...], frozenset[str]]:
         tuple(definition(each, part) for each, part in tools.items()),
         frozenset(each for each, part in tools.items() if part.mutates),
     )
-
-
-def own_domain(name: str) -> Callable[[], Environment]:
-    """What makes the environment that the configuration names as ``module:class``, of this folder or installed.
-
-    Raises:
-        UserError: there is none of that name, or it is no class of tools.
-    """
-    kind = named(name)
-    if not isinstance(kind, type):
-        raise UserError(f"environment {name!r} is a {type(kind).__name__}: name a class whose methods are tools.")
-    Toolkit(name, kind)
-    return functools.partial(Toolkit, name, kind)

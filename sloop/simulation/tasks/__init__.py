@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
@@ -26,5 +25,5 @@ class TaskMaker(Protocol):
         ...
 
 
-TASKS: Mapping[str, TaskMaker] = {"files": files, Bookings.toolkit: bookings, Phonebook.toolkit: phonebook}
-"""By the environment's name, which `sloop.environments.domains.DOMAINS` has."""
+TASKS: dict[str, TaskMaker] = {"files": files, Bookings.toolkit: bookings, Phonebook.toolkit: phonebook}
+"""By the environment's name, which `sloop.environments.domains.DOMAINS` has; one's own are added beside it."""
