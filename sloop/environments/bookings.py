@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -101,7 +101,7 @@ class Bookings:
     """The desk (`sloop.environments.base.Environment`)."""
 
     toolkit = "bookings"
-    tools: ClassVar[tuple[Tool, ...]] = (
+    tools: tuple[Tool, ...] = (
         _tool("find_customer", "Find a customer's number by name.", "name", optional=("phone",)),
         _tool("list_rooms", "List the rooms, their seats and what an hour costs.", optional=("seats",)),
         _tool("list_free_slots", "List the hours at which a room is free on a day.", "room", "date"),

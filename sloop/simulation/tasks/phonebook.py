@@ -7,7 +7,7 @@ from random import Random
 from sloop.environments.phonebook import FIND, SEND, Phonebook
 from sloop.records import EnvSpec, Task, ToolCall, Turn
 
-KINDS = ("multi_step",)
+KINDS: tuple[str, ...] = ("multi_step",)
 CONTACTS = 6
 FIRST_NAMES = {
     "train": ("Anna", "Boris", "Chiara", "Daniel", "Ewa", "Felix", "Gina", "Henrik"),
