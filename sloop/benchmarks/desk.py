@@ -41,7 +41,7 @@ class DeskBenchmark:
     MODULES = (
         *GRADING, "sloop.benchmarks.desk", "sloop.benchmarks.environment", "sloop.environments",
         "sloop.models.prompts", "sloop.simulation.dialogues", "sloop.simulation.tasks", "sloop.simulation.user",
-        "sloop/prompts/bookings.jinja",
+        "sloop.tools.contract", "sloop.tools.dialects", "sloop/prompts/bookings.jinja",
     )  # fmt: skip
     NOT_RESULTS = frozenset({"cache_path"})
     """Where the questions lie; what they are is known by their digest."""
