@@ -130,7 +130,7 @@ FREE = {
     "*known_bad*": "are looked for when the data are read",
     **dict.fromkeys(("*.model", "serve.model", "*query*"), "only the server knows"),
     "*.key_header": "only the server knows",
-    **dict.fromkeys(("teacher.refusal", "corruption.refusal", "teacher.styles*"), "what somebody says"),
+    **dict.fromkeys(("teacher.refusal", "corruption.refusal", "teacher.styles*", "*.marker"), "what somebody says"),
     "corruption.foreign_tools": "is looked for where a share of another domain is asked for",
     "serve.host": "is looked up when the server listens",
 }
@@ -140,6 +140,7 @@ EMPTY = {
     "teacher.styles*": "leaves the style to the model",
     "*query*": "nothing is sent after the address",
     "*known_bad*": "none is known",
+    "benchmark.kinds": "all that there are",
     "*digests*": "any data",
     "prices": "no price is known",
     "*chat_template_kwargs": "a template has its own values",
@@ -163,7 +164,7 @@ NULL = {
     "student.models": "beside the run",
     "*chat_template_kwargs": "a template has its own values",
     "*in_text.*": "is not sent",
-    **dict.fromkeys(("teacher.prompts", "judge.prompts"), "those in sloop"),
+    **dict.fromkeys(("teacher.prompts", "judge.prompts", "benchmark.user.prompts"), "those in sloop"),
 }
 
 

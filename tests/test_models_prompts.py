@@ -46,8 +46,9 @@ def test_a_folder_that_is_not_there_is_named() -> None:
 
 
 def test_every_role_has_a_packaged_text() -> None:
-    roles, of_teacher_mode = {"user.jinja", "assistant.jinja", "judge.jinja"}, {"calls.jinja"}
-    assert {path.name for path in PACKAGED.glob("*.jinja")} == roles | of_teacher_mode
+    roles = {"user.jinja", "assistant.jinja", "judge.jinja", "simulated_user.jinja"}
+    others = {"calls.jinja", "bookings.jinja"}  # of trainer=teacher_mode, and the policy of benchmark=bookings
+    assert {path.name for path in PACKAGED.glob("*.jinja")} == roles | others
 
 
 @pytest.mark.parametrize("kind", ["single", "parallel", "irrelevant", "incomplete", "chat"])

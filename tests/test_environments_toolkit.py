@@ -1,0 +1,192 @@
+"""A user's class of tools as an environment: what is kept, what is told, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import yaml
+from pydantic import Field
+
+from sloop.cli import conf_folder
+from sloop.engine.build import build
+from sloop.engine.identity import modules_of
+from sloop.environments.base import ERROR, Environment
+from sloop.environments.domains import DOMAINS, add_domain
+from sloop.environments.toolkit import Toolkit
+from sloop.records import Prediction, ToolCall, UserError
+from sloop.simulation.tasks import TASKS
+from sloop.tools.contract import ToolError, tool
+
+STATE: dict[str, Any] = {"stock": {"tea": 3, "salt": 1}}
+
+
+@dataclass
+class Shop:
+    """What somebody writes."""
+
+    state: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.state.get("stock"), dict):
+            raise ToolError("a shop's state has a stock")
+
+    @tool
+    def count(self, item: str) -> int:
+        """How many of an item are left.
+
+        Args:
+            item: Its name.
+        """
+        return self.state["stock"][item]
+
+    @tool(mutates=True)
+    def sell(self, item: str, number: Annotated[int, Field(ge=1)] = 1) -> str:
+        """Sell an item."""
+        self.state["stock"][item] -= number
+        if self.state["stock"][item] < 0:
+            raise ToolError(f"there is too little {item}")
+        return "sold"
+
+    @tool
+    def peek(self) -> list[str]:
+        """Changes what it must not."""
+        self.state["stock"].clear()
+        return []
+
+    @tool(mutates=True)
+    def spoil(self, how: str) -> Any:
+        """Leaves what cannot be kept or told."""
+        self.state["stock"] = {"set": {1}, "nan": float("nan"), "words": {}}.get(how, {})
+        return object() if how == "result" else "error: out of order" if how == "words" else "done"
+
+    @tool(mutates=True)
+    def deepen(self) -> str:
+        """Deeper than a state may be."""
+        for _ in range(100):
+            self.state["stock"] = {"in": self.state["stock"]}
+        return "done"
+
+
+def shop() -> Environment:
+    made = Toolkit("shop", Shop)
+    made.reset(STATE)
+    return made
+
+
+def act(name: str, /, **arguments: Any) -> tuple[str, Any]:
+    made = shop()
+    return made.act(ToolCall(name=name, arguments=arguments)), made.state()["stock"]
+
+
+def test_a_class_with_a_state_and_marked_methods_is_an_environment() -> None:
+    made = Toolkit("shop", Shop)
+    assert [each.name for each in made.tools] == ["count", "sell", "peek", "spoil", "deepen"]
+    assert made.writes == {"sell", "spoil", "deepen"}
+    assert made.tools[0].description == "How many of an item are left."
+    assert made.tools[0].parameters["properties"] == {"item": {"type": "string", "description": "Its name."}}
+    assert made.tools[1].required == ("item",)
+
+
+def test_a_call_reads_or_changes_the_state() -> None:
+    assert act("count", item="tea") == ("3", STATE["stock"])
+    assert act("sell", item="tea", number=2) == ("sold", {"tea": 1, "salt": 1})
+    assert STATE == {"stock": {"tea": 3, "salt": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("sell", {"item": "salt", "number": 2}, "there is too little salt"),
+        ("sell", {"item": "oil"}, "KeyError: 'oil'"),
+        ("sell", {"item": "tea", "number": 0}, "constraint:number minimum"),
+        ("sell", {}, "missing_required:item"),
+        ("spoil", {"how": "set"}, "the state cannot be said in JSON"),
+        ("spoil", {"how": "nan"}, "the state cannot be said in JSON"),
+        ("spoil", {"how": "result"}, "is no text and cannot be said in JSON"),
+        ("spoil", {"how": "words"}, "out of order"),
+        ("deepen", {}, "nested more than 64 deep"),
+        ("close", {}, "unknown_tool:close"),
+        ("__init__", {}, "unknown_tool:__init__"),
+    ],
+)
+def test_a_call_that_fails_is_told_so_and_changes_nothing(name: str, arguments: dict[str, Any], told: str) -> None:
+    answer, stock = act(name, **arguments)
+    assert answer.startswith(ERROR)
+    assert told in answer
+    assert stock == STATE["stock"]
+
+
+def test_what_a_tool_that_only_reads_changes_is_not_kept() -> None:
+    assert act("peek") == ("[]", STATE["stock"])
+
+
+def test_a_class_says_what_is_wrong_with_a_state() -> None:
+    with pytest.raises(UserError, match=r"no state of the environment shop: a shop's state has a stock"):
+        Toolkit("shop", Shop).reset({})
+
+
+class Late:
+    """Its tool is async."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+    @tool
+    async def wait(self) -> str:
+        """Wait."""
+        return ""
+
+
+class More(Shop):
+    """Its parent's tools but one, and one of its own."""
+
+    peek = None  # type: ignore[assignment]
+
+    @tool
+    def total(self) -> int:
+        """How many things there are."""
+        return sum(self.state["stock"].values())
+
+
+def test_a_class_has_the_tools_of_its_parents() -> None:
+    made = Toolkit("more", More)
+    made.reset(STATE)
+    assert [each.name for each in made.tools] == ["count", "sell", "spoil", "deepen", "total"]
+    assert made.act(ToolCall(name="total", arguments={})) == "4"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("none", ToolError, "the class ToolError has no tools: mark methods"),
+        ("late", Late, "the tool wait of the class Late is async"),
+        ("files", Shop, "another environment is called files. Give yours another name"),
+        ("phonebook", Shop, "another environment is called phonebook"),
+    ],
+)
+def test_what_cannot_be_an_environment_of_ones_own_is_refused_in_words(name: str, kind: Any, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        add_domain(name, kind)
+
+
+def test_a_benchmark_of_ones_own_asks_tasks_in_ones_own_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "acme_shop", raising=False)
+    for known in (DOMAINS, TASKS):  # and forgotten again
+        monkeypatch.setitem(known, "shop", None)
+        del known["shop"]
+    spec = yaml.safe_load((Path(conf_folder()) / "benchmark/environment.yaml").read_text())
+    spec = {key: value for key, value in spec.items() if key not in ("limit", "limit_seed")}
+    own = {"_target_": "acme_shop.ShopBenchmark", "domains": ["shop"], "num_tasks": 5, "cache_path": str(tmp_path)}
+    assert "acme_shop" in modules_of({**spec, **own})
+    benchmark = build({**spec, **own})
+    for episode in benchmark.episodes():
+        sale = episode.ask().label.calls
+        for calls in (sale, ()):
+            episode.tell(Prediction(sample_id=episode.ask().id, calls=calls))
+        assert episode.grade()[0].correct is True
+    with pytest.raises(UserError, match=r"benchmark\.domains=shap: there is no such domain"):
+        build({**spec, **own, "domains": ["shap"]})
