@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sloop.records import Tool, UserError
+from sloop.records.ranges import PathText
 from sloop.tools.builtin import BY_DEFAULT, NAMES, builtin_tools
 from sloop.tools.contract import RunnableTool, as_tool, definition, named
 from sloop.tools.openapi import OpenApi
+from sloop.tools.sources import SOURCE
 
 FORMS = (
     f"builtin (or one of {', '.join(NAMES)}), MODULE:ATTRIBUTE (a tool, a function, or a mapping of such by name), "
@@ -52,6 +54,26 @@ def open_tools(
 def definitions_of(tools: Mapping[str, RunnableTool]) -> tuple[Tool, ...]:
     """What a model is shown of tools that run."""
     return tuple(definition(name, tool) for name, tool in tools.items())
+
+
+class PythonTools:
+    """Functions of Python and other tools that run (`sloop.tools.sources.ToolSource`): samples are made of their
+    definitions, and nothing is called.
+    """
+
+    MODULES = ("sloop.tools.running", *SOURCE)
+
+    def __init__(self, *, module: PathText) -> None:
+        """Take the name, ``module:attribute`` (see `python_tools`)."""
+        self.module = module
+
+    def tools(self) -> Sequence[Tool]:
+        """Their definitions, in the mapping's order.
+
+        Raises:
+            UserError: there is nothing of that name, it is no tool, or a definition is not usable.
+        """
+        return definitions_of(python_tools(self.module))
 
 
 def _named(
