@@ -1,4 +1,4 @@
-"""Make the frozen held-out sets ``v1`` (for reports) and ``dev`` (to tune on), with their card.
+"""Make the frozen held-out sets ``v1`` (for reports) and ``dev`` (to tune on), and the tasks that v2 adds to each.
 
 The sets are frozen: run this to see that it still gives the same bytes (``--check``), not to change them. What a slice
 holds out comes from the packaged data's own split: the test part of values, phrasings and tools belongs to v1, the dev
@@ -8,14 +8,16 @@ part to dev; training uses the train part alone.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from sloop.benchmarks.environment import drawn
 from sloop.engine.stage import Place, run_stage
-from sloop.records import Sample, Tool
+from sloop.records import Sample, Task, Tool
+from sloop.simulation.dialogues import kinds_by_domain
 from sloop.simulation.template import TemplateTeacher
 from sloop.stages.gen import TRAIN, Gen, GenSettings
 from sloop.stages.samplers import RandomSampler
@@ -27,6 +29,9 @@ CALLS = {"single": 0.8, "parallel": 0.2}
 SIZES = {"v1": 250, "dev": 150}
 """Samples in a slice."""
 SEEDS = {"v1": 990_001, "dev": 880_001}
+DOMAINS = ("files", "bookings")
+TASKS = {"v2_tasks": ("test", 140, 990_100), "dev_tasks": ("dev", 70, 880_100)}
+"""By file: part, number of tasks, seed."""
 
 
 def slices(part: str) -> dict[str, tuple[dict[str, float], str, str, str]]:
@@ -85,26 +90,32 @@ class Only(RandomSampler):
         return super().wanted([tool for tool in tools if tool.name in self.names], rng)
 
 
+def frozen(name: str, rows: Sequence[Sample | Task], *, write: bool) -> bool:
+    """Whether the frozen file is what these rows make; it is written where asked for."""
+    path = FOLDER / f"{name}.jsonl.gz"
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder) / path.name, rows)
+        made = (Path(folder) / path.name).read_bytes()
+    same = path.is_file() and path.read_bytes() == made
+    print(name, len(rows), dict(Counter(row.slice for row in rows)), "same" if same else "differs")
+    if write:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(made)
+    return same
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with the frozen files and write nothing")
     options = parser.parse_args()
-    failed = False
+    made: dict[str, Sequence[Sample | Task]] = {}
     for name, size in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
-            samples = make("test" if name == "v1" else "dev", size, SEEDS[name], Path(folder))
-            path = Path(folder) / f"{name}.jsonl.gz"
-            write_rows(path, samples)
-            made = path.read_bytes()
-        frozen = FOLDER / f"{name}.jsonl.gz"
-        same = frozen.is_file() and hashlib.sha256(frozen.read_bytes()).digest() == hashlib.sha256(made).digest()
-        print(name, len(samples), dict(Counter(sample.slice for sample in samples)), "same" if same else "differs")
-        if options.check:
-            failed |= not same
-        else:
-            FOLDER.mkdir(parents=True, exist_ok=True)
-            frozen.write_bytes(made)
-    sys.exit(1 if failed else 0)
+            made[name] = make("test" if name == "v1" else "dev", size, SEEDS[name], Path(folder))
+    for name, (part, number, seed) in TASKS.items():
+        made[name] = list(drawn(kinds_by_domain(DOMAINS, (), "make_sloop_bench"), part, seed, number).values())
+    failed = [name for name, rows in made.items() if not frozen(name, rows, write=not options.check)]
+    sys.exit(1 if failed and options.check else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The visible loop of episodes: ask, answer, tell, until all are over. How a batch is answered is up to the caller.
+"""The loop of episodes: ask, answer, hear, tell, until all are over. How a batch is answered is up to the caller.
 
 An episode is the unit of answering and of grading: a single question, the steps of a dialogue, or a task in an
 environment. Many run in lockstep, so that a batch stays as full as the episodes that are still open.
@@ -6,8 +6,9 @@ environment. Many run in lockstep, so that a batch stays as full as the episodes
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sloop.records import Grade, Prediction, Sample, Step
 
@@ -36,6 +37,17 @@ class Episode(Protocol):
 
     def grade(self) -> tuple[Grade, ...]:
         """Of an episode that is over: a grade for each decision that is graded, or one for how it ended."""
+        ...
+
+
+@runtime_checkable
+class Spoken(Episode, Protocol):
+    """An episode in which somebody answers the student whom a model may play."""
+
+    async def hear(self, answer: Prediction) -> Prediction:
+        """The answer with what is said to it (`Prediction.reply`), which `tell` takes from there: so the same answers
+        make the same episode, whoever said it. Where nothing is to be said, the answer as it is.
+        """
         ...
 
 
@@ -77,10 +89,24 @@ async def rollout(episodes: Sequence[Episode], answer: Answer) -> list[Predictio
     told: dict[str, list[Prediction]] = {episode.id: [] for episode in episodes}
     for waiting in _steps(episodes):
         answers = await answer([sample for _, sample in waiting])
-        for (episode, _), given in zip(waiting, answers, strict=True):
+        heard = await _heard([(episode, given) for (episode, _), given in zip(waiting, answers, strict=True)])
+        for (episode, _), given in zip(waiting, heard, strict=True):
             episode.tell(given)
             told[episode.id].append(given)
     return [given for answers in told.values() for given in answers]
+
+
+async def _heard(answers: Sequence[tuple[Episode, Prediction]]) -> list[Prediction]:
+    """The answers, each with what is said to it; all who have something to say are asked at once."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            replies = [
+                group.create_task(episode.hear(given)) if isinstance(episode, Spoken) else given
+                for episode, given in answers
+            ]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [reply.result() if isinstance(reply, asyncio.Task) else reply for reply in replies]
 
 
 def replay(episode: Episode, answer: Callable[[Sample], Prediction]) -> list[Step]:

@@ -39,9 +39,9 @@ ASKS: dict[str, tuple[str, ...]] = {
     "train": (),
     "probe": ("student",),
     "optimize": ("judge", "teacher"),
-    "eval": ("student", "judge"),
-    "loop": ("teacher", "judge", "student"),
-    "check": ("teacher", "judge", "student"),
+    "eval": ("student", "judge", "benchmark"),
+    "loop": ("teacher", "judge", "student", "benchmark"),
+    "check": ("teacher", "judge", "student", "benchmark"),
 }
 """Components of each stage that may be models behind endpoints."""
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -173,7 +173,7 @@ def _preflight(parts: Builder, groups: Sequence[str]) -> list[Finding]:
     """Ask every endpoint of some components once; what that costs is counted once the run has begun to spend."""
     for group in groups:
         if any(endpoints(getattr(parts.config, group))):  # others are not built yet: it may take seconds
-            parts.part(group)
+            parts.benchmarks() if group == "benchmark" else parts.part(group)
     parts.meter.holding = True
     try:
         return check_all(parts.endpoints)

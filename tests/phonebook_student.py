@@ -5,13 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from acme_tools import share_of
 
+from sloop.benchmarks.environment import EnvironmentBenchmark
+from sloop.engine.build import build
 from sloop.records import Checkpoint, Decode, Prediction, Sample, ToolCall
 from sloop.store import Dataset
 
 NAME = r"\b(?!Text\b|Please\b|Let\b)([A-Z][a-z]+ [A-Z][a-z]+)"
+
+
+def two_step_spec(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Tasks in the phone book, as of ``benchmark=two_step``."""
+    spec = {"_target_": "sloop.benchmarks.environment.EnvironmentBenchmark", "name": "two_step", "seed": 0}
+    spec |= {"domains": ["phonebook"], "kinds": [], "part": "test", "num_tasks": 20, "max_steps": 6, "turn_steps": 6}
+    return spec | {"cache_path": str(folder / "cache")} | changes
+
+
+def two_step(folder: Path, **changes: Any) -> EnvironmentBenchmark:
+    benchmark = build(two_step_spec(folder, **changes), "benchmark")
+    assert isinstance(benchmark, EnvironmentBenchmark)
+    return benchmark
 
 
 class PhonebookStudent:

@@ -140,6 +140,7 @@ EMPTY = {
     "teacher.styles*": "leaves the style to the model",
     "*query*": "nothing is sent after the address",
     "*known_bad*": "none is known",
+    "benchmark.kinds": "all that there are",
     "*digests*": "any data",
     "prices": "no price is known",
     "*chat_template_kwargs": "a template has its own values",

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonebook_student import two_step
 from running import ALONE, acme, acme_loop, questions, rounds, sloop
 
 from sloop.benchmarks.base import Benchmark, SampleBenchmark
 from sloop.benchmarks.part import Part, apportioned, whole_data
-from sloop.benchmarks.two_step import TwoStepBenchmark
 from sloop.records import Label
 from sloop.store import Dataset, read_json, write_rows
 
@@ -73,7 +73,7 @@ def test_without_slices_those_with_a_call_and_those_without_have_their_shares(tm
 
 
 def test_tasks_of_several_steps_are_counted_as_one(tmp_path: Path) -> None:
-    whole = TwoStepBenchmark(name="two", num_tasks=12, seed=0, max_steps=4, cache_path=str(tmp_path))
+    whole = two_step(tmp_path, num_tasks=12)
     found = part(tmp_path, 5, benchmark=whole)
     assert len(found.data) == len(list(found.episodes())) == 5
 

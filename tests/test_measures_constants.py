@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 from kinds.scores import KINDS, Asked
+from phonebook_student import two_step
 
 from sloop.benchmarks.base import SampleBenchmark, SampleEpisode
-from sloop.benchmarks.two_step import TwoStepBenchmark
 from sloop.measures.constants import HEADLINE, constant_grades, constant_of, headline_scores, named
 from sloop.measures.metrics import METRICS, grade, scores
 from sloop.records import Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall
@@ -64,7 +64,7 @@ def test_always_refusing_gets_a_third_of_the_shipped_set_and_nothing_of_the_head
 
 
 def test_episodes_of_several_steps_are_played_to_their_end(tmp_path) -> None:
-    benchmark = TwoStepBenchmark(name="two", num_tasks=6, seed=0, max_steps=4, cache_path=str(tmp_path))
+    benchmark = two_step(tmp_path, num_tasks=6)
     asked, graded = constant_grades(benchmark.episodes)
     assert {answer: [g.correct for g in grades] for answer, grades in graded.items()} == {
         "always_refuse": [False] * 6,

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import pool
-from phonebook_student import PhonebookStudent
+from phonebook_student import PhonebookStudent, two_step
 
-from sloop.benchmarks.two_step import TwoStepBenchmark
+from sloop.benchmarks.environment import EnvironmentBenchmark
 from sloop.records import Decode, Grade, Prediction, Sample
 from sloop.rollout import MAX_STEPS, Given, replay, rollout
 
 
-def bench(folder: Path, tasks: int = 12) -> TwoStepBenchmark:
-    return TwoStepBenchmark(name="two_step", num_tasks=tasks, seed=0, max_steps=6, cache_path=str(folder))
+def bench(folder: Path, tasks: int = 12) -> EnvironmentBenchmark:
+    return two_step(folder, num_tasks=tasks)
 
 
-def answered(benchmark: TwoStepBenchmark, size: int, sizes: list[int] | None = None) -> list[Prediction]:
+def answered(benchmark: EnvironmentBenchmark, size: int, sizes: list[int] | None = None) -> list[Prediction]:
     """Every episode's answers, in batches of so many episodes."""
     student = PhonebookStudent(skill=0.6)
 

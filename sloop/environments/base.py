@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from sloop.calls.schema import call_errors
-from sloop.records import EnvSpec, Tool, ToolCall, canonical_json
+from sloop.records import EnvSpec, Tool, ToolCall, UserError, canonical_json
 
 
 class Environment(Protocol):
@@ -20,12 +23,16 @@ class Environment(Protocol):
     """Names of the tools that can change the state; every other one only reads."""
 
     def reset(self, state: Mapping[str, Any]) -> None:
-        """Begin anew in this state, which is left as it is."""
+        """Begin anew in this state, which is left as it is.
+
+        Raises:
+            UserError: it is no state of this environment's.
+        """
         ...
 
     def act(self, call: ToolCall) -> str:
         """The tool's answer. A call that cannot be met is answered with `refusal`'s words, or others that begin so,
-        and changes nothing: a mistake of the model's is no exception.
+        as no other answer does, and changes nothing: a mistake of the model's is no exception.
         """
         ...
 
@@ -42,6 +49,23 @@ def refusal(call: ToolCall, tools: Iterable[Tool]) -> str | None:
     """What a model is told whose call no tool on offer can take; None where one can."""
     errors = call_errors(call, tuple(tools))
     return ERROR + "; ".join(errors) if errors else None
+
+
+StateT = TypeVar("StateT", bound=BaseModel)
+
+
+def read_state(kind: type[StateT], toolkit: str, state: Mapping[str, Any]) -> StateT:
+    """A state as an environment keeps it, sharing nothing with the one that is given.
+
+    Raises:
+        UserError: it is none of the environment's.
+    """
+    try:
+        return kind.model_validate(copy.deepcopy(dict(state)), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["state", *map(str, first["loc"])])
+        raise UserError(f"no state of the environment {toolkit}: {where:.200}: {first['msg']}.") from error
 
 
 def replay(make: Callable[[], Environment], spec: EnvSpec, calls: Iterable[ToolCall]) -> Environment:

@@ -6,11 +6,12 @@ state is ``{"contacts": {name: number}, "sent": [{"to": number, "text": text}, .
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
-from sloop.environments.base import ERROR, refusal
+from pydantic import BaseModel, ConfigDict, Field
+
+from sloop.environments.base import ERROR, read_state, refusal
 from sloop.records import Tool, ToolCall
 
 
@@ -30,6 +31,24 @@ SEND = _tool(
 )
 
 
+class Sent(BaseModel):
+    """A message that was sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str
+    text: str
+
+
+class Book(BaseModel):
+    """The state."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    contacts: dict[str, str] = Field(default_factory=dict)
+    sent: list[Sent] = Field(default_factory=list)
+
+
 class Phonebook:
     """Contacts and the messages sent to them (`sloop.environments.base.Environment`)."""
 
@@ -39,24 +58,24 @@ class Phonebook:
 
     def __init__(self) -> None:
         """An empty book."""
-        self._state: dict[str, Any] = {"contacts": {}, "sent": []}
+        self._book = Book()
 
     def reset(self, state: Mapping[str, Any]) -> None:
         """Begin anew in this state."""
-        self._state = copy.deepcopy(dict(state))
+        self._book = read_state(Book, self.toolkit, state)
 
     def act(self, call: ToolCall) -> str:
         """Look up, or send; the words of an error where that cannot be done."""
         if refused := refusal(call, self.tools):
             return refused
-        contacts, given = self._state["contacts"], call.arguments
+        contacts, given = self._book.contacts, call.arguments
         if call.name == FIND.name:
             return contacts.get(given["name"]) or f"{ERROR}no contact is called {given['name']!r}"
         if given["number"] not in contacts.values():
             return f"{ERROR}nobody has the number {given['number']!r}"
-        self._state["sent"].append({"to": given["number"], "text": given["text"]})
+        self._book.sent.append(Sent(to=given["number"], text=given["text"]))
         return "sent"
 
     def state(self) -> dict[str, Any]:
         """The state as it is now."""
-        return copy.deepcopy(self._state)
+        return self._book.model_dump()

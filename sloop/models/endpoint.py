@@ -1,6 +1,7 @@
 """Who answers, behind an address: what the configuration says of it, its connections, and what its errors mean.
 
-The part of every component that asks a model: ``student.endpoint``, ``teacher.endpoint``, ``judge.endpoint``.
+The part of every component that asks a model: ``student.endpoint``, ``teacher.endpoint``, ``judge.endpoint``,
+``benchmark.user.endpoint``.
 """
 
 from __future__ import annotations
@@ -220,7 +221,7 @@ class Endpoint:
 
     async def _mistake(self, error: ModelError) -> UserError:
         """The reader's mistake behind an error that every request would meet."""
-        path = f"{self.role}.endpoint"
+        path = f"{'benchmark.user' if self.role == 'user' else self.role}.endpoint"
         where, variable = f"{path}.base_url={self.base_url}", self._key.variable
         own = f"SLOOP_{KEY_OF[self.role]}_API_KEY"
         if error.kind == "unreachable":

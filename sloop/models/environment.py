@@ -1,6 +1,6 @@
 """Keys and addresses from the environment and ``.env``: the only code that touches a key before it is sent.
 
-Precedence, first found wins: a value in the configuration (never a key), ``SLOOP_STRONG_*`` (teacher, judge) or
+Precedence, first found wins: a value in the configuration (never a key), ``SLOOP_STRONG_*`` (teacher, judge, user) or
 ``SLOOP_WEAK_*`` (student) of the process, the same of ``.env``, ``OPENAI_*`` of the process, ``OPENAI_*`` of ``.env``.
 An empty value counts as none.
 """
@@ -20,9 +20,11 @@ from sloop.models.masking import masked
 from sloop.records import UserError
 from sloop.store.files import is_file, read_text
 
-Role = Literal["teacher", "judge", "student"]
-"""What a model is asked for."""
-KEY_OF: dict[Role, Literal["STRONG", "WEAK"]] = {"teacher": "STRONG", "judge": "STRONG", "student": "WEAK"}
+Role = Literal["teacher", "judge", "student", "user"]
+"""What a model is asked for; ``user`` is the simulated one of a benchmark."""
+KEY_OF: dict[Role, Literal["STRONG", "WEAK"]] = {
+    "teacher": "STRONG", "judge": "STRONG", "user": "STRONG", "student": "WEAK",
+}  # fmt: skip
 """The variables ``SLOOP_<...>_*`` of each role."""
 
 VARIABLES = (

@@ -17,7 +17,7 @@ from sloop.models.structured import StructuredOutput
 from sloop.models.usage import Meter
 from sloop.records import Message, Record, Tool
 
-ROLES: tuple[Role, ...] = ("teacher", "judge", "student")
+ROLES: tuple[Role, ...] = ("teacher", "judge", "user", "student")
 """In the order in which they are asked."""
 WEATHER = Tool(
     name="get_weather",
@@ -129,7 +129,7 @@ async def look(chat: Chat, roles: tuple[Role, ...]) -> Finding:
         tools=tools,
         logprobs=reply.num_logprobs > 0 if student else None,
         latency=time.perf_counter() - began,
-        structured_output=None if roles == ("student",) else await _structured_output(chat),
+        structured_output=await _structured_output(chat) if {"teacher", "judge"} & set(roles) else None,
     )
 
 

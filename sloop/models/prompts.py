@@ -35,7 +35,8 @@ class Prompts:
         """
         if folder is not None and not Path(folder).is_dir():
             raise UserError(
-                f"prompts={folder}: no such folder. Put your own user.jinja, assistant.jinja or judge.jinja there."
+                f"prompts={folder}: no such folder. Put your own user.jinja, assistant.jinja, judge.jinja or "
+                "simulated_user.jinja there."
             )
         self._folders = [Path(folder), PACKAGED] if folder is not None else [PACKAGED]
         # Sandboxed: a folder of prompts may be a stranger's. Strict: a misspelt variable would pass as an empty text.
@@ -57,11 +58,21 @@ class Prompts:
         """The prompt for a brief; its ``role`` names the text.
 
         Raises:
+            UserError: as of `text`.
+        """
+        text = self.text(brief["role"], brief)
+        # Within JSON a line break is written as \n, so that no fact can end the fence.
+        return [Message(role="user", content=f"{text}\n\n```json\n{json.dumps(brief, ensure_ascii=False)}\n```")]
+
+    def text(self, role: str, brief: Mapping[str, Any]) -> str:
+        """The text of a role alone.
+
+        Raises:
             UserError: a text that is no template, asks for what the brief does not have, or does not end.
         """
-        name = f"{brief['role']}.jinja"
+        name = f"{role}.jinja"
         try:
-            text = self._render(name, brief)
+            return self._render(name, brief).strip()
         except (TemplateError, Exceeded) as error:
             folders = ", ".join(map(str, self._folders))
             raise UserError(
@@ -69,10 +80,6 @@ class Prompts:
             ) from error
         except UNREADABLE as error:
             raise unreadable(self._folders[0] / name, error) from error
-        # Within JSON a line break is written as \n, so that no fact can end the fence.
-        return [
-            Message(role="user", content=f"{text.strip()}\n\n```json\n{json.dumps(brief, ensure_ascii=False)}\n```")
-        ]
 
 
 def last_brief(messages: Sequence[Message]) -> dict[str, Any] | None:

@@ -22,9 +22,17 @@ Kind = Literal["single", "parallel", "irrelevant", "incomplete", "chat"]
 """What a request asks for: one call, several calls, a tool that is not offered, a call that lacks a required value,
 or no tool at all."""
 
+TaskKind = Literal["single_step", "multi_step", "multi_turn", "missing_value", "missing_tool", "recovery", "read_only"]
+"""What a task in an environment is like (`sloop.simulation.tasks`); every decision of its dialogue is of that kind."""
+
+AnyKind = Kind | TaskKind
+
 Axis = Literal["values", "phrasing", "tools", "contrast"]
 """What an expansion changes of its seed: the argument values, the wording, the other tools on offer, or whether the
 wanted tool is on offer at all."""
+
+Part = Literal["train", "dev", "test"]
+"""Names, values and phrasings of templates: what stands in one part stands in no other."""
 
 Source = Literal["seed", "fresh", "unseen", "error", "expanded", "mastered"]
 """Why a sample stands in a training set."""
@@ -217,7 +225,7 @@ class Sample(Record):
     tools: tuple[Tool, ...]
     messages: tuple[Message, ...]
     label: Label | None = None
-    kind: Kind | None = None
+    kind: AnyKind | None = None
     group: str = ""
     """The dialogue that it was sliced from: splits and clusters keep a group together."""
     turn: int = 0
@@ -274,12 +282,26 @@ class Dialogue(Record):
     ordered: frozenset[int] = frozenset()
     """Indices of assistant messages whose calls must keep their order."""
     env: EnvSpec | None = None
+    withheld: dict[int, frozenset[str]] = Field(default_factory=dict)
+    """By message index, names of the tools that are not on offer there."""
+    labels: dict[int, Label] = Field(default_factory=dict)
+    """By message index, the label of a decision that is another than the one that the dialogue goes on with."""
     truth: dict[int, Label] = Field(default_factory=dict)
     """By message index, what a simulated annotator was given before it erred; for metrics alone."""
     noise: dict[int, str] = Field(default_factory=dict)
     """By message index, the name of the simulated annotator's mistake."""
 
     _numbered = model_validator(mode="before")(number_calls)
+
+    def offered(self, index: int) -> tuple[Tool, ...]:
+        """The tools on offer where the message with this index is written."""
+        return tuple(tool for tool in self.tools if tool.name not in self.withheld.get(index, ()))
+
+    def label(self, index: int) -> Label:
+        """The decision that an assistant message is."""
+        message = self.messages[index]
+        said = Label(calls=message.tool_calls, content=message.content, ordered=index in self.ordered)
+        return self.labels.get(index, said)
 
 
 class Truth(Record):
@@ -292,7 +314,7 @@ class Truth(Record):
 
 
 def decisions(
-    dialogue: Dialogue, *, group: str, kind: Kind | None, source: Source, lineage: Lineage
+    dialogue: Dialogue, *, group: str, kind: AnyKind | None, source: Source, lineage: Lineage
 ) -> list[tuple[Sample, Truth | None]]:
     """Slice a dialogue into one sample per assistant message, with its truth where that is known."""
     pairs: list[tuple[Sample, Truth | None]] = []
@@ -300,9 +322,9 @@ def decisions(
         if message.role != "assistant" or index in dialogue.doubtful:
             continue
         sample = Sample(
-            tools=dialogue.tools,
+            tools=dialogue.offered(index),
             messages=dialogue.messages[:index],
-            label=Label(calls=message.tool_calls, content=message.content, ordered=index in dialogue.ordered),
+            label=dialogue.label(index),
             kind=kind,
             group=group,
             turn=len(pairs),
@@ -339,6 +361,17 @@ def trial_id(sample_id: str, trial: int) -> str:
     return f"{sample_id}/{trial}" if trial else sample_id
 
 
+class Utterance(Record):
+    """What a simulated user says to an answer of a student's that calls nothing."""
+
+    text: str = ""
+    """Its words; of an error, what is known of it."""
+    ends: bool = Field(False, exclude_if=lambda ends: not ends)
+    """They end the dialogue."""
+    error: Literal["empty", "calls", "failed"] | None = Field(None, exclude_if=lambda error: error is None)
+    """A mistake of the user's: no words, a call in their place, or no reply could be had."""
+
+
 class Prediction(Record):
     """A student's answer to one sample. No usage and no clock: those are sidecars, which no digest covers."""
 
@@ -361,6 +394,13 @@ class Prediction(Record):
     num_tokens: int = 0
     trial: int = trial_field()
     """Which of several answers to the sample, from 0."""
+    reply: Utterance | None = Field(None, exclude_if=lambda reply: reply is None)
+    """What a simulated user said to it: kept, so that the episode can be graded again without the user."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the answer, or the user's reply to it, could not be had: no more is known of the student."""
+        return self.error == "model" or (self.reply is not None and self.reply.error is not None)
 
     @property
     def perplexity(self) -> float | None:
@@ -379,9 +419,9 @@ class Order(Record):
     """What a teacher is asked to write. To expand is an order with a seed, its mistake and an axis."""
 
     key: str
-    kind: Kind
-    tools: tuple[Tool, ...]
-    """The tools on offer."""
+    kind: AnyKind
+    tools: tuple[Tool, ...] = ()
+    """The tools on offer; none where the teacher brings its own."""
     wanted: tuple[Tool, ...] = ()
     """The tools that the request is about: offered, or (kind ``irrelevant``) not."""
     axis: Axis | None = None

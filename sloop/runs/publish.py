@@ -44,7 +44,8 @@ from sloop.store import file_digest
 from sloop.store.files import raw_lines, reading
 from sloop.version import __version__
 
-ROLES = ("teacher", "judge", "student")
+ROLES = {"teacher": "teacher", "judge": "judge", "student": "student", "user": "benchmark"}
+"""By what a model may be asked for: where the configuration names it."""
 LARGEST_INPUT = 256 << 20
 """Bytes of a file that a key of the configuration names, up to which it is put into the bundle."""
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -298,8 +299,8 @@ class _Parts:
         spent = self.run.spent()
         same_code = package_digest() == shown.code.digest
         cache = _replies(config)
-        for role in ROLES:
-            for section in endpoints(shown.config.get(role)):
+        for role, group in ROLES.items():
+            for section in endpoints(shown.config.get(group)):
                 told = {key: value for key, value in section.items() if key not in ("limits", "cache", "cache_path")}
                 yield Remote(
                     role=role,

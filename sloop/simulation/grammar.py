@@ -15,10 +15,10 @@ from typing import Any
 
 from sloop.calls.schema import call_errors
 from sloop.calls.surface import leaves, stands_in
-from sloop.records import Tool, ToolCall
+from sloop.records import Part, Tool, ToolCall
 from sloop.simulation.invent import Unsayable, branches, invent
 from sloop.simulation.phrases import tidy
-from sloop.simulation.values import Part, Values, spell, words
+from sloop.simulation.values import Values, spell, words
 
 MAX_ARGUMENTS = 4
 """Optional arguments are added up to this many; required ones are all given."""

@@ -8,13 +8,14 @@ are known. What it was given before it erred goes to ``Dialogue.truth`` for metr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 
 from sloop.engine.executor import Remote, units_in_flight
-from sloop.records import Dialogue, Label, Message, Order, Rejected, Tool, UserError
+from sloop.records import AnyKind, Dialogue, Message, Order, Rejected, Tool, UserError
 from sloop.records.ranges import Share, Weight
 from sloop.simulation.mistakes import packaged_grammar, spoilt
-from sloop.teachers.base import Choosy, Teacher
+from sloop.teachers.base import Choosy, Staged, Teacher, shares_of
 
 
 class NoisyTeacher:
@@ -91,6 +92,16 @@ class NoisyTeacher:
         """Why the teacher can write no request for a tool."""
         return self._teacher.unable(tool) if isinstance(self._teacher, Choosy) else ""
 
+    @property
+    def shares(self) -> Mapping[AnyKind, float]:
+        """Of the kinds that the teacher brings tools for."""
+        return shares_of(self._teacher)
+
+    @property
+    def decisions(self) -> int:
+        """How many samples one order gives, about."""
+        return self._teacher.decisions if isinstance(self._teacher, Staged) else 1
+
     def close(self) -> None:
         """Close the teacher's connections."""
         if isinstance(self._teacher, Remote):
@@ -109,23 +120,22 @@ class NoisyTeacher:
         inherited = order.seed is not None and (
             order.axis == "tools" or (order.axis == "contrast" and order.mistake is not None)
         )
-        messages = list(dialogue.messages)
-        truth, noise = dict(dialogue.truth), dict(dialogue.noise)
+        labels, truth, noise = dict(dialogue.labels), dict(dialogue.truth), dict(dialogue.noise)
         for index, message in enumerate(dialogue.messages):
             if message.role != "assistant" or index in dialogue.doubtful:
                 continue
-            right = Label(calls=message.tool_calls, content=message.content, ordered=index in dialogue.ordered)
+            right = dialogue.label(index)
             if not inherited:
                 truth.setdefault(index, right)
             if rng.random() >= self._label_noise:
                 continue
             request = _request(dialogue.messages[:index])
-            given = dialogue.tools, request, right, rng, self._grammar
+            given = dialogue.offered(index), request, right, rng, self._grammar
             mistake, wrong = spoilt(*given, weights=self._weights, refusal=self._refusal)
             if wrong is not None:
-                messages[index] = wrong.message()
+                labels[index] = wrong
                 noise[index] = mistake
-        return dialogue.model_copy(update={"messages": tuple(messages), "truth": truth, "noise": noise})
+        return dialogue.model_copy(update={"labels": labels, "truth": truth, "noise": noise})
 
 
 def _request(messages: tuple[Message, ...]) -> str:

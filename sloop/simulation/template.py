@@ -12,13 +12,25 @@ from random import Random
 from typing import Any
 
 from sloop.calls.surface import surface_forms
-from sloop.records import Dialogue, Label, Message, Order, Rejected, Sample, Tool, ToolCall, UserError, canonical_json
+from sloop.records import (
+    Dialogue,
+    Label,
+    Message,
+    Order,
+    Part,
+    Rejected,
+    Sample,
+    Tool,
+    ToolCall,
+    UserError,
+    canonical_json,
+)
 from sloop.records.ranges import PathText, Share
 from sloop.simulation.grammar import Grammar, ask
 from sloop.simulation.invent import Unsayable
 from sloop.simulation.phrases import Phrase
 from sloop.simulation.templates import Heard, Reply, Template, load_templates
-from sloop.simulation.values import Part, Values
+from sloop.simulation.values import Values
 from sloop.teachers.base import continued
 
 _TRIES = 10

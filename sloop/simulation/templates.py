@@ -40,9 +40,9 @@ from typing import Any, get_args
 
 import yaml
 
-from sloop.records import Tool, UserError
+from sloop.records import Part, Tool, UserError
 from sloop.simulation.phrases import Phrase, Piece, Slot, tidy
-from sloop.simulation.values import Part, Spec, Values, spell
+from sloop.simulation.values import Spec, Values, spell
 from sloop.store.files import check_file, read_text
 
 EVERYDAY = Path(__file__).with_name("everyday.yaml")

@@ -30,12 +30,11 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from sloop.calls.surface import surface_forms
-from sloop.records import UserError
+from sloop.records import Part, UserError
 
-Part = Literal["train", "dev", "test"]
 Spec = str | Sequence[Any] | Mapping[str, Any]
 """The name of a type, a closed set of values, or a type written in place."""
 

@@ -21,7 +21,7 @@ from sloop.measures.constants import constant_grades, headline_scores, named
 from sloop.measures.metrics import pass_hat_scores
 from sloop.measures.stats import mean_score
 from sloop.records import Decode, Grade, Judgement, Record, Sample, Score, Step, UserError, digest, trial_id
-from sloop.rollout import Episode
+from sloop.rollout import Episode, Spoken
 from sloop.store import Dataset, predictions_at, read_rows
 from sloop.students import answering
 from sloop.students.answering import PREDICTIONS, Asking, answer_all, answered_batches, recorded
@@ -81,6 +81,9 @@ class Evaluate(Asking):
         if self.trials > 1 and isinstance(student, AnsweredStudent):
             raise UserError(f"trials={self.trials}: every question was answered once in {student.answered}: trials=1")
         if self.trials > 1 and not self.decode.temperature and not isinstance(student, RemoteStudent):
+            benchmark = components.get(self.benchmark, Benchmark, "benchmark")
+            if isinstance(next(benchmark.episodes(), None), Spoken):  # its user is drawn anew in every trial
+                return
             raise UserError(
                 f"trials={self.trials} at decode.temperature=0: a student in this process gives the likeliest answer, "
                 "the same in every trial. Give it a temperature, such as decode.temperature=0.7, or trials=1."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, ClassVar
@@ -19,6 +19,7 @@ from sloop.engine.identity import unit_rng
 from sloop.engine.stage import Desk
 from sloop.judges.base import Judge
 from sloop.records import (
+    AnyKind,
     Judgement,
     Kind,
     Order,
@@ -38,7 +39,7 @@ from sloop.stages.card import Card
 from sloop.stages.samplers import Sampler
 from sloop.stages.slices import written_samples
 from sloop.store import write_bytes
-from sloop.teachers.base import Choosy, Teacher
+from sloop.teachers.base import Choosy, Staged, Teacher, shares_of
 
 CHUNK = 2000
 """Units planned at a time: what is in memory does not grow with the dataset."""
@@ -144,6 +145,13 @@ def plan_orders(
             yield key, [Order(key=key, kind=kind, tools=without, wanted=tuple(wanted))]
 
 
+def plan_kinds(shares: Mapping[AnyKind, float], rng: Random, prefix: str) -> Iterator[tuple[str, list[Order]]]:
+    """Endless units of one order each, for a teacher that brings its own tools; see `plan_orders`."""
+    for number in count():
+        key = f"{prefix}{number:07d}"
+        yield key, [Order(key=key, kind=rng.choices(list(shares), list(shares.values()))[0])]
+
+
 async def write_unit(task: Gen, worker: Worker, orders: Sequence[Order]) -> list[Record]:
     """Write the orders of one unit, each sample behind its judgement if there is a judge; a contrast order takes the
     sample before it as its seed.
@@ -223,12 +231,13 @@ class Gen:
 
     def make(self, desk: Desk) -> GenSummary:
         """Place orders until enough was let in, or too many were placed."""
-        parts: list[object] = [desk.part(self.teacher, Teacher, "teacher")]
+        teacher = desk.part(self.teacher, Teacher, "teacher")
+        parts: list[object] = [teacher]
         if self.judge is not None:
             parts.append(desk.part(self.judge, Judge, "judge"))
-        tools, notes = writable(self.tools, desk.part(self.teacher, Teacher, "teacher"))
-        orders = self.orders(tools, desk.part(self.sampler, Sampler, "sampler"))
-        fold = _Fold(self)
+        tools, notes = writable(self.tools, teacher)
+        orders = self.orders(tools, desk.part(self.sampler, Sampler, "sampler"), teacher)
+        fold = _Fold(self, teacher.decisions if isinstance(teacher, Staged) else 1)
         card = Card()
         kinds = (Sample, Truth, Judgement)
 
@@ -245,17 +254,21 @@ class Gen:
         desk.add(CARD)
         return summary
 
-    def orders(self, tools: Sequence[Tool], sampler: Sampler) -> Iterator[tuple[str, list[Order]]]:
+    def orders(self, tools: Sequence[Tool], sampler: Sampler, teacher: Teacher) -> Iterator[tuple[str, list[Order]]]:
         """The units, without end."""
-        rng = unit_rng(self.seed, "plan", self.round, "")
-        return plan_orders(tools, sampler, self.settings, rng, f"r{self.round}-")
+        rng, prefix = unit_rng(self.seed, "plan", self.round, ""), f"r{self.round}-"
+        if shares := shares_of(teacher):
+            return plan_kinds(shares, rng, prefix)
+        return plan_orders(tools, sampler, self.settings, rng, prefix)
 
 
 class _Fold:
     """Places orders until enough was let in."""
 
-    def __init__(self, stage: Gen) -> None:
+    def __init__(self, stage: Gen, decisions: int) -> None:
+        """``decisions``: how many samples a unit gives, about."""
         self._stage = stage
+        self._decisions = decisions
         self.door = Door(Admission(rules=DOOR, forbidden=stage.forbidden, similarity=1.0), stage.num_samples)
         self._placed = 0
 
@@ -263,7 +276,7 @@ class _Fold:
         """As many orders as samples are wanting, as often as it takes."""
         wanted = self._stage.num_samples
         while (made := self.door.kinds.total()) < wanted and self._placed < most_orders(wanted):
-            units = dict(islice(orders, min(CHUNK, wanted - made)))
+            units = dict(islice(orders, min(CHUNK, -((made - wanted) // self._decisions))))
             self._placed += len(units)
             yield units
             desk.tell("gen", self.door.kinds.total(), wanted)
@@ -324,14 +337,15 @@ async def preview(
         UserError: a component cannot be built, or cannot be asked.
     """
     sampler = components.get(stage.sampler, Sampler, "sampler")
-    tools, notes = writable(stage.tools, components.get(stage.teacher, Teacher, "teacher"))
+    teacher = components.get(stage.teacher, Teacher, "teacher")
+    tools, notes = writable(stage.tools, teacher)
     for note in notes:
         tell(note)
     door = Door(Admission(rules=DOOR, forbidden=frozenset(), similarity=1.0), stage.num_samples)
     worker = Worker(components, Path())
     shown: list[Sample | Rejected] = []
     rejected: list[Sample | Rejected] = []
-    for key, unit in islice(stage.orders(tools, sampler), most_orders(stage.num_samples)):
+    for key, unit in islice(stage.orders(tools, sampler, teacher), most_orders(stage.num_samples)):
         verdicts: dict[str, Verdict] = {}
         try:
             written = await write_unit(stage, worker, unit)

@@ -137,7 +137,7 @@ def answer_all(desk: Desk, task: Asking, batches: Mapping[str, Batch], what: str
         for key, records in desk.map([batches], answer_batch, task, (Prediction,), width=width, what=what):
             for given in _answers(desk, task, batches[key], records):
                 append[PREDICTIONS](given)
-                failed += given.error == "model"
+                failed += given.failed
     return failed
 
 
@@ -159,10 +159,10 @@ def recorded(episode: Episode, answers: Rows[Prediction], trial: int) -> list[St
 
 
 def answered_batches(desk: Desk, task: Asking, batches: Mapping[str, Batch]) -> Iterator[tuple[str, list[Prediction]]]:
-    """The batches of a finished stage in which no answer failed, with their answers."""
+    """The batches of a finished stage in which no answer and no reply to one failed, with their answers."""
     answers = predictions_at(desk.folder / PREDICTIONS)
     for key, (trial, ids) in batches.items():
         opened = task.opened(desk.executor.components, ids)
         found = [step.answer for episode in opened for step in recorded(episode, answers, trial)]
-        if all(answer.error != "model" for answer in found):
+        if not any(answer.failed for answer in found):
             yield key, found

@@ -22,7 +22,7 @@ from sloop.sweeps.grid import Grid, check_apart, plain_of
 if TYPE_CHECKING:
     import optuna
 
-TEST_SETS = ("sloop_bench", "bfcl_v4", "acebench_en")
+TEST_SETS = ("sloop_bench", "sloop_bench_v2", "bfcl_v4", "acebench_en")
 """Benchmarks to report on: what was chosen by its score there has no score there any more."""
 
 

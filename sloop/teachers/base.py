@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol, runtime_checkable
 
-from sloop.records import Dialogue, Label, Message, Order, Rejected, Tool
+from sloop.records import AnyKind, Dialogue, EnvSpec, Label, Message, Order, Rejected, Tool
 
 
 @runtime_checkable
@@ -27,8 +27,28 @@ class Choosy(Protocol):
         ...
 
 
-def continued(tools: tuple[Tool, ...], messages: Sequence[Message], label: Label) -> Dialogue:
+@runtime_checkable
+class Staged(Protocol):
+    """A teacher that brings its own tools: of an order it needs the kind alone."""
+
+    @property
+    def shares(self) -> Mapping[AnyKind, float]:
+        """How much of each kind it is to be asked for; empty where orders are planned as for any other teacher."""
+        ...
+
+    decisions: int
+    """How many samples one order gives, about."""
+
+
+def shares_of(teacher: Teacher) -> Mapping[AnyKind, float]:
+    """Of the kinds that a teacher brings tools for; empty where it brings none."""
+    return teacher.shares if isinstance(teacher, Staged) else {}
+
+
+def continued(
+    tools: tuple[Tool, ...], messages: Sequence[Message], label: Label, env: EnvSpec | None = None
+) -> Dialogue:
     """A dialogue of which only the last decision is new."""
     earlier = frozenset(index for index, message in enumerate(messages) if message.role == "assistant")
     ordered = frozenset({len(messages)} if label.ordered else ())
-    return Dialogue(tools=tools, messages=(*messages, label.message()), doubtful=earlier, ordered=ordered)
+    return Dialogue(tools=tools, messages=(*messages, label.message()), doubtful=earlier, ordered=ordered, env=env)

@@ -8,6 +8,7 @@ tool checks them against its schema first (`sloop.models.agent.AgentLoop` does).
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
 import inspect
 import re
@@ -30,6 +31,8 @@ from sloop.tools.dialects import is_schema
 JSON_TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """Names that servers take."""
+SELF = "self"
+"""What a method calls its instance: no argument."""
 
 
 class ToolError(Exception):
@@ -120,7 +123,7 @@ def _binds(func: Callable[..., Any], *positional: Any, **named: Any) -> bool:
 
 
 class FunctionTool:
-    """A function whose schema is derived from its type hints and docstring; see `tool`."""
+    """A function, or a method, whose schema is derived from its type hints and docstring; see `tool`."""
 
     def __init__(self, func: Callable[..., Any], *, mutates: bool = False) -> None:
         """Derive the schema.
@@ -136,6 +139,7 @@ class FunctionTool:
         self._description = "\n\n".join(part for part in (told.short_description, told.long_description) if part)
         described = {part.arg_name: " ".join((part.description or "").split()) for part in told.params}
         self._model, self._names = _model(func, described)
+        self._is_method = next(iter(inspect.signature(func).parameters), None) == SELF
         try:
             schema = self._model.model_json_schema()
         except (PydanticInvalidForJsonSchema, PydanticUserError) as error:
@@ -145,6 +149,14 @@ class FunctionTool:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function itself."""
         return self.func(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> FunctionTool:
+        """A method's tool as an instance has it."""
+        if instance is None or not self._is_method:
+            return self
+        bound = copy.copy(self)
+        bound.func = self.func.__get__(instance, owner)
+        return bound
 
     def description(self) -> str:
         """The docstring, without its sections."""
@@ -200,6 +212,8 @@ def _model(func: Callable[..., Any], described: Mapping[str, str]) -> tuple[type
         where = f"the function {name}, parameter {parameter.name!r}"
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise UserError(f"{where}: a model gives arguments by name. Write no *, ** and / parameters.")
+        if number == 0 and parameter.name == SELF:
+            continue
         if parameter.name not in hints:
             raise UserError(f"{where} has no type hint, which its schema is made of. Write {parameter.name}: str.")
         hint, field = hints[parameter.name], f"p{number}"

@@ -1,0 +1,91 @@
+"""The state check: calls are right by the state that they leave and by what was read, whatever their words and order.
+
+As in tau2-bench and in BFCL's multi-turn checks, calls that are known to be right are run beside the calls in question,
+both from the same state, and what has come of them is compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sloop.environments.base import ERROR, Environment, difference
+from sloop.environments.domains import make_environment
+from sloop.records import EnvSpec, ToolCall, canonical_json, digest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of calls."""
+
+    state: dict[str, Any]
+    """Behind the last of them."""
+    results: tuple[str, ...]
+    """The answer to each, in order."""
+
+    @property
+    def failed(self) -> tuple[int, ...]:
+        """Positions of the calls that could not be met."""
+        return tuple(place for place, result in enumerate(self.results) if result.startswith(ERROR))
+
+
+def run(spec: EnvSpec, calls: Iterable[ToolCall]) -> Outcome:
+    """Run calls, in order, in a fresh environment.
+
+    Raises:
+        UserError: there is no environment of that name, or it has no such state.
+    """
+    environment = make_environment(spec)
+    results = tuple(environment.act(call) for call in calls)
+    return Outcome(environment.state(), results)
+
+
+def heard(calls: Sequence[ToolCall], outcome: Outcome, reads: Iterable[ToolCall]) -> list[str]:
+    """The results that the user wants to hear: to each read, the answer to the last call like it that is not taken yet.
+
+    Args:
+        calls: those of the task.
+        outcome: theirs.
+        reads: some of them.
+
+    Raises:
+        ValueError: a read is none of the calls, or could not be met.
+    """
+    left = {place: _key(call) for place, call in enumerate(calls) if place not in outcome.failed}
+    wanted: list[str] = []
+    for read in reads:
+        place = max((place for place, key in left.items() if key == _key(read)), default=None)
+        if place is None:
+            raise ValueError(f"{read.name} is read, and is none of the calls that are met")
+        del left[place]
+        wanted.append(outcome.results[place])
+    return wanted
+
+
+def _key(call: ToolCall) -> tuple[str, str]:
+    return call.name, canonical_json(call.arguments)
+
+
+def shortfall(given: Outcome, wanted: Outcome, heard: Iterable[str] = ()) -> str | None:
+    """What given calls lack or have done wrong; None where they are right.
+
+    They are right if they leave the state that the wanted ones leave, and if every result that the user wants to hear
+    is among theirs, as often as it is wanted. Calls in another order and further reads are right as they are. A part
+    of the state whose name begins with _ says where one stands, not what was done, and is not compared (as with the
+    attributes of BFCL's classes).
+    """
+    if found := difference(*(_done(outcome.state) for outcome in (given, wanted))):
+        return found
+    missing = Counter(heard) - Counter(given.results)
+    return next((f"read: no call was answered {result:.200}" for result in missing), None)
+
+
+def _done(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in state.items() if not name.startswith("_")}
+
+
+def state_digest(environment: Environment) -> str:
+    """SHA-256 (64 hex digits) of the canonical JSON of the state that an environment is in."""
+    return digest(environment.state())
