@@ -337,6 +337,8 @@ def in_a_book(*calls: ToolCall, env: EnvSpec | None = BOOK) -> Sample:
 )
 def test_a_call_that_is_run_is_right_without_an_error_and_by_the_state(calls, executed):
     assert graded(in_a_book(ADA, TO_ADA), *calls).executed == executed
+    # of an episode that ends with an answer that cannot be read, what was run before it counts
+    assert graded(in_a_book(ADA, TO_ADA), *calls, error="format").executed == executed
 
 
 def test_execution_success_is_there_only_where_something_was_run():

@@ -69,7 +69,7 @@ def grade(sample: Sample, prediction: Prediction) -> Grade:
         recovered=bool(lenient) and not any(call_errors(call, sample.tools) for call in lenient),
         tool_correct=match.tools_equal if expected and asked else None,
         argument_pairs=(match.right, match.paired) if expected else (0, 0),
-        executed=_executed(sample, sample.label.calls, calls or ()),
+        executed=_executed(sample, sample.label.calls, prediction.calls),
         correct=match.valid if asked else None,
         error=error,
         reason="truncated: the answer was cut off" if error == "truncated" else match.reason if asked else None,
