@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import yaml
 from acme_tools import share_of
 from phonebook_student import PhonebookStudent, two_step
 
 from sloop.benchmarks.base import Benchmark
-from sloop.benchmarks.environment import EnvironmentEpisode
+from sloop.benchmarks.environment import EnvironmentEpisode, FrozenBenchmark
+from sloop.benchmarks.part import Part
+from sloop.calls.wording import request_key
+from sloop.cli import conf_folder
+from sloop.engine.build import build
 from sloop.engine.stage import Made, Place, run_stage
+from sloop.measures.overlap import forbidden_requests
 from sloop.records import (
     Decode,
     EnvSpec,
@@ -28,6 +35,7 @@ from sloop.records import (
     UserError,
 )
 from sloop.rollout import replay
+from sloop.simulation.tasks import TASKS
 from sloop.stages.evaluate import GRADES, SCORES, Evaluate, EvaluateSummary, grades_of
 from sloop.store import predictions_at, read_rows
 
@@ -202,3 +210,56 @@ def test_domains_and_kinds_that_there_are_not_are_refused(tmp_path: Path) -> Non
 def test_the_parts_share_no_question(tmp_path: Path) -> None:
     asked = [{sample.request for sample in two_step(tmp_path, part=part).data} for part in ("train", "dev", "test")]
     assert not asked[0] & asked[1] | asked[1] & asked[2] | asked[0] & asked[2]
+
+
+# --- frozen -------------------------------------------------------------------------------------------------------
+
+
+def frozen(name: str, folder: Path, **changes: Any) -> FrozenBenchmark:
+    spec = yaml.safe_load((conf_folder() / "benchmark" / "sloop_bench_v2.yaml").read_text())
+    if name != "sloop_bench_v2":
+        spec |= yaml.safe_load((conf_folder() / "benchmark" / f"{name}.yaml").read_text())
+    settings = {key: value for key, value in spec.items() if key not in ("defaults", "limit", "limit_seed")}
+    made = build(settings | {"cache_path": str(folder)} | changes, "benchmark")
+    assert isinstance(made, FrozenBenchmark)
+    return made
+
+
+@pytest.mark.parametrize(("name", "samples", "tasks"), [("sloop_bench_v2", 1500, 140), ("sloop_dev_v2", 900, 70)])
+def test_a_tasks_own_calls_are_right_and_none_are_wrong(name: str, samples: int, tasks: int, tmp_path: Path) -> None:
+    benchmark = frozen(name, tmp_path)
+    assert (len(benchmark.data), len(benchmark.tasks)) == (samples + tasks, tasks)
+    for task in benchmark.tasks.values():
+        own = [step for turn in task.turns for step in (*turn.calls, ())]
+        assert acted(task, *own, max_steps=30, turn_steps=8)[0].correct
+        assert not acted(task, *[()] * len(task.turns))[0].correct
+    asked = forbidden_requests(benchmark.data)
+    assert {request_key(task.turns[0].request) for task in benchmark.tasks.values()} <= asked
+    assert sum(1 for _ in benchmark.episodes()) == samples + tasks
+
+
+def test_a_part_of_samples_and_tasks_has_both(tmp_path: Path) -> None:
+    whole = frozen("sloop_dev_v2", tmp_path)
+    part = Part(benchmark=whole, limit=97, limit_seed=0, cache_path=str(tmp_path))
+    episodes = list(part.episodes())
+    assert len(part.data) == len(episodes) == 97
+    assert sum(isinstance(episode, EnvironmentEpisode) for episode in episodes) == 7
+
+
+def test_other_tasks_than_the_pinned_ones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"benchmark\.tasks=.*: its digest is [0-9a-f]{64}, and not 0{64}"):
+        frozen("sloop_bench_v2", tmp_path, tasks_sha256="0" * 64)
+    with pytest.raises(UserError, match=r"benchmark\.tasks=nowhere\.jsonl: there is no such file"):
+        frozen("sloop_bench_v2", tmp_path, tasks="nowhere.jsonl")
+
+
+def test_no_first_request_of_the_frozen_tasks_stands_in_training_data(tmp_path: Path) -> None:
+    trained = {
+        request_key(TASKS[domain].make_task(Random(seed), kind, "train").turns[0].request)
+        for domain in ("files", "bookings")
+        for kind in TASKS[domain].KINDS
+        for seed in range(30)
+    }
+    for name in ("sloop_bench_v2", "sloop_dev_v2"):
+        asked = {request_key(task.turns[0].request) for task in frozen(name, tmp_path).tasks.values()}
+        assert not asked & trained

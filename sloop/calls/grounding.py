@@ -25,8 +25,16 @@ def ungrounded(sample: Sample, label: Label) -> list[str]:
         if (tool := sample.tool(call.name)) is not None
         for name, value in call.arguments.items()
         for leaf, schema in leaves(value, schema_of(tool, name))
-        if not _exempt(leaf, schema, name in tool.required) and not stands_in(leaf, schema, text)
+        if not _exempt(leaf, schema, name in tool.required) and not _stands(leaf, schema, text)
     ]
+
+
+def _stands(value: Any, schema: Mapping[str, Any], text: str) -> bool:
+    """Whether a value stands in a text; the folder and the last name of a path may stand apart."""
+    if stands_in(value, schema, text):
+        return True
+    folder, slash, name = value.rpartition("/") if isinstance(value, str) and value.startswith("/") else ("", "", "")
+    return bool(slash) and f"{folder}/" in text and stands_in(name, {}, text)
 
 
 def _exempt(value: Any, schema: Mapping[str, Any], required: bool) -> bool:
