@@ -11,6 +11,9 @@ from sloop.environments.phonebook import Phonebook
 from sloop.environments.simulator import Simulator
 from sloop.records import EnvSpec, UserError
 
+MODULES = ("sloop.environments", "sloop.records.episodes", "sloop.tools.contract", "sloop.tools.dialects")
+"""The modules whose code can change what comes of calls."""
+
 DOMAINS: Mapping[str, Callable[[], Environment]] = {
     Bookings.toolkit: Bookings,
     "files": Files,
