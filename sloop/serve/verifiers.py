@@ -1,11 +1,11 @@
 """Our environments for the `verifiers` package: a taskset whose tasks are ours, and the harness that plays them.
 
-The harness runs in verifiers' own process, as its contract allows: every model call goes through the endpoint that it is
-given, so that the trace is complete, and the environment, which needs no sandbox, acts between them. An episode is that
-of `sloop.benchmarks.environment`, so a reward is 1 where that benchmark says right, and 0 elsewhere.
+The harness runs in verifiers' own process, as its contract allows: every model call goes through the endpoint that it
+is given, so that the trace is complete, and the environment, which needs no sandbox, acts between them. An episode is
+that of `sloop.benchmarks.environment`: the reward is 1 where that benchmark says right, and 0 elsewhere.
 
-verifiers finds a taskset by the name of a top-level module, which this is not: a file of one's own that says
-``from sloop.serve.verifiers import *`` is one. The values below are what ``--env.taskset.*`` says.
+verifiers finds a taskset by the name of a top-level module, which this is not: a file of one's own that takes it over
+is one (docs/environments.md). The values below are what ``--env.taskset.*`` and ``--env.agent.harness.*`` may change.
 """
 
 from __future__ import annotations
