@@ -49,8 +49,9 @@ def test_its_own_evaluation_gives_the_rewards_of_our_benchmark(plays: bool, rewa
         if plays:
             server.answer = lambda body: answer(body, known)
         settings = {
-            "env.taskset.domains": json.dumps(DOMAINS), "env.taskset.num-tasks": str(NUMBER), "model": "m",
+            "env.taskset.domains": json.dumps(DOMAINS), "env.taskset.num-tasks": str(NUMBER), "model": "small",
             "client.base-url": server.url, "client.api-key-var": "ENDPOINT_KEY", "max-concurrent": "2",
+            "env.agent.runtime.type": "subprocess",
             "output-dir": str(tmp_path), "run.dir": "run",
         }  # fmt: skip
         done = subprocess.run(
@@ -62,5 +63,7 @@ def test_its_own_evaluation_gives_the_rewards_of_our_benchmark(plays: bool, rewa
             cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    traces = [json.loads(line) for line in (tmp_path / "run" / "traces.jsonl").read_text().splitlines()]
-    assert [list(trace["rewards"].values()) for trace in traces] == [[reward]] * NUMBER, done.stderr[-3000:]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "traces.jsonl").read_text().splitlines()]
+    traces = [trace for row in rows for trace in row["traces"]]
+    assert [trace["errors"] for trace in traces] == [[]] * NUMBER
+    assert [trace["rewards"]["solved"]["score"] for trace in traces] == [reward] * NUMBER

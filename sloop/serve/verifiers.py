@@ -13,25 +13,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import httpx
 import verifiers.v1 as vf
 from pydantic import Field
 from verifiers.v1.runtimes import ProgramResult, Runtime
 
 from sloop.benchmarks.environment import EnvironmentEpisode, drawn
 from sloop.models.base import Sampling
-from sloop.models.environment import Key
-from sloop.models.openai_api import OpenAIChat
-from sloop.models.throttle import Limits
+from sloop.models.wire import read_reply, request_body
 from sloop.records import Task
 from sloop.simulation.dialogues import kinds_by_domain
 from sloop.students.served import read_answer
 
 __all__ = ["SloopHarness", "SloopTaskset"]
 
-LIMITS = Limits(
-    concurrency=1, requests_per_minute=None, tokens_per_minute=None, timeout=600, retries=0, backoff=0, max_wait=1
-)
-"""Of one rollout's requests; verifiers tries again what fails."""
+TIMEOUT = 600.0
+"""Seconds that an answer may take; verifiers tries again what fails."""
 
 
 class SloopConfig(vf.TasksetConfig):  # type: ignore[misc]
@@ -105,14 +102,13 @@ class SloopHarness(vf.Harness[SloopHarnessConfig]):  # type: ignore[misc]
         """Play the task to its end."""
         config = self.config
         episode = EnvironmentEpisode(Task.model_validate(data.task), config.max_steps, config.turn_steps)
-        model = OpenAIChat(base_url=endpoint, model=ctx.model, key=Key(secret, None), limits=LIMITS)
         sampling = Sampling(temperature=0.0, max_tokens=config.max_tokens)
-        try:
+        # by hand: sloop's client takes another version of openai than verifiers does
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {secret}"}, timeout=TIMEOUT) as client:
             while (asked := episode.ask()) is not None:
-                reply = await model.complete(asked.messages, tools=asked.tools, sampling=sampling)
-                episode.tell(read_answer(asked, reply, None))
-        finally:
-            await model.close()
+                body = request_body(ctx.model, asked.messages, asked.tools, sampling)
+                response = await client.post(f"{endpoint}/chat/completions", json=body)
+                episode.tell(read_answer(asked, read_reply(response.raise_for_status().content), None))
         (grade,) = episode.grade()
         trace.state.reason = None if grade.correct else grade.reason or "wrong"
         return ProgramResult(0, "", "")
