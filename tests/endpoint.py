@@ -141,7 +141,8 @@ class Endpoint:
                 "content": [{"token": token, "logprob": self.token_logprob} for token in tokens[: self.tokens_listed]]
             }
         usage = {"prompt_tokens": 7, "completion_tokens": len(tokens), "total_tokens": 7 + len(tokens)}
-        return {"id": "c", "object": "chat.completion", "created": 0, "choices": [choice], "usage": usage}
+        reply = {"id": "c", "object": "chat.completion", "created": 0, "model": body.get("model", "")}
+        return {**reply, "choices": [choice], "usage": usage}
 
     async def stream(self, body: dict[str, Any], request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

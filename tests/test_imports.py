@@ -59,6 +59,7 @@ ONE_ROOM = {
     "aiohttp": {"models/", "tools/builtin/web.py", "tools/openapi.py"},
     "fastapi": {"serve/"},
     "uvicorn": {"serve/"},
+    "verifiers": {"serve/verifiers.py"},
     "jinja2": {"models/prompts.py", "serve/"},
     "torch": {"students/", "trainers/"},
     "transformers": {"students/", "trainers/"},

@@ -17,10 +17,13 @@ class Environment(Protocol):
 
     toolkit: str
     """Its name, as an `EnvSpec` says it."""
-    tools: tuple[Tool, ...]
-    """On offer."""
     writes: frozenset[str]
     """Names of the tools that can change the state; every other one only reads."""
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """On offer."""
+        ...
 
     def reset(self, state: Mapping[str, Any]) -> None:
         """Begin anew in this state, which is left as it is.

@@ -76,7 +76,7 @@ def shortfall(given: Outcome, wanted: Outcome, heard: Iterable[str] = ()) -> str
     of the state whose name begins with _ says where one stands, not what was done, and is not compared (as with the
     attributes of BFCL's classes).
     """
-    if found := difference(*(_done(outcome.state) for outcome in (given, wanted))):
+    if found := difference(_done(given.state), _done(wanted.state)):
         return found
     missing = Counter(heard) - Counter(given.results)
     return next((f"read: no call was answered {result:.200}" for result in missing), None)

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 import traceback
+import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class FunctionTool:
         if instance is None or not self._is_method:
             return self
         bound = copy.copy(self)
-        bound.func = self.func.__get__(instance, owner)
+        bound.func = types.MethodType(self.func, instance)
         return bound
 
     def description(self) -> str:
