@@ -67,3 +67,4 @@ async def later(word: str) -> dict[str, str]:
 
 flat = SimpleTool("Says it twice.", [Argument("word", "string")], lambda word: word * 2)
 no_tool = 3
+NAMED = {"sum": add, "twice": flat}

@@ -34,7 +34,8 @@ TOOLS = str(Path(__file__).parent / "plugin" / "acme_tools.json")
 GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m",
          "trainer.teacher": "somewhere",
          "tools.document": str(Path(__file__).parent / "plugin" / "acme_api.json"),
-         "tools.server": f"{sys.executable} {Path(__file__).with_name('mcp_server.py')}"}  # fmt: skip
+         "tools.server": f"{sys.executable} {Path(__file__).with_name('mcp_server.py')}",
+         "tools.module": "isolated_tools:NAMED"}  # fmt: skip
 """For what has no default."""
 
 NOT_NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, 1e308, -1, 10**30, "abc", [], {}, None, True)

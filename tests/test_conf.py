@@ -114,7 +114,7 @@ def test_every_component_is_built_from_its_defaults(option, tmp_path):
 def test_tools_are_loaded_or_their_missing_file_is_named(option):
     plain = _compose(option)
     if _given(plain["tools"]):
-        with pytest.raises(UserError, match=r"tools\.(path|server|document) is missing"):
+        with pytest.raises(UserError, match=r"tools\.(path|server|document|module) is missing"):
             Builder(parse_config(plain)).tools()
         return
     assert Builder(parse_config(plain)).tools()

@@ -69,7 +69,9 @@ def test_a_changed_name_is_told(tmp_path: Path) -> None:
     path, told = tmp_path / "t.json", []
     path.write_bytes(tool_files.text("a.b", "c", "d e"))
     load_tools(path, tell=told.append)
-    assert told == [f"{path}: servers take letters, digits, _ and - in a name, so 'a.b' is a_b, 'd e' is d_e."]
+    assert told == [
+        f"{path}: servers take letters, digits, _ and - in a name, 64 at most, so 'a.b' is a_b, 'd e' is d_e."
+    ]
 
 
 @pytest.mark.parametrize("kind", made.KINDS, ids=str)

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
+from sloop.environments.phonebook import Phonebook
 from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores, worth_showing
-from sloop.records import Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
+from sloop.records import EnvSpec, Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
 
 WEATHER = Tool(
     name="weather",
@@ -19,7 +20,7 @@ WEATHER = Tool(
 CLOCK = Tool(name="clock", parameters={"type": "object", "properties": {}})
 
 
-def call(name: str = "weather", **arguments: Any) -> ToolCall:
+def call(name: str = "weather", /, **arguments: Any) -> ToolCall:
     return ToolCall(name=name, arguments=arguments)
 
 
@@ -307,3 +308,43 @@ def test_the_answers_to_one_sample_are_one_cluster_in_every_metric() -> None:
     assert once.low is not None
     assert thrice.low is not None
     assert thrice.low <= once.low
+
+
+# --- calls that are run -------------------------------------------------------------------------------------------
+
+BOOK = EnvSpec(toolkit="phonebook", state={"contacts": {"Ada Lind": "555-0001", "Ben Sato": "555-0002"}, "sent": []})
+ADA, BEN, NOBODY = (call("find_number", name=name) for name in ("Ada Lind", "Ben Sato", "Cleo"))
+TO_ADA, TO_BEN, TO_NOBODY = (call("send_message", number=f"555-000{k}", text="hi") for k in (1, 2, 3))
+
+
+def in_a_book(*calls: ToolCall, env: EnvSpec | None = BOOK) -> Sample:
+    history = (Message(role="user", content="?"), Message(role="assistant", tool_calls=(TO_BEN,)))
+    return Sample(tools=Phonebook.tools, messages=history, label=Label(calls=calls), env=env)
+
+
+@pytest.mark.parametrize(
+    ("calls", "executed"),
+    [
+        ((ADA, TO_ADA), (2, 2)),
+        ((TO_ADA,), (1, 1)),
+        ((ADA, TO_BEN), (1, 2)),  # the state is another: the call that changed it is wrong
+        ((NOBODY, TO_ADA), (1, 2)),
+        ((TO_ADA, TO_NOBODY), (1, 2)),
+        ((TO_ADA, TO_ADA), (0, 2)),
+        ((ADA,), (1, 1)),
+        ((), (0, 0)),
+    ],
+)
+def test_a_call_that_is_run_is_right_without_an_error_and_by_the_state(calls, executed):
+    assert graded(in_a_book(ADA, TO_ADA), *calls).executed == executed
+    # of an episode that ends with an answer that cannot be read, what was run before it counts
+    assert graded(in_a_book(ADA, TO_ADA), *calls, error="format").executed == executed
+
+
+def test_execution_success_is_there_only_where_something_was_run():
+    run = [graded(in_a_book(ADA, TO_ADA), ADA, TO_BEN), graded(in_a_book(TO_ADA), TO_ADA)]
+    found = by_name(run)["execution_success"]
+    assert (found.value, found.n, found.low is None) == (2 / 3, 3, False)
+    assert "execution_success" not in by_name([graded(sample(ROME), ROME)])
+    assert "execution_success" not in by_name([graded(in_a_book(TO_ADA, env=None), TO_ADA)])
+    assert "executed" not in graded(sample(ROME), ROME).model_dump()

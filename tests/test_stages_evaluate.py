@@ -14,8 +14,8 @@ from running import questions
 
 from sloop.benchmarks.base import Benchmark, SampleBenchmark
 from sloop.engine.stage import Made, Place, run_stage
-from sloop.records import Checkpoint, Decode, Label, Prediction, Rubric, Sample, Score, UserError, Verdict
-from sloop.stages.evaluate import GRADES, SCORES, Evaluate, EvaluateSummary, grades_of
+from sloop.records import Checkpoint, Decode, Judgement, Label, Prediction, Rubric, Sample, Score, UserError, Verdict
+from sloop.stages.evaluate import GRADES, JUDGEMENTS, PREDICTIONS, SCORES, Evaluate, EvaluateSummary, grades_of
 from sloop.store import Dataset, predictions_at, read_rows, write_rows
 
 Finished = Made[EvaluateSummary]
@@ -172,6 +172,23 @@ def test_every_question_is_answered_in_every_trial(tmp_path: Path, few: SampleBe
     assert found["pass_hat_3"].value == pytest.approx(sum(all_right) / len(all_right))
     assert found["judge_score"].n == 24
     assert stage.summary.trials == 3
+
+
+def test_response_quality_is_the_judges_score_of_answers_that_call_nothing(
+    tmp_path: Path, few: SampleBenchmark
+) -> None:
+    stage = drawn(tmp_path / "eval", few, trials=1)
+    final = {p.sample_id for p in predictions_at(stage.folder / PREDICTIONS) if not p.calls}
+    said = [
+        judged.verdict.rubric.score
+        for judged in read_rows(stage.folder / JUDGEMENTS, Judgement)
+        if judged.sample_id in final and judged.verdict.rubric
+    ]
+    quality = scores(stage)["response_quality"]
+    assert 0 < quality.n == len(said) < 24
+    assert quality.value == pytest.approx(sum(said) / len(said))
+    assert quality.low is not None
+    assert "execution_success" not in scores(stage)  # nothing can be run here
 
 
 def test_one_trial_leaves_no_word_of_trials_in_the_files(tmp_path: Path, few: SampleBenchmark) -> None:

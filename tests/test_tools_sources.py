@@ -61,8 +61,7 @@ def test_a_function_without_parameters_takes_none(tmp_path):
         ([], "no tools"),
         ([{"description": "x"}], "function name"),
         ([{"name": "工具"}], "工具"),
-        ([{"name": "x" * 65}], "64"),
-        ([ECHO, ECHO], "second tool"),
+        ([ECHO, {**ECHO, "description": "Shout."}], "second tool"),
         ([{**ECHO, "description": 3}], "description"),
         ([{**ECHO, "parameters": {"type": "array"}}], "object"),
         ([{**ECHO, "parameters": {"properties": {"a": {"type": "txet"}}}}], "txet.*allowed: string"),
@@ -80,6 +79,60 @@ def test_a_missing_file_and_a_strange_ending_are_user_errors(tmp_path):
         load_tools(tmp_path / "none.json")
     with pytest.raises(UserError, match=r"\.jsonl"):
         load_tools(tmp_path / "tools.yaml")
+
+
+def test_a_place_in_a_definition_is_a_json_pointer(tmp_path):
+    inner = {"type": "object", "properties": {"a/b": {"type": "array", "items": {"type": "txet"}}}}
+    path = write(tmp_path, "t.json", [ECHO, {"name": "f", "parameters": {"properties": {"o": inner}}}])
+    pointer = "#/parameters/properties/o/properties/a~1b/items"
+    with pytest.raises(UserError) as told:
+        load_tools(path)
+    assert str(told.value).startswith(f'{path}, tool 2, f: {pointer}: the type "txet" is not known')
+
+
+def test_a_definition_that_stands_there_again_is_one_tool_and_said(tmp_path):
+    told = []
+    path = write(tmp_path, "t.json", [ECHO, {"type": "function", "function": ECHO}, {**ECHO, "name": "b"}])
+    assert [tool.name for tool in load_tools(path, tell=told.append)] == ["echo", "b"]
+    assert told == [f"{path}: 1 of 3 definitions repeat an earlier one word for word."]
+    with pytest.raises(UserError, match="a second tool is named a_b"):  # one is another's name, spelled otherwise
+        load_tools(write(tmp_path, "u.json", [{**ECHO, "name": "a.b"}, {**ECHO, "name": "a_b"}]))
+
+
+def test_a_name_that_is_too_long_is_cut_and_said(tmp_path):
+    told = []
+    path = write(tmp_path, "t.json", [{**ECHO, "name": f"/quotes/{'p' * 60}/{end}"} for end in "xy"])
+    first, second = (tool.name for tool in load_tools(path, tell=told.append))
+    assert len(first) == len(second) == 64
+    assert first != second
+    assert first[:50] == second[:50] == "quotes_" + "p" * 43
+    assert first in told[0]
+
+
+DOCUMENT = {
+    "openapi": "3.0.1",
+    "info": {"title": "Depots", "version": "1"},
+    "paths": {
+        "/depots/{id}": {
+            "get": {
+                "operationId": "findDepot",
+                "description": "Finds one.",
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}],
+            }
+        },
+        "/bad": {"get": {"operationId": "bad", "parameters": [{"$ref": "#/nowhere"}]}},
+    },
+}
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_the_operations_of_an_openapi_document_are_read_alone_and_as_toolalpaca_keeps_them(tmp_path, text):
+    row = {"Name": "Depots", "Documentation": json.dumps(DOCUMENT)}
+    path = write(tmp_path, "t.json", [row] if text else DOCUMENT)
+    told = []
+    (tool,) = load_tools(path, keep_going=True, tell=told.append)
+    assert (tool.name, tool.required, tool.properties["id"]["type"]) == ("findDepot", ("id",), "integer")
+    assert f"{', tool 1, Documentation' if text else ''}#/paths/~1bad/get: " in told[1]
 
 
 def test_an_unknown_split_is_a_user_error():

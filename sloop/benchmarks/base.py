@@ -20,6 +20,7 @@ GRADING = (
     "sloop.calls.match.normalise",
     "sloop.calls.match.strict",
     "sloop.calls.schema",
+    "sloop.environments",
     "sloop.measures.metrics",
     "sloop.measures.stats",
     "sloop.records.base",

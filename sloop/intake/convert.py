@@ -41,6 +41,7 @@ MODULES = (
     "sloop.store.rows",
     "sloop.tools.definitions",
     "sloop.tools.dialects",
+    "sloop.tools.operations",
 )
 """What a conversion depends on."""
 

@@ -10,11 +10,15 @@
 | no_call_accuracy | samples whose label does not call | the answer ends and calls nothing |
 | false_refusal_rate | samples whose label calls | (lower is better) the answer ends and no call is attempted |
 | model_errors | all samples | (lower is better) the student gave no answer; such samples are in no other metric |
+| execution_success | calls that an environment ran | no error, and the state is as the label's, see below |
 | pass_hat_k | samples with k trials or more | k answers to it, drawn from its trials, are all right |
 | flip_rate | samples with 2 trials or more | (lower is better) of two answers to it one is right and one wrong |
 
 Where a sample was asked several times, every answer counts in the metrics above ``pass_hat_k``, and those of one sample
 are in one cluster.
+
+``execution_success`` is there only where something was run. A call that changes the state is right where the answer's
+calls, all together, leave the state that the label's leave.
 
 A call that cannot be parsed is an attempt, whatever a lenient reading makes of it: what a server's parser would serve
 of it counts in ``format_recovered`` alone. So is reasoning that was never finished, which is no answer. An answer cut
@@ -24,13 +28,16 @@ as nobody knows what would have come: it earns nothing either way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from sloop.calls.formats import opens_call
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
+from sloop.environments.base import difference
+from sloop.environments.checks import run
+from sloop.environments.domains import DOMAINS
 from sloop.measures.stats import flip_rate, mean_score, pass_hat, rate
-from sloop.records import Grade, Prediction, Sample, Score, UserError
+from sloop.records import Grade, Prediction, Sample, Score, ToolCall, UserError
 
 
 def grade(sample: Sample, prediction: Prediction) -> Grade:
@@ -62,6 +69,7 @@ def grade(sample: Sample, prediction: Prediction) -> Grade:
         recovered=bool(lenient) and not any(call_errors(call, sample.tools) for call in lenient),
         tool_correct=match.tools_equal if expected and asked else None,
         argument_pairs=(match.right, match.paired) if expected else (0, 0),
+        executed=_executed(sample, sample.label.calls, prediction.calls),
         correct=match.valid if asked else None,
         error=error,
         reason="truncated: the answer was cut off" if error == "truncated" else match.reason if asked else None,
@@ -75,7 +83,7 @@ def scores(grades: Iterable[Grade]) -> list[Score]:
     return [
         rate(name, ((g.cluster, *count(g)) for g in graded if part in ("", g.slice)), part)
         for part in ("", *slices)
-        for name, count in METRICS.items()
+        for name, count in (METRICS | (EXECUTED if any(g.executed for g in graded) else {})).items()
     ]
 
 
@@ -133,6 +141,20 @@ def probe_scores(answers: Iterable[Prediction], contested: Iterable[str]) -> lis
     ]
 
 
+def _executed(sample: Sample, wanted: Sequence[ToolCall], calls: Sequence[ToolCall]) -> tuple[int, int] | None:
+    """(calls of an answer that ran as they should, calls that were run); None where the sample has no environment of
+    ours. The calls so far are made first.
+    """
+    if sample.env is None or sample.env.toolkit not in DOMAINS:
+        return None
+    before = [call for message in sample.messages for call in message.tool_calls]
+    given = run(sample.env, [*before, *calls])
+    equal = difference(given.state, run(sample.env, [*before, *wanted]).state) is None
+    writes, failed = DOMAINS[sample.env.toolkit]().writes, set(given.failed)
+    right = [equal or call.name not in writes for place, call in enumerate(calls, len(before)) if place not in failed]
+    return sum(right), len(calls)
+
+
 def _of_samples(right: bool | None, applies: bool) -> tuple[int, int]:
     return int(bool(right)), int(applies)
 
@@ -156,3 +178,6 @@ METRICS: dict[str, Callable[[Grade], tuple[int, int]]] = {
     "model_errors": lambda g: _of_samples(g.error == "model", True),
 }
 """(right, of) that one answer adds to each metric."""
+
+EXECUTED: dict[str, Callable[[Grade], tuple[int, int]]] = {"execution_success": lambda g: g.executed or (0, 0)}
+"""Likewise, where calls are run."""

@@ -16,7 +16,7 @@ from sloop.records.base import (
     whole_number,
 )
 from sloop.records.episodes import Step, Task, Turn
-from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict
+from sloop.records.judging import Grade, Judgement, Outcome, Rubric, Ruling, Verdict, decided
 from sloop.records.runs import (
     ROUND_FILE,
     RUN_FILE,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sloop.records.base import Record
 from sloop.records.samples import Label, trial_field
@@ -29,13 +29,42 @@ class Rubric(Record):
         return self.tool_relevance + self.argument_quality + self.clarity
 
 
+def decided(schema_valid: bool | None, execution: bool | None, judge: bool | None) -> bool | None:
+    """The decision that follows from a verdict's parts: wrong where schema or execution is, whatever a judge says; else
+    the judge's word, as what runs is not yet what was asked for.
+    """
+    return False if schema_valid is False or execution is False else judge
+
+
+def _part() -> Any:
+    return Field(None, exclude_if=lambda part: part is None)
+
+
 class Verdict(Record):
-    """A judge's word on one answer: right, wrong, or None (it cannot tell)."""
+    """What is found of one answer by its schema, by running it and by a judge: each right, wrong or None (not run).
+
+    Where no part is kept, as nothing could be run, the verdict is a judge's alone.
+    """
 
     correct: bool | None
+    """`decided` by the parts; None: a judge cannot tell, or was not asked."""
+    schema_valid: bool | None = _part()
+    """The output can be read, and its calls satisfy their tools' schemas."""
+    execution: bool | None = _part()
+    """Its calls run without an error in the state of the decision."""
+    judge: bool | None = _part()
+    """A judge's word; None also where it was asked and cannot tell, which its evidence says."""
     rubric: Rubric | None = None
+    """The judge's."""
     evidence: tuple[str, ...] = ()
-    """The rules that decided, in the order in which they were applied."""
+    """What decided, in the order in which it was asked: schema, execution, the judge's rules or reasons."""
+
+    @model_validator(mode="after")
+    def _follows_from_its_parts(self) -> Self:
+        parts = self.schema_valid, self.execution, self.judge
+        if parts != (None, None, None) and self.correct != decided(*parts):
+            raise ValueError(f"correct={self.correct} does not follow from schema, execution, judge = {parts}")
+        return self
 
 
 class Judgement(Record):
@@ -79,6 +108,8 @@ class Grade(Record):
     """None where the label does not call."""
     argument_pairs: tuple[int, int]
     """(arguments right, calls to a right tool)"""
+    executed: tuple[int, int] | None = Field(None, exclude_if=lambda executed: executed is None)
+    """(calls that ran as they should, calls run); None: nothing was run. See `sloop.measures.metrics`."""
     correct: bool | None
     """The whole decision; None where the student gave no answer."""
     error: Literal["format", "truncated", "model"] | None

@@ -69,7 +69,8 @@ def chat(arguments: Sequence[str]) -> None:
         raise UserError("--model is missing: the name that the endpoint knows the model by.")
     with tempfile.TemporaryDirectory() as scratch:
         root = options.root or Path(scratch)
-        with open_tools(options.tools, root=root, base_url=options.base_url) as tools, _served(options) as (url, model):
+        given = open_tools(options.tools, root=root, base_url=options.base_url, isolate=options.isolate)
+        with given as tools, _served(options) as (url, model):
             failed = asyncio.run(_talk(options, url, model, tools))
     if failed:
         sys.exit(1)
@@ -88,7 +89,7 @@ def tools(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = options.root or Path(scratch)
         base_url = options.base_url or (None if options.action == "call" else NOWHERE)
-        with open_tools([options.tools], root=root, base_url=base_url) as found:
+        with open_tools([options.tools], root=root, base_url=base_url, isolate=options.isolate) as found:
             if options.action == "call":
                 out.say(asyncio.run(_called(found, options.name, options.args)))
                 return
@@ -140,7 +141,10 @@ def _options() -> argparse.ArgumentParser:
 
 
 def _places(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, help="workspace of the built-in tools (default: an empty folder)")
+    parser.add_argument("--root", type=Path, help="workspace of tools (default: an empty folder)")
+    parser.add_argument(
+        "--isolate", action="store_true", help="run Python functions in a sandbox, which sees --root alone"
+    )
     parser.add_argument("--base-url", help="where an OpenAPI document's tools are served")
 
 

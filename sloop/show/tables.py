@@ -29,6 +29,8 @@ MAIN_METRICS = (
     ("false_refusal_rate", "refused"),
     ("judge_score", "judge"),
 )
+RUN_METRICS = (("execution_success", "executed"),)
+"""Shown beside them where something was run."""
 FORMAT = next(place for place, (name, _) in enumerate(MAIN_METRICS) if name == "format_correctness")
 SOURCES = ("seed", "fresh", "unseen", "error", "expanded", "mastered")
 
@@ -48,7 +50,9 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
     table = Table(title="no runs", title_justify="left")
     for name in ("run", "round"):
         table.add_column(name, no_wrap=True)
-    for _, title in MAIN_METRICS:
+    measured = {score.name.rpartition("/")[2] for run in runs for _, score in run.scores() if score.value is not None}
+    shown = (*MAIN_METRICS, *(metric for metric in RUN_METRICS if metric[0] in measured))
+    for _, title in shown:
         table.add_column(title, justify="right")
     table.add_column("label noise", justify="right")
     table.add_column("trained on", no_wrap=True)
@@ -57,13 +61,14 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
         for round in run.rounds:
             scores = {metric_name(score): score for score in round.metrics}
             name = benchmark or next((key.split("/")[1] for key in scores if key.startswith("eval/")), "")
-            cells = _main_cells(scores, f"eval/{name}/")
+            cells = _main_cells(scores, f"eval/{name}/", shown)
             strict, lenient = (scores.get(f"eval/{name}/format_{how}") for how in ("correctness", "recovered"))
             if strict and lenient and (more := (lenient.value or 0) - (strict.value or 0)):
                 cells[FORMAT] += f" (+{more * 100:.1f})"
             answers = dict.fromkeys(told[0] for key in scores if (told := constant_of(key)))
             constants |= {
-                (said(answer), "-", *_main_cells(scores, f"eval/{name}/baseline/{answer}/")): None for answer in answers
+                (said(answer), "-", *_main_cells(scores, f"eval/{name}/baseline/{answer}/", shown)): None
+                for answer in answers
             }
             noise = _per_cent(scores.get("data/label_noise"))
             asked = scores.get(f"eval/{name}/{MAIN_METRICS[0][0]}")
@@ -79,8 +84,8 @@ def rounds_table(runs: Sequence[Run], benchmark: str | None = None) -> Table:
     return table
 
 
-def _main_cells(scores: Mapping[str, Score], prefix: str) -> list[str]:
-    return [_per_cent(scores.get(f"{prefix}{name}"), whole=not number) for number, (name, _) in enumerate(MAIN_METRICS)]
+def _main_cells(scores: Mapping[str, Score], prefix: str, shown: Sequence[tuple[str, str]]) -> list[str]:
+    return [_per_cent(scores.get(f"{prefix}{name}"), whole=not number) for number, (name, _) in enumerate(shown)]
 
 
 def _table(title: str, words: Sequence[str], numbers: Sequence[str] = ()) -> Table:

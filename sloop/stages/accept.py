@@ -19,7 +19,9 @@ from typing import Literal, get_args
 from sloop.calls.grounding import ungrounded
 from sloop.calls.schema import call_errors, validator
 from sloop.calls.wording import request_key, request_tokens
-from sloop.records import Judgement, Record, Rejected, Sample, Tool, Truth, UserError, Verdict, canonical_json
+from sloop.records import Judgement, Label, Record, Rejected, Sample, Tool, Truth, UserError, Verdict, canonical_json
+from sloop.stages.evidence import MODULES as EVIDENCE
+from sloop.stages.evidence import can_run, weigh
 
 MODULES = (
     "sloop.calls.grounding",
@@ -30,10 +32,11 @@ MODULES = (
     "sloop.records.judging",
     "sloop.records.samples",
     "sloop.stages.accept",
+    *EVIDENCE,
 )
 """The modules whose code can change what is let in."""
 
-Rule = Literal["duplicate", "forbidden", "tools", "membership", "calls", "near_duplicate", "grounding"]
+Rule = Literal["duplicate", "forbidden", "tools", "membership", "calls", "near_duplicate", "execution", "grounding"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 """In the order in which they are asked, cheapest first."""
 
@@ -44,6 +47,7 @@ Reason = Literal[
     "not_offered",
     "invalid_call",
     "near_duplicate",
+    "execution_failed",
     "ungrounded",
     "judge_abstained",
     "judged_wrong",
@@ -59,12 +63,14 @@ _TOOL_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 def check(sample: Sample, rules: Collection[Rule]) -> Rejected | None:
-    """Apply those of ``rules`` that look at one sample alone: ``tools``, ``membership``, ``calls``, ``grounding``.
+    """Apply those of ``rules`` that look at one sample alone: ``tools``, ``membership``, ``calls``, ``execution``,
+    ``grounding``.
 
     tools: names are unique, at most 64 letters, digits, ``_``, ``.`` or ``-``; parameters are a valid JSON Schema
     (draft 2020-12) of type object. membership: the label calls offered tools only. calls: the label's calls satisfy
-    their tools' schemas. grounding: every argument value stands in the dialogue (`ungrounded`).
-    A sample without label passes the last three.
+    their tools' schemas. execution: in an environment of ours, they run without an error in the state of the decision.
+    grounding: every argument value stands in the dialogue (`ungrounded`).
+    A sample without label passes all but the first.
     """
     calls = sample.label.calls if sample.label else ()
     if "tools" in rules:
@@ -79,6 +85,8 @@ def check(sample: Sample, rules: Collection[Rule]) -> Rejected | None:
             return _reject(sample, "not_offered", call.name)
         if "calls" in rules and (errors := call_errors(call, sample.tools)):
             return _reject(sample, "invalid_call", f"{call.name}: {errors[0]}")
+    if "execution" in rules and can_run(sample) and (found := weigh(sample, sample.label or Label())).is_wrong:
+        return _reject(sample, "execution_failed" if found.schema_valid else "invalid_call", found.told[0])
     if "grounding" in rules and sample.label and (loose := ungrounded(sample, sample.label)):
         return _reject(sample, "ungrounded", loose[0])
     return None
@@ -202,11 +210,15 @@ def accepted_by(verdict: Verdict, threshold: float = 0.7) -> bool:
 
 
 def check_verdict(sample: Sample, verdict: Verdict, threshold: float = 0.7) -> Rejected | None:
-    """`accepted_by` with the reason for the refusal; the detail is the judge's evidence."""
+    """`accepted_by` with the reason for the refusal; the detail is the evidence."""
     if accepted_by(verdict, threshold):
         return None
     reason: Reason = "low_score"
-    if verdict.correct is None:
+    if verdict.schema_valid is False:
+        reason = "invalid_call"
+    elif verdict.execution is False:
+        reason = "execution_failed"
+    elif verdict.correct is None:
         reason = "judge_abstained"
     elif verdict.correct is False:
         reason = "judged_wrong"

@@ -100,8 +100,8 @@ class Evaluate(Asking):
             summary += pass_hat_scores(grades_of(desk.folder), self.trials)
         unjudged = 0
         if self.judge is not None:
-            score, unjudged = _judge_answers(self, desk)
-            summary.append(score)
+            judged, unjudged = _judge_answers(self, desk)
+            summary += judged
         asked, constants = _constants(digest([known_as(self.benchmark), self.data.sha256]), benchmark)
         desk.write(SCORES, [*summary, *constants])
         read = student.identity(self.checkpoint) if isinstance(student, Identified) else {}
@@ -216,8 +216,9 @@ async def judge_answer(task: Evaluate, worker: Worker, judged: Judged) -> list[J
     return [Judgement(sample_id=sample.id, verdict=verdict, trial=judged.trial)]
 
 
-def _judge_answers(stage: Evaluate, desk: Desk) -> tuple[Score, int]:
-    """Mean over questions of the mean rubric score of the answers to them, and how many verdicts could not be had.
+def _judge_answers(stage: Evaluate, desk: Desk) -> tuple[list[Score], int]:
+    """``judge_score``, the mean over questions of the mean rubric score of the answers to them, and where there are any
+    ``response_quality``, the same of final answers, which call nothing; and how many verdicts could not be had.
 
     An answer that could not be parsed scores as the judge scores None; where the model failed there is no answer to
     score.
@@ -225,7 +226,10 @@ def _judge_answers(stage: Evaluate, desk: Desk) -> tuple[Score, int]:
     owed = _answers_to_judge(desk.folder, desk.part(stage.benchmark, Benchmark, "benchmark"), stage.trials)
     units = {_judge_unit(trial_id(judged.sample_id, judged.trial)): judged for judged in owed}
     width = desk.executor.width(desk.part(stage.judge, Judge, "judge"))
+    answers = predictions_at(desk.folder / PREDICTIONS)
+    final = {trial_id(each.sample_id, each.trial) for each in answers if not (each.calls or each.error)}
     rubrics: dict[str, list[float]] = {}
+    qualities: dict[str, list[float]] = {}
     failed = 0
     with desk.writing(JUDGEMENTS) as append:
         for _, records in desk.map([units], judge_answer, stage, (Judgement,), width=width):
@@ -234,9 +238,12 @@ def _judge_answers(stage: Evaluate, desk: Desk) -> tuple[Score, int]:
                     failed += 1
                     continue
                 append[JUDGEMENTS](record)
-                if record.verdict.rubric:
-                    rubrics.setdefault(record.sample_id, []).append(record.verdict.rubric.score)
-    return mean_score("judge_score", [mean(scores) for scores in rubrics.values()]), failed
+                if rubric := record.verdict.rubric:
+                    rubrics.setdefault(record.sample_id, []).append(rubric.score)
+                    if trial_id(record.sample_id, record.trial) in final:
+                        qualities.setdefault(record.sample_id, []).append(rubric.score)
+    measured = {"judge_score": rubrics} | ({"response_quality": qualities} if qualities else {})
+    return [mean_score(name, [mean(one) for one in scores.values()]) for name, scores in measured.items()], failed
 
 
 def _judge_unit(answer_id: str) -> str:

@@ -7,6 +7,7 @@ from random import Random
 
 from sloop.judges.base import Judge
 from sloop.records import Dialogue, Judgement, Lineage, Order, Record, Rejected, Sample, Source, Truth, decisions
+from sloop.stages.evidence import verdicts
 from sloop.teachers.base import Teacher
 
 
@@ -30,7 +31,7 @@ async def written_samples(
     records: list[Record] = []
     for sample, truth in slice_dialogue(written, order, stage=stage, round=round, source=source, teacher=teacher):
         if judge is not None:
-            verdict = (await judge.judge(sample.blind(), [sample.label], judge_rng()))[0]
+            (verdict,) = await verdicts(judge, sample, [sample.label], judge_rng())
             records.append(Judgement(sample_id=sample.id, verdict=verdict))
         records += [sample, truth] if truth else [sample]
     return records

@@ -1,4 +1,5 @@
-"""Definitions of tools as anybody writes them: OpenAI, MCP, Anthropic, Gemini, Bedrock, LangChain, xLAM, ToolBench.
+"""Definitions of tools as anybody writes them: OpenAI, MCP, Anthropic, Gemini, Bedrock, LangChain, xLAM, ToolBench, the
+operations of OpenAPI documents.
 
 A definition is read whole or refused: parameters that stand where nobody looks for them make no tool without any.
 """
@@ -12,6 +13,7 @@ from typing import Any
 from sloop.calls.schema import validator
 from sloop.records import Tool, UserError, from_json
 from sloop.tools.dialects import is_schema, parameters, shown
+from sloop.tools.operations import is_document, operations
 
 FORM = '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
 WRAPPERS = ("tools", "functions", "functionDeclarations", "function_declarations", "api_list", "function")
@@ -25,6 +27,8 @@ PARAMETERS = (
 """Keys under which parameters stand: of OpenAI, MCP, Anthropic, Gemini, LangChain, ACEBench, smolagents, Cohere."""
 NAMED = ("name", "api_name", "title")
 DESCRIBED = ("description", "api_description")
+DOCUMENT = "Documentation"
+"""Key under which ToolAlpaca keeps an OpenAPI document, as text."""
 TOOLBENCH = ("required_parameters", "optional_parameters")
 _MOST_TEXTS = 3
 """How often JSON may be written as text in JSON."""
@@ -46,6 +50,8 @@ def definitions(given: Any, where: str) -> Iterator[tuple[str, Any]]:
 
     What is none is among them, or an error, for `read_tool` to say so: one that is bad hides no other.
     """
+    if isinstance(given, Mapping) and isinstance(text := given.get(DOCUMENT), str) and text.lstrip()[:1] == "{":
+        given, where = text, f"{where}, {DOCUMENT}"
     if isinstance(given, str):
         try:
             given = _parsed(given, where)
@@ -53,7 +59,9 @@ def definitions(given: Any, where: str) -> Iterator[tuple[str, Any]]:
             yield where, given
             return
     wrapped = _wrapped(given) if isinstance(given, Mapping) else {}
-    if isinstance(given, list):
+    if is_document(given):
+        yield from ((place, row) for place, row, _ in operations(given, where))
+    elif isinstance(given, list):
         for number, row in enumerate(given, 1):
             yield from definitions(row, f"{where}, tool {number}")
     elif wrapped:
@@ -123,7 +131,7 @@ def _declared(spec: Mapping[str, Any]) -> dict[str, Any]:
     needed = spec.get("required") if isinstance(spec.get("required"), list) else []
     for key in PARAMETERS:
         if value := _parsed(spec.get(key), key):
-            found[key] = parameters(_cohere(value) if key == "parameter_definitions" else value, key)
+            found[key] = parameters(_cohere(value) if key == "parameter_definitions" else value, f"#/{key}")
             own = value.get("required") if isinstance(value, Mapping) and is_schema(value) else None
             if needed and own and sorted(map(str, own)) != sorted(map(str, needed)):
                 raise ValueError(f'"required" in "{key}" and beside it name other parameters each. Leave one of them')
@@ -132,7 +140,7 @@ def _declared(spec: Mapping[str, Any]) -> dict[str, Any]:
         found["required_parameters"] = _toolbench(spec)
     if not found and isinstance(spec.get("properties"), Mapping) and spec["properties"]:
         own = {key: value for key, value in spec.items() if key not in (*NAMED, *DESCRIBED, "strict")}
-        found["properties"] = parameters({**own, "type": "object"}, "parameters")
+        found["properties"] = parameters({**own, "type": "object"}, "#")
     used = {key: schema for key, schema in found.items() if len(schema) > 2 or schema["properties"]} or found
     first, *rest = used or ("",)
     for key in rest:
@@ -167,7 +175,7 @@ def _toolbench(spec: Mapping[str, Any]) -> dict[str, Any]:
             row = {name: value for name, value in part.items() if value != ""} if isinstance(part, Mapping) else part
             if key == TOOLBENCH[0] and isinstance(row, Mapping):
                 row = {("examples" if name == "default" else name): value for name, value in row.items()}
-            properties |= parameters([row], key)["properties"]
+            properties |= parameters([row], f"#/{key}")["properties"]
             needed += [row["name"]] if key == TOOLBENCH[0] else []
     return {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
 

@@ -72,6 +72,11 @@ _LONGEST_TYPE = 300
 _MOST_REFERENCES = 8
 
 
+def pointer(at: str, *keys: str | int) -> str:
+    """The JSON pointer (RFC 6901) of a part of what stands at one."""
+    return at + "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in keys)
+
+
 def shown(value: Any) -> str:
     """A value for a message."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
@@ -201,23 +206,23 @@ def _keyword(key: str, value: Any, given: Mapping[str, Any], at: str) -> dict[st
     if key in MAPS and value in ([], ""):  # an empty map, as PHP writes it
         return {key: {}}
     if key in MAPS and isinstance(value, Mapping):
-        return {key: {n: plain_schema(part, f"{at}.{key}.{n}") for n, part in value.items() if part is not None}}
+        return {key: {n: plain_schema(part, pointer(at, key, n)) for n, part in value.items() if part is not None}}
     if key in LISTS and isinstance(value, list):
-        return {key: [plain_schema(part, f"{at}.{key}[{k}]") for k, part in enumerate(value)]}
+        return {key: [plain_schema(part, pointer(at, key, k)) for k, part in enumerate(value)]}
     if key == "items" and isinstance(value, list):
         rest = given.get("additionalItems")
-        first = [plain_schema(part, f"{at}.items[{k}]") for k, part in enumerate(value)]
+        first = [plain_schema(part, pointer(at, key, k)) for k, part in enumerate(value)]
         return {
             "prefixItems": first,
-            **({"items": plain_schema(rest, f"{at}.additionalItems")} if rest is not None else {}),
+            **({"items": plain_schema(rest, pointer(at, "additionalItems"))} if rest is not None else {}),
         }
     if key in SINGLE:
-        return {key: plain_schema(value, f"{at}.{key}")}
+        return {key: plain_schema(value, pointer(at, key))}
     if key in COUNTS and (value.isdecimal() if isinstance(value, str) else isinstance(value, float) and value % 1 == 0):
         return {key: int(value)}
     if key == "components" and isinstance(value, Mapping) and isinstance(value.get("schemas"), Mapping):  # OpenAPI
         named = value["schemas"].items()
-        return {key: {**value, "schemas": {n: plain_schema(part, f"{at}.{key}.schemas.{n}") for n, part in named}}}
+        return {key: {**value, "schemas": {n: plain_schema(part, pointer(at, key, "schemas", n)) for n, part in named}}}
     if key == "dependencies" and isinstance(value, Mapping):
         lists = {name: part for name, part in value.items() if isinstance(part, list)}
         schemas = {name: plain_schema(part, at) for name, part in value.items() if name not in lists}
@@ -242,7 +247,7 @@ def parameters(given: Any, at: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise ValueError(f'{at} is {shown(given)}; a JSON Schema of "type": "object" is wanted')
     if len(given) == 1 and (key := next(iter(given))) in WRAPPED and _declares(given[key]):
-        return parameters(given[key], f"{at}.{key}")
+        return parameters(given[key], pointer(at, key))
     schema = plain_schema(given if is_schema(given) else _by_name(given, at), at)
     schema.pop("$schema", None)
     schema = _opened(schema, schema)
@@ -295,7 +300,7 @@ def _by_name(given: Mapping[str, Any], at: str) -> dict[str, Any]:
     for name, spec in given.items():
         if spec is None:
             continue
-        where = f"{at}.{name}"
+        where = pointer(at, name)
         if not isinstance(spec, Mapping | str) or (isinstance(spec, Mapping) and spec and not _SPEC & set(spec)):
             raise ValueError(
                 f'{where} is {shown(spec)}; a type or a JSON Schema is wanted, such as {{"type": "string"}}'
@@ -326,8 +331,11 @@ def _read_values(schema: dict[str, Any], at: str) -> None:
     values = [value for value in schema.get("enum") or () if value is not None]
     if kind in ("integer", "number", "boolean") and values and not any(_is_of(value, kind) for value in values):
         schema["enum"] = [_read_value(value, kind) for value in schema["enum"]]
-        if not all(_is_of(value, kind) for value in schema["enum"] if value is not None):
+        others = [value for value in schema["enum"] if value is not None and not _is_of(value, kind)]
+        if len(others) == len(values):
             raise ValueError(f"{at}: the enum {shown(values)} holds no value of its type {shown(kind)}")
+        if others:  # "dontcare" among "True" and "False", as dialogue corpora have it
+            schema["type"] = list(dict.fromkeys([kind, *map(json_type, others)]))
 
 
 def _read_value(value: Any, kind: str) -> Any:
@@ -347,7 +355,9 @@ def _listed(given: Sequence[Any], at: str) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for k, part in enumerate(given):
         if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
-            raise ValueError(f'{at}[{k}] is {shown(part)}; a parameter is wanted, such as {{"name": ..., "type": ...}}')
+            raise ValueError(
+                f'{pointer(at, k)} is {shown(part)}; a parameter is wanted, such as {{"name": ..., "type": ...}}'
+            )
         inner = part["schema"] if isinstance(part.get("schema"), Mapping) else {}
         spec = {key: value for key, value in part.items() if key not in ("name", "in", "schema")} | dict(inner)
         if "in" in part or inner:
@@ -365,7 +375,7 @@ def _of_type(kind: Any, given: Mapping[str, Any], at: str) -> dict[str, Any]:
     if isinstance(kind, str) and kind.lower() == "enum" and given.get("enum"):
         return {}
     if isinstance(kind, str):
-        return typed(kind, at)[0]
+        return typed(kind, at)[0] if kind.strip() else {}
     if isinstance(kind, list):
         return _either([_of_type(each, {}, at) for each in kind]) if kind else {}
     if kind is not None:

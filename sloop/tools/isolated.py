@@ -22,13 +22,14 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sloop.to
 
 
 class IsolatedTool:
-    """The tool that ``module:attribute`` names, each call in a fresh process in a sandbox."""
+    """The tool that ``module:attribute`` names, or has under ``key``; each call in a fresh process in a sandbox."""
 
     def __init__(
         self,
         name: str,
         *,
         root: str | Path,
+        key: str | None = None,
         limits: Limits | None = None,
         writable: bool = False,
         allow_unisolated: bool = False,
@@ -38,12 +39,13 @@ class IsolatedTool:
         Raises:
             UserError: there is no such tool or folder, or the machine has no isolation and that is not allowed.
         """
-        self.name, self.root, self.limits = name, Path(root).absolute(), limits or Limits(seconds=30)
+        self.name, self.key = name, key
+        self.root, self.limits = Path(root).absolute(), limits or Limits(seconds=30)
         self.writable, self.allow_unisolated = writable, allow_unisolated
         if not self.root.is_dir():
             raise UserError(f"root={root}: no such folder. Make it, or name another.")
         in_force(allow_unisolated=allow_unisolated)
-        self._tool = named_tool(name)
+        self._tool = named_tool(name, key)
         self.mutates = getattr(self._tool, "mutates", False)
 
     def description(self) -> str:
@@ -68,7 +70,7 @@ class IsolatedTool:
             writable=self.writable,
             readable=[os.path.realpath(sys.prefix), str(Path(sys.executable).parents[1]), *path],
             variables={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            given=to_json({"tool": self.name, "args": dict(args)}).encode(),
+            given=to_json({"tool": self.name, "key": self.key, "args": dict(args)}).encode(),
             allow_unisolated=self.allow_unisolated,
         )
         if ended.stopped:
@@ -79,13 +81,14 @@ class IsolatedTool:
         return ended.output
 
 
-def named_tool(name: str) -> RunnableTool:
-    """The tool that ``module:attribute`` names; a function becomes one.
+def named_tool(name: str, key: str | None = None) -> RunnableTool:
+    """The tool that ``module:attribute`` names, or that stands under a key of it; a function becomes one.
 
     Raises:
         UserError: there is none of that name.
     """
-    return as_tool(name, named(name))
+    found = named(name)
+    return as_tool(name, found if key is None else {str(own): one for own, one in found.items()}[key])
 
 
 def answer() -> None:
@@ -93,7 +96,7 @@ def answer() -> None:
     out = os.dup(1)
     os.dup2(2, 1)  # what a tool prints is no result
     given = json.load(sys.stdin)
-    result = asyncio.run(run_tool(named_tool(given["tool"]), given["args"]))
+    result = asyncio.run(run_tool(named_tool(given["tool"], given["key"]), given["args"]))
     with open(out, "w", encoding="utf-8") as file:
         file.write(result)
 

@@ -1,16 +1,14 @@
 """The operations of an OpenAPI 3.0 or 3.1 document as tools; called, where the reader names the address, over HTTP.
 
-An operation's parameters and the properties of its body are a tool's arguments, as people who write such tools by hand
-have them; a body that is no object is the argument ``body``. The document is a stranger's: no reference leads outside
-it, and the addresses that it names are asked nothing.
+The document is a stranger's: no reference leads outside it (`sloop.tools.operations`), and the addresses that it names
+are asked nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,40 +17,19 @@ import aiohttp
 import yaml
 from yarl import URL
 
-from sloop.calls.schema import pointed, rewritten
-from sloop.records import Tool, UserError, digest, from_json, to_json
+from sloop.records import Tool, UserError, from_json, to_json
 from sloop.records.ranges import Name, PathText, Seconds
 from sloop.store.files import read_text
 from sloop.tools.contract import ToolError
+from sloop.tools.operations import FORM, Operation, is_document, operations
 from sloop.tools.sources import SOURCE, checked_tools
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 READING = frozenset({"get", "head", "options", "trace"})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
-UNTOLD = frozenset({"accept", "content-type", "authorization"})
-"""Header parameters that a document cannot define (OpenAPI 3.1, Parameter Object)."""
-FORM = "application/x-www-form-urlencoded"
 MOST_NODES = 500_000
 """Of a document, what YAML's aliases repeat counted as often as it stands there."""
 MOST_BYTES = 1 << 20
 """Of an answer."""
-LONGEST_NAME = 64
-SCHEMAS = "#/components/schemas/"
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What a call needs to know: where each argument goes."""
-
-    method: str
-    path: str
-    places: Mapping[str, tuple[str, str, Mapping[str, Any]]]
-    """By argument: path, query, header, cookie or body; its name there; the parameter's definition."""
-    whole_body: bool
-    """The argument ``body`` is the body."""
-    media: str | None
-    needs_body: bool
-    """The body is required, though all in it may be left out."""
 
 
 class OpenApi:
@@ -110,25 +87,12 @@ class OpenApi:
         return {tool.name: OpenApiTool(self, tool, operation) for tool, operation in self._read()}
 
     def _read(self) -> list[tuple[Tool, Operation]]:
-        document = _document(Path(self.document))
-        rows: list[tuple[str, Any]] = []
-        operations: dict[str, Operation] = {}
-        for where, path, method, shared, given in _operations(document):
-            name = _short(str(given.get("operationId") or f"{method}_{path.strip('/')}"))
-            place = f"{self.document}#{where}"
-            try:
-                if name in operations:
-                    raise ValueError(f"a second operation is named {name}. Give it an operationId of its own")
-                definition, operations[name] = _definition(document, name, path, method, shared, given)
-                rows.append((place, definition))
-            except KeyError as error:
-                rows.append((place, ValueError(f"{place}: {error} is missing")))
-            except (ValueError, TypeError, AttributeError) as error:
-                rows.append((place, ValueError(f"{place}: {error}")))
+        found = list(operations(_document(Path(self.document)), self.document))
+        rows = [(place, definition) for place, definition, _ in found]
         if not rows:
             raise UserError(f'{self.document}: it has no operations under "paths".')
-        found = checked_tools(self.document, rows, keep_going=self._keep_going)
-        return [(tool, operations[own]) for own, tool in found]
+        by_name = {definition["name"]: operation for _, definition, operation in found if operation}
+        return [(tool, by_name[own]) for own, tool in checked_tools(self.document, rows, keep_going=self._keep_going)]
 
 
 class OpenApiTool:
@@ -200,8 +164,8 @@ def _document(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: it cannot be read: {told}. {wanted}") from error
-    version = given.get("openapi") if isinstance(given, dict) else None
-    if not isinstance(version, str) or not version.startswith(("3.0", "3.1")):
+    if not is_document(given):
+        version = given.get("openapi") if isinstance(given, dict) else None
         raise UserError(f'{path}: its "openapi" is {version!r}, and 3.0 and 3.1 are read. {wanted}')
     return dict(given)
 
@@ -215,140 +179,6 @@ def _nodes(value: Any, left: int) -> int:
             break
         left = _nodes(part, left)
     return left
-
-
-def _short(name: str) -> str:
-    """A name that servers take, its end replaced by a digest of the whole where it is too long."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}_{digest(name)[:8]}"
-
-
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, str, list[Any], dict[str, Any]]]:
-    """Pointer, path, method, parameters of the path, and the operation itself."""
-    paths = document.get("paths")
-    for path, given in paths.items() if isinstance(paths, dict) else ():
-        if not isinstance(given, dict):
-            continue
-        pointer = f"/paths/{path.replace('~', '~0').replace('/', '~1')}"
-        try:
-            item = {**_resolved(document, given), **given}
-        except ValueError:  # of which reading it tells
-            yield f"{pointer}/$ref", path, "get", [], given
-            continue
-        shared = item.get("parameters")
-        for method in METHODS:
-            if isinstance(operation := item.get(method), dict):
-                yield f"{pointer}/{method}", path, method, shared if isinstance(shared, list) else [], operation
-
-
-def _definition(
-    document: dict[str, Any], name: str, path: str, method: str, shared: list[Any], given: dict[str, Any]
-) -> tuple[dict[str, Any], Operation]:
-    """A tool's definition, and where its arguments go.
-
-    Raises:
-        ValueError: it cannot be called as a tool: a reference leads nowhere, or a body is neither JSON nor a form.
-    """
-    given = _resolved(document, given)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in [*shared, *given.get("parameters", ())]:
-        part = _resolved(document, row)
-        if part["in"] != "header" or part["name"].lower() not in UNTOLD:
-            found[part["in"], part["name"]] = part
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    places: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
-
-    def take(own: str, at: str, schema: Any, *, needed: bool, part: Mapping[str, Any]) -> None:
-        argument = own if own not in properties else f"{own}_{at}"
-        properties[argument], places[argument] = schema, (at, own, part)
-        if needed:
-            required.append(argument)
-
-    for (at, own), part in found.items():
-        media: dict[str, Any] = next(iter((part.get("content") or {}).values()), {})
-        schema = part.get("schema", media.get("schema", {}))
-        about = {"description": part["description"]} if part.get("description") else {}
-        shown = {**about, **schema} if isinstance(schema, dict) and "$ref" not in schema else schema
-        take(own, at, shown, needed=bool(part.get("required")) or at == "path", part=part)
-    body = _resolved(document, given["requestBody"]) if given.get("requestBody") else {}
-    contents = body.get("content") or {}
-    kind = next((each for each in contents if "json" in each), next((each for each in contents if each == FORM), None))
-    if contents and kind is None and body.get("required"):
-        raise ValueError(f"its body is {', '.join(contents)}, and JSON and forms are sent")
-    schema = _resolved(document, contents[kind].get("schema", {})) if kind else {}
-    beside = schema.get("properties")
-    whole_body = bool(kind) and not (isinstance(beside, dict) and beside.keys() >= _declared(document, schema))
-    if whole_body:
-        take("body", "body", schema, needed=bool(body.get("required")), part={})
-    elif kind:
-        for own, part in schema["properties"].items():
-            if not (isinstance(part, dict) and part.get("readOnly")):
-                needed = bool(body.get("required")) and own in schema.get("required", ())
-                take(own, "body", part, needed=needed, part={})
-    texts = [str(given[key]).strip() for key in ("summary", "description") if given.get(key)]
-    definition = {
-        "name": name,
-        "description": "\n\n".join(dict.fromkeys(texts)),
-        "parameters": _standing_alone(
-            document, {"type": "object", "properties": properties, **({"required": required} if required else {})}
-        ),
-    }
-    return definition, Operation(method, path, places, whole_body, kind, bool(kind and body.get("required")))
-
-
-def _declared(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
-    """Names of the properties of a schema and of its branches; each is looked at once, as they may lead in a circle."""
-    found, seen, waiting = set[str](), set[int](), [schema]
-    while waiting:
-        if id(part := waiting.pop()) not in seen:
-            seen.add(id(part))
-            found |= set(part.get("properties") or ())
-            branches = [each for key in ("allOf", "anyOf", "oneOf") for each in part.get(key, ())]
-            waiting += [_resolved(document, each) for each in branches if isinstance(each, dict)]
-    return found
-
-
-def _resolved(document: dict[str, Any], given: Any) -> dict[str, Any]:
-    """What a reference, or several after each other, name.
-
-    Raises:
-        ValueError: one leads outside the document, nowhere, or in a circle.
-    """
-    seen: set[str] = set()
-    while isinstance(given, dict) and isinstance(reference := given.get("$ref"), str):
-        if reference in seen:
-            raise ValueError(f"{reference} refers to itself")
-        seen.add(reference)
-        given = pointed(document, reference)
-    if not isinstance(given, dict):
-        raise ValueError(f"{given!r} is no object")
-    return given
-
-
-def _standing_alone(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with what it refers to in ``$defs``.
-
-    Raises:
-        ValueError: a reference leads outside the document, or nowhere.
-    """
-    definitions: dict[str, Any] = {}
-
-    def write(_: str, part: Any) -> Any:
-        if isinstance(part, list):
-            return [write("", each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        if isinstance(reference := part.get("$ref"), str):
-            name = reference.removeprefix(SCHEMAS).replace("/", ".").lstrip("#.")
-            if name not in definitions:
-                definitions[name] = {}
-                definitions[name] = write("", pointed(document, reference))
-            about = {key: value for key, value in part.items() if key == "description"}
-            return {**about, "$ref": f"#/$defs/{name.replace('~', '~0')}"}
-        return rewritten(part, write)
-
-    written = write("", schema)
-    return {**written, "$defs": definitions} if definitions else dict(written)
 
 
 def _request(

@@ -11,10 +11,17 @@ from typing import Any, Protocol, runtime_checkable
 from sloop.records import Tool, UserError, from_json
 from sloop.store.files import lines_of, named, read_text
 from sloop.tools.definitions import FORM, definitions, read_tool
+from sloop.tools.operations import short
 
 PACKAGED = {name: Path(__file__).with_name(f"{name}.json") for name in ("everyday", "server")}
 """Sets that come with sloop: what samples are made of, and another domain's tools (`sloop.stages.corrupt`)."""
-SOURCE = ("sloop.tools.contract", "sloop.tools.definitions", "sloop.tools.dialects", "sloop.tools.sources")
+SOURCE = (
+    "sloop.tools.contract",
+    "sloop.tools.definitions",
+    "sloop.tools.dialects",
+    "sloop.tools.operations",
+    "sloop.tools.sources",
+)
 """Modules by which a source reads definitions."""
 SPLITS = ("train", "dev", "test")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -40,14 +47,15 @@ def load_tools(
 ) -> tuple[Tool, ...]:
     """Tools from a file of definitions in any known form (`sloop.tools.definitions`), checked.
 
-    Names become such as servers take: letters, digits, _ and -.
+    Names become such as servers take: letters, digits, _ and -, 64 at most. A definition that stands there again, word
+    for word, is one tool.
 
     Args:
         path: the name of a packaged set, "everyday" or "server", else a ``.json`` file or a ``.jsonl`` file (a value a
             line), either of them gzipped if its name ends in ``.gz``.
         split: keep the definitions whose extra key ``split`` says this; None: all of them.
         keep_going: leave out what cannot be read.
-        tell: told in a sentence what was left out, and which names were changed.
+        tell: told in a sentence what was left out or stands there again, and which names were changed.
 
     Returns:
         The tools in file order.
@@ -57,7 +65,7 @@ def load_tools(
             repeated name, parameters that are no JSON Schema (draft 2020-12) of type object, or would be lost.
     """
     source = PACKAGED.get(str(path), Path(path))
-    rows = list(_rows(source))
+    rows = list(rows_of(source))
     if split is not None:
         rows = [(place, row) for place, row in rows if not isinstance(row, Mapping) or row.get("split") == split]
     if not rows:
@@ -78,13 +86,17 @@ def checked_tools(
         UserError: as of `load_tools`.
     """
     tools: dict[str, Tool] = {}
-    own: list[str] = []
+    own: dict[str, Tool] = {}
+    repeated = 0
     renamed: list[str] = []
     refused: list[str] = []
     for place, row in rows:
         try:
             given = read_tool(row, place)
             tool = given.model_copy(update={"name": _allowed(given.name, place)})
+            if given == own.get(tool.name):
+                repeated += 1
+                continue
             if tool.name in tools:
                 raise ValueError(
                     f"{place}: a second tool is named {tool.name}. Names are unique: rename one of the two."
@@ -92,8 +104,7 @@ def checked_tools(
         except ValueError as error:
             refused.append(str(error))
             continue
-        tools[tool.name] = tool
-        own.append(given.name)
+        tools[tool.name], own[tool.name] = tool, given
         renamed += [f"{given.name!r} is {tool.name}"] if tool.name != given.name else []
     if refused and not (keep_going and tools):
         raise UserError(_refusal(refused, len(rows), can_go_on=bool(tools)))
@@ -101,9 +112,11 @@ def checked_tools(
         tell(f"{source}: {len(refused)} of {len(rows)} definitions are left out (tools.keep_going=true).")
     for reason in refused:
         tell(f"left out: {reason}")
+    if repeated:
+        tell(f"{source}: {repeated} of {len(rows)} definitions repeat an earlier one word for word.")
     if renamed:
-        tell(f"{source}: servers take letters, digits, _ and - in a name, so {', '.join(renamed)}.")
-    return list(zip(own, tools.values(), strict=True))
+        tell(f"{source}: servers take letters, digits, _ and - in a name, 64 at most, so {', '.join(renamed)}.")
+    return [(own[name].name, tool) for name, tool in tools.items()]
 
 
 def _refusal(refused: Sequence[str], total: int, *, can_go_on: bool) -> str:
@@ -118,21 +131,21 @@ def _refusal(refused: Sequence[str], total: int, *, can_go_on: bool) -> str:
 
 
 def _allowed(name: str, place: str) -> str:
-    """The name, in letters, digits, _ and - alone.
+    """The name, in letters, digits, _ and - alone, and no longer than servers take it.
 
     Raises:
-        ValueError: none is left of it, or it is too long.
+        ValueError: none is left of it.
     """
     if _NAME.fullmatch(name):
         return name
     plain = "".join(mark for mark in unicodedata.normalize("NFKD", name) if not unicodedata.combining(mark))
-    written = re.sub(r"[^a-zA-Z0-9_-]+", "_", plain).strip("_")
+    written = short(re.sub(r"[^a-zA-Z0-9_-]+", "_", plain).strip("_"))
     if not _NAME.fullmatch(written):
         raise ValueError(f"{place}: the name {name!r} is not allowed: 1 to 64 letters, digits, _ and - make a name.")
     return written
 
 
-def _rows(source: Path) -> Iterator[tuple[str, Any]]:
+def rows_of(source: Path) -> Iterator[tuple[str, Any]]:
     """Definitions with their place in the file, for messages."""
     names = source.name.removesuffix(".gz")
     if not names.endswith((".json", ".jsonl")):

@@ -31,6 +31,7 @@ from sloop.records import (
 from sloop.records.ranges import Share, refused
 from sloop.stages.accept import JUDGEMENTS, REJECTED, RULES, TRUTH, Admission, Door
 from sloop.stages.accept import MODULES as DOOR_MODULES
+from sloop.stages.evidence import can_run, compare, verdicts, weigh
 from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
@@ -187,8 +188,8 @@ def _sample_of(ruling: Ruling) -> str:
 
 
 def verify(stage: Optimize, desk: Desk, width: int) -> set[str]:
-    """Judge the disagreements (and, if asked, the agreements): writes the rulings; returns the samples that got none
-    because something is missing or failed.
+    """Run and judge the disagreements and, if asked, the agreements (`sloop.stages.evidence`): writes the rulings;
+    returns the samples that got none because something is missing or failed.
     """
     units = {f"v-{sample_id}": sample_id for data in stage.datasets for sample_id in data.ids()}
     unjudged: set[str] = set()
@@ -209,15 +210,17 @@ async def judge_answer(task: Optimize, worker: Worker, sample_id: str) -> Sequen
         return [Rejected(key=sample_id, reason="no_answer" if sample.label else "no_label")]
     judge = worker.part(task.judge, Judge, "judge")
     rng = unit_rng(task.seed, "verify", task.round, sample_id)
-    question = sample.blind()
-    if agrees(sample, prediction):
-        if not task.settings.judge_agreements:
+    alike, told = agrees(sample, prediction), tuple[str, ...]()
+    if not alike:
+        alike, told = compare(sample, sample.label, prediction.answer)
+    if alike:
+        if not task.settings.judge_agreements and not (can_run(sample) and weigh(sample, sample.label).is_wrong):
             return []
-        return [rule_agreement(sample, (await judge.judge(question, [sample.label], rng))[0])]
+        return [rule_agreement(sample, (await verdicts(judge, sample, [sample.label], rng, told))[0])]
     label_first = rng.random() < 0.5  # so that a judge with a taste for the first answer favours neither
     pair = [sample.label, prediction.answer] if label_first else [prediction.answer, sample.label]
-    verdicts = await judge.judge(question, pair, rng)
-    on_label, on_prediction = verdicts if label_first else reversed(verdicts)
+    given = await verdicts(judge, sample, pair, rng, told)
+    on_label, on_prediction = given if label_first else reversed(given)
     return [rule(sample, prediction, on_label, on_prediction)]
 
 
