@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from sloop.environments.base import Environment
+from sloop.environments.base import ERROR, Environment
 from sloop.environments.domains import make_environment
 from sloop.records import (
     AnyKind,
@@ -85,30 +85,44 @@ class DialogueTeacher:
 
 
 def played(task: Task) -> Dialogue:
-    """A task as a dialogue, its own calls played in its environment."""
+    """A task as a dialogue, its own calls played in its environment. A decision whose call fails, as the first of a
+    recovery, is history alone: running a label is to say whether it is right.
+    """
     environment = make_environment(task.env)
     messages = [Message(role="system", content=SYSTEM)]
     withheld: dict[int, frozenset[str]] = {}
+    failing: set[int] = set()
     calls = 0
     for turn in task.turns:
         begins = len(messages)
         messages.append(Message(role="user", content=turn.request))
         for step in turn.calls:
             messages.append(Message(role="assistant", tool_calls=step))
-            for call in step:
-                messages.append(Message(role="tool", content=environment.act(call), tool_call_id=f"call_{calls}"))
-                calls += 1
+            told = [environment.act(call) for call in step]
+            failing |= {len(messages) - 1} if any(result.startswith(ERROR) for result in told) else set()
+            messages += [
+                Message(role="tool", content=result, tool_call_id=f"call_{calls + place}")
+                for place, result in enumerate(told)
+            ]
+            calls += len(told)
         messages.append(Message(role="assistant", content=turn.reply))
         if turn.withheld:
             withheld |= dict.fromkeys(range(begins, len(messages)), frozenset(turn.withheld))
-    return Dialogue(tools=environment.tools, messages=tuple(messages), env=task.env, withheld=withheld)
+    return Dialogue(
+        tools=environment.tools,
+        messages=tuple(messages),
+        doubtful=frozenset(failing),
+        env=task.env,
+        withheld=withheld,
+    )
 
 
 def only(dialogue: Dialogue, place: int) -> Dialogue:
     """A dialogue of which one decision alone is new: the one with this number, or else the last."""
-    made = [index for index, message in enumerate(dialogue.messages) if message.role == "assistant"]
+    messages, doubtful = enumerate(dialogue.messages), dialogue.doubtful
+    made = [index for index, message in messages if message.role == "assistant" and index not in doubtful]
     kept = made[min(place, len(made) - 1)]
-    return dialogue.model_copy(update={"doubtful": frozenset(made) - {kept}})
+    return dialogue.model_copy(update={"doubtful": doubtful.union(made) - {kept}})
 
 
 def _fewer_tools(key: str, seed: Sample, rng: Random) -> Dialogue | Rejected:
