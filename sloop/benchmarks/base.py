@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
+from sloop.environments.domains import MODULES as RUNNING
 from sloop.measures.metrics import grade, scores
 from sloop.records import Grade, Prediction, Sample, Score
 from sloop.records.ranges import Name, PathText
@@ -20,11 +21,10 @@ GRADING = (
     "sloop.calls.match.normalise",
     "sloop.calls.match.strict",
     "sloop.calls.schema",
-    "sloop.environments",
+    *RUNNING,
     "sloop.measures.metrics",
     "sloop.measures.stats",
     "sloop.records.base",
-    "sloop.records.episodes",
     "sloop.records.judging",
     "sloop.records.samples",
     "sloop.rollout",

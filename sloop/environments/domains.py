@@ -14,6 +14,9 @@ from sloop.environments.simulator import Simulator
 from sloop.environments.toolkit import Stateful, Toolkit
 from sloop.records import EnvSpec, UserError
 
+MODULES = ("sloop.environments", "sloop.records.episodes", "sloop.tools.contract", "sloop.tools.dialects")
+"""The modules whose code can change what comes of calls."""
+
 DOMAINS: dict[str, Callable[[], Environment]] = {
     Bookings.toolkit: Bookings,
     "files": Files,

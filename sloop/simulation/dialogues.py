@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from sloop.environments.base import ERROR, Environment
+from sloop.environments.domains import MODULES as RUNNING
 from sloop.environments.domains import make_environment
 from sloop.records import (
     AnyKind,
@@ -37,9 +38,8 @@ class DialogueTeacher:
 
     MODULES = (
         "sloop.calls.schema",
-        "sloop.environments",
+        *RUNNING,
         "sloop.records.base",
-        "sloop.records.episodes",
         "sloop.records.samples",
         "sloop.simulation.dialogues",
         "sloop.simulation.tasks",

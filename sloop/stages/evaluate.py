@@ -16,6 +16,7 @@ from sloop.engine.build import Components
 from sloop.engine.executor import Worker
 from sloop.engine.identity import known_as, unit_rng
 from sloop.engine.stage import Desk
+from sloop.environments.domains import MODULES as RUNNING
 from sloop.judges.base import Judge
 from sloop.measures.constants import constant_grades, headline_scores, named
 from sloop.measures.metrics import pass_hat_scores
@@ -56,7 +57,7 @@ class Evaluate(Asking):
     MODULES: ClassVar[tuple[str, ...]] = (
         *answering.MODULES, "sloop.calls.formats", "sloop.calls.match.normalise", "sloop.calls.match.strict",
         "sloop.calls.schema", "sloop.measures.constants", "sloop.measures.metrics", "sloop.measures.stats",
-        "sloop.records.judging", "sloop.stages.evaluate",
+        "sloop.records.judging", "sloop.stages.evaluate", *RUNNING,
     )  # fmt: skip
     summary_type: ClassVar[type[EvaluateSummary]] = EvaluateSummary
 

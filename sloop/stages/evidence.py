@@ -26,10 +26,11 @@ from typing import NamedTuple
 from sloop.calls.schema import call_errors
 from sloop.environments.checks import Outcome, run, shortfall
 from sloop.environments.domains import DOMAINS
+from sloop.environments.domains import MODULES as RUNNING
 from sloop.judges.base import Judge
 from sloop.records import Label, Sample, ToolCall, Verdict, decided
 
-MODULES = ("sloop.calls.schema", "sloop.environments", "sloop.records.episodes", "sloop.stages.evidence")
+MODULES = ("sloop.calls.schema", *RUNNING, "sloop.stages.evidence")
 
 
 class Evidence(NamedTuple):

@@ -63,7 +63,7 @@ class PythonTools:
     definitions, and nothing is called.
     """
 
-    MODULES = ("sloop.tools.running", *SOURCE)
+    MODULES = (*(f"sloop.tools.{name}" for name in ("running", "isolated", "launch", "sandbox")), *SOURCE)
 
     def __init__(self, *, module: PathText) -> None:
         """Take the name, ``module:attribute`` (see `python_tools`)."""
