@@ -23,8 +23,8 @@ from sloop.models.base import ModelError, Reply, Sampling
 from sloop.models.endpoint import Endpoint
 from sloop.models.prompts import Prompts, said
 from sloop.records import (
+    AnyKind,
     Dialogue,
-    Kind,
     Label,
     Message,
     Order,
@@ -42,7 +42,7 @@ REQUEST: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 """What the user's role answers."""
-CALLS: Mapping[Kind, tuple[int, int]] = {"single": (1, 1), "parallel": (2, 99)}
+CALLS: Mapping[AnyKind, tuple[int, int]] = {"single": (1, 1), "parallel": (2, 99)}
 """Fewest and most calls that a kind of sample is about; any other kind is about none."""
 
 
