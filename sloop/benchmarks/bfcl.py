@@ -1,8 +1,9 @@
 """The Berkeley Function Calling Leaderboard, single turn: its data, verdicts and aggregates, and ours beside them.
 
 The data are not shipped: they are read from a folder with the official files (plain or gzipped), or from the installed
-``bfcl-eval`` wheel. The categories of single calls and the two kinds of (ir)relevance are run; multi-turn and agentic
-ones are not. What was not run is named wherever an official aggregate would hold it.
+``bfcl-eval`` wheel. The categories of single calls and the two kinds of (ir)relevance are run; those of several turns
+are `sloop.benchmarks.bfcl_multi_turn`, agentic ones are not run. What was not run is named wherever an official
+aggregate would hold it.
 
 Tools are shown as the leaderboard shows them to models with native function calling: dots in names become underscores,
 types become those of JSON Schema, and a description says which syntax it is. Java and JavaScript arguments are asked
