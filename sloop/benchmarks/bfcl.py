@@ -405,15 +405,15 @@ def _as_text(schema: Mapping[str, Any], language: Language) -> dict[str, Any]:
     return {**new, "description": schema.get("description", "") + told}
 
 
-def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _schema(schema: Mapping[str, Any], *, is_item: bool = False) -> dict[str, Any]:
     kind = schema.get("type", "string")
     new = {**schema, "type": TYPES.get(kind, "string")}
-    if kind == "float":
+    if kind == "float" and not is_item:
         new |= {"format": "float", "description": schema.get("description", "") + " This is a float type value."}
     if isinstance(schema.get("properties"), dict):
         new["properties"] = {name: _schema(part) for name, part in schema["properties"].items()}
     if isinstance(schema.get("items"), dict):
-        new["items"] = _schema(schema["items"])
+        new["items"] = _schema(schema["items"], is_item=True)
     return new
 
 

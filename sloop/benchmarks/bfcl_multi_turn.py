@@ -47,7 +47,7 @@ from sloop.store import Dataset, write_rows
 
 CATEGORIES = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 AGGREGATES: Aggregates = {"official_multi_turn": (CATEGORIES, False)}
-FORCED = "multi_turn:force_terminated"
+FORCED, INFERENCE = "multi_turn:force_terminated", "multi_turn:inference_error"
 NEEDLESS = "needless_call_rate"
 Turns = list[list[list[str]]]
 """By turn, the steps in which something is called: the text of each call."""
@@ -277,8 +277,10 @@ class MultiTurnEpisode:
         asked = self._first.model_copy(update={"tools": tools, "label": Label(calls=wanted)})
         told = last.model_copy(update={"sample_id": asked.id, "calls": tuple(self._calls)})
         if last.error == "model":
-            official, reason = (None, None) if last.raw is None else (False, "multi_turn:inference_error")
-            return (grade(asked, told).model_copy(update={"sample_id": self.id, "official": official, "reason": reason}),)
+            official, reason = (None, None) if last.raw is None else (False, INFERENCE)
+            return (
+                grade(asked, told).model_copy(update={"sample_id": self.id, "official": official, "reason": reason}),
+            )
         if _is_whole(last):
             turns, reason = self._recorded(last.raw)
             calls, unread = calls_of([call for turn in turns for step in turn for call in step], tools)
@@ -293,7 +295,9 @@ class MultiTurnEpisode:
         plain = grade(asked, told)
         strict = official and plain.parsed and not needless
         if official and not strict:
-            reason = f"unexpected_call: in turn {needless[0]}" if needless else f"{plain.error}: an answer is not readable"
+            reason = (
+                f"unexpected_call: in turn {needless[0]}" if needless else f"{plain.error}: an answer is not readable"
+            )
         changes = {
             "sample_id": self.id, "official": official, "correct": strict, "reason": reason,
             "attempted": plain.attempted or bool(told.calls), "needless": (len(needless), len(idle)),
@@ -302,8 +306,8 @@ class MultiTurnEpisode:
 
     def _recorded(self, result: Any) -> tuple[Turns, str | None]:
         """What a file of results has of the entry, decoded; the official error where that is not all of its turns."""
-        if not isinstance(result, list):
-            return [], "multi_turn:inference_error"
+        if not isinstance(result, list) or len(result) != len(self._entry["ground_truth"]):
+            return [], FORCED if isinstance(result, list) else INFERENCE
         try:
             read = [[read_executed(self._reading or _looks(step), step) for step in turn] for turn in result]
         except TypeError:

@@ -225,7 +225,9 @@ def read_executed(reading: str, result: Any) -> list[str] | None:
 
 def _executed_fc(result: Any) -> list[str]:
     calls = [result] if type(result) is dict else result
-    named = [(name, json.loads(given) if type(given) is str else given) for call in calls for name, given in call.items()]
+    named = [
+        (name, json.loads(given) if type(given) is str else given) for call in calls for name, given in call.items()
+    ]
     return [written_call(name, given) for name, given in named]
 
 

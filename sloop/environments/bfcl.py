@@ -61,7 +61,9 @@ def wheel() -> Path:
     """
     package = importlib.util.find_spec("bfcl_eval")
     if package is None or not package.submodule_search_locations:
-        raise UserError(f"BFCL's multi-turn entries run the official classes, and bfcl_eval is not installed: {INSTALL}")
+        raise UserError(
+            f"BFCL's multi-turn entries run the official classes, and bfcl_eval is not installed: {INSTALL}"
+        )
     return Path(next(iter(package.submodule_search_locations)))
 
 
