@@ -2,9 +2,9 @@
 
 usage: python benchmarks/bench_bfcl_multi_turn.py [wrong answers of each mode] [fc] [qwen_fc] [prompting] [dialogues]
 
-- The gold calls of all 800 entries, in one step a turn and call by call, and so many answers that are wrong or malformed
-  in ways drawn by a seed, each as a model of each of the leaderboard's three handlers would give it: the verdicts and
-  the names of the errors that differ, and the CPU time of both.
+- The gold calls of all 800 entries, in one step a turn and call by call, and so many answers that are wrong or
+  malformed in ways drawn by a seed, each as a model of each of the leaderboard's three handlers would give it: the
+  verdicts and the names of the errors that differ, and the CPU time of both.
 - What the official loop asks a model at every step, messages, tools and results of calls to the letter, beside what our
   episode asks one that answers the same: every entry with its gold calls, and with calls that are drawn.
 
@@ -29,7 +29,7 @@ from bench_official import _elsewhere, entries_of, made
 from official_cases import Call, kinds
 from official_runners import MODES, Verdict, bfcl_dialogues, bfcl_multi_turn_verdicts
 
-from sloop.benchmarks.bfcl_multi_turn import calls_of
+from sloop.environments.base import difference
 from sloop.records import Prediction, ToolCall
 
 WRONG = 2000
@@ -160,33 +160,19 @@ CHANGES: dict[str, Callable[[Turns, Random, Any], None]] = {
     "unknown function": renamed, "other arguments": other_argument, "no calls": silenced, "Python's own": pythons_own,
     "methods in texts": methods_in_texts, "too many steps": too_many, "turns missing": in_one_turn,
 }  # fmt: skip
-NOT_TURNS: tuple[Any, ...] = (
-    "Error during inference: timed out",
-    "some words",
-    None,
-    {},
-    [],
-    [[]],
-    [None],
-    7,
-    {"a": "{}"},
-)
+DRAWN = (
+    "dropped call", "order", "extra read", "extra call", "empty turn", "unknown function", "too many steps",
+    "changed value",
+)  # fmt: skip
+"""Those that a dialogue is drawn by."""
+NOT_TURNS: tuple[Any, ...] = ("Error during inference: timed out", "some words", {}, [], [[]], [None], 7, {"a": "{}"})
 """Results that are no list of turns of steps."""
-
-
-def writer(mode: str) -> dict[str, Callable[[list[Call]], Any]]:
-    """By name, how a step is written in a mode, rightly and otherwise."""
-    return dict(kinds(mode))
 
 
 def gold_turns(entry: Any, steps: bool) -> Turns:
     """The gold calls, each a step of its own or all of a turn in one."""
-    found: Turns = []
-    for texts in entry["ground_truth"]:
-        calls, _ = calls_of(texts, entry["tools"])
-        named = [(call.name, copy.deepcopy(call.arguments)) for call in calls]
-        found.append([[call] for call in named] if steps else [named] if named else [])
-    return found
+    named = [[(call.name, copy.deepcopy(call.arguments)) for call in calls] for calls in entry["calls"]]
+    return [[[call] for call in calls] if steps else [calls] if calls else [] for calls in named]
 
 
 def result_of(turns: Turns, write: Callable[[list[Call]], Any], words: bool) -> list[list[Any]]:
@@ -196,7 +182,7 @@ def result_of(turns: Turns, write: Callable[[list[Call]], Any], words: bool) -> 
 
 def wrong_answers(mode: str, entries: list[Any], number: int) -> Iterable[tuple[str, Any, Any]]:
     """(kind, entry, result), as many as asked for, drawn by the mode's own seed."""
-    rng, ways = Random(f"{mode} 0"), writer(mode)
+    rng, ways = Random(f"{mode} 0"), dict(kinds(mode))
     for _ in range(number):
         entry, kind = rng.choice(entries), rng.choice([*CHANGES, "malformed step", "no turns"])
         turns = gold_turns(entry, rng.random() < 0.5)
@@ -228,16 +214,18 @@ def ours(benchmark: Any, sample_id: str, result: Any) -> Verdict:
 def verdicts(mode: str, benchmark: Any, number: int) -> int:
     """Gold and wrong answers in one mode; how many verdicts and names of errors differ."""
     entries = entries_of(benchmark)
-    write = writer(mode)["right"]
-    own = [(f"gold {steps}", entry, result_of(gold_turns(entry, steps), write, True)) for steps in (False, True)
-           for entry in entries.values()]  # fmt: skip
+    write = dict(kinds(mode))["right"]
+    own = [
+        (f"gold {steps}", entry, result_of(gold_turns(entry, steps), write, True))
+        for steps in (False, True)
+        for entry in entries.values()
+    ]
     wrong = list(wrong_answers(mode, list(entries.values()), number))
     differ = 0
     ids = {entry["id"]: sample_id for sample_id, entry in entries.items()}
     for what, rows in (("gold", own), ("wrong or malformed", wrong)):
-        rows = [row for row in rows if row[2] is not None]  # to sloop no answer of a file
-        given = [({key: entry[key] for key in ("id", "initial_config", "involved_classes")}, entry["ground_truth"], result)
-                 for _, entry, result in rows]  # fmt: skip
+        shown = ("id", "initial_config", "involved_classes")
+        given = [({key: entry[key] for key in shown}, entry["ground_truth"], result) for _, entry, result in rows]
         theirs, seconds = _elsewhere(bfcl_multi_turn_verdicts, mode, given)
         benchmark.close()
         began = _cpu()
@@ -247,11 +235,11 @@ def verdicts(mode: str, benchmark: Any, number: int) -> int:
         apart = [k for k, verdict in enumerate(theirs) if verdict[0] != found[k][0]]
         named = [k for k, verdict in enumerate(theirs) if verdict != found[k] and k not in apart]
         differ += len(apart) + len(named)
-        count = len({kind for kind, _, _ in rows})
         print(
-            f"{mode}, {what}: {len(rows)} answers of {count} kinds, {sum(valid for valid, _ in theirs)} right officially; "
-            f"verdicts that differ: {len(apart)}, names of errors: {len(named)}; CPU ms an answer: official "
-            f"{1e3 * seconds / len(rows):.2f}, ours {1e3 * own_seconds / len(rows):.2f}"
+            f"{mode}, {what}: {len(rows)} answers of {len({kind for kind, _, _ in rows})} kinds, "
+            f"{sum(valid for valid, _ in theirs)} right officially; verdicts that differ: {len(apart)}, names of "
+            f"errors: {len(named)}; CPU ms an answer: official {1e3 * seconds / len(rows):.2f}, "
+            f"ours {1e3 * own_seconds / len(rows):.2f}"
         )
         for error, times in Counter(str(error).partition(" ")[0] for _, error in theirs).most_common():
             print(f"  {times:>6} {error}")
@@ -265,10 +253,9 @@ def scripts_of(entries: Iterable[Any], rng: Random, drawn: bool) -> dict[str, li
     found = {}
     for entry in entries:
         turns = gold_turns(entry, rng.random() < 0.5)
-        if drawn:
-            for _ in range(2):
-                CHANGES[rng.choice(["dropped call", "order", "extra read", "extra call", "empty turn", "unknown function",
-                                    "too many steps", "changed value"])](turns, rng, entry) if any(turns) else None  # fmt: skip
+        for _ in range(2 * drawn):
+            if any(turns):
+                CHANGES[rng.choice(DRAWN)](turns, rng, entry)
         answers: list[Any] = [answer for steps in turns for answer in (*steps, "Done.")]
         as_json = json.dumps(answers + ["Done."] * 20)
         found[entry["id"]] = json.loads(as_json, parse_constant=lambda _: None)
@@ -288,44 +275,21 @@ def dialogues(benchmark: Any) -> int:
                 (episode,), script, seen = benchmark.episodes([sample_id]), iter(scripts[entry["id"]]), []
                 while (sample := episode.ask()) is not None:
                     messages = [[message.role, message.content] for message in sample.messages]
-                    seen.append(
-                        json.loads(json.dumps([messages, [tool.to_openai()["function"] for tool in sample.tools]]))
-                    )
+                    seen.append([messages, [tool.to_openai()["function"] for tool in sample.tools]])
                     said = next(script)
-                    calls = () if isinstance(said, str) else said
-                    episode.tell(
-                        Prediction(
-                            sample_id=sample.id,
-                            content=said if isinstance(said, str) else "",
-                            calls=tuple(ToolCall(name=name, arguments=given) for name, given in calls),
-                        )
-                    )
+                    calls = [] if isinstance(said, str) else [ToolCall(name=n, arguments=given) for n, given in said]
+                    words = said if isinstance(said, str) else ""
+                    episode.tell(Prediction(sample_id=sample.id, content=words, calls=tuple(calls)))
                 asked += len(seen)
-                official = [json.loads(step) for step in theirs[entry["id"]]]
-                if seen != official:
-                    apart.append(entry["id"])
-                    if len(apart) <= SHOWN:
-                        print(
-                            f"  {entry['id']}: {len(official)} steps, ours {len(seen)}: {first_difference(official, seen)}"
-                        )
-        print(
-            f"dialogues, {what}: {len(entries)} entries, {asked} steps; entries in which a question differs: {len(apart)}"
-        )
+                if found := difference(
+                    json.loads(json.dumps(seen)), [json.loads(step) for step in theirs[entry["id"]]]
+                ):
+                    apart.append(f"{entry['id']}: {found[:600]}")
+        print(f"dialogues, {what}: {len(entries)} entries, {asked} steps; entries in which one differs: {len(apart)}")
+        for line in apart[:SHOWN]:
+            print(f"  {line}")
         differ += len(apart)
     return differ
-
-
-def first_difference(theirs: Any, ours: Any, where: str = "") -> str:
-    """Where two JSON values differ first."""
-    if isinstance(theirs, dict) and isinstance(ours, dict) and theirs.keys() == ours.keys():
-        return next(
-            (found for key in theirs if (found := first_difference(theirs[key], ours[key], f"{where}.{key}"))), ""
-        )
-    if isinstance(theirs, list) and isinstance(ours, list):
-        pairs = enumerate(zip(theirs, ours, strict=False))
-        found = next((told for k, (one, other) in pairs if (told := first_difference(one, other, f"{where}[{k}]"))), "")
-        return found or ("" if len(theirs) == len(ours) else f"{where}: {len(theirs)} parts, ours {len(ours)}")
-    return "" if theirs == ours else f"{where}: {json.dumps(theirs)[:200]}, ours {json.dumps(ours)[:200]}"
 
 
 def _cpu() -> float:

@@ -136,6 +136,8 @@ class BfclBenchmark:
             UserError: an unknown category, or none; or the parser of a language that is read is not installed; or
                 format sensitivity beside others, or with calls handed over apart.
         """
+        if turns := [category for category in categories if category.startswith("multi_turn")]:
+            raise UserError(f"benchmark.categories: {turns[0]} is another benchmark's: benchmark=bfcl_multi_turn")
         check_categories(categories, (*CATEGORIES, SENSITIVITY))
         if SENSITIVITY in categories and len(categories) > 1:
             raise UserError(

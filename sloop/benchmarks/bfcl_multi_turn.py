@@ -7,9 +7,9 @@ answers got so far. A turn without gold calls is run and not checked: so does th
 imported and never called). ``call_accuracy`` is stricter: there such a turn must have no call, and every answer must be
 one that can be read.
 
-The rules are those of ``model_handler/base_handler.py`` (the loop, for models with native calls),
-``eval_checker/eval_runner.py`` and ``eval_checker/multi_turn_eval`` of bfcl-eval 2026.3.23. The classes are run from the
-installed wheel (`sloop.environments.bfcl`).
+The rules are those of ``model_handler/base_handler.py`` (the loop, for models with native calls), of
+``eval_checker/eval_runner.py`` and of ``eval_checker/multi_turn_eval`` of bfcl-eval 2026.3.23. The classes are run from
+the installed wheel (`sloop.environments.bfcl`).
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class MultiTurnEpisode:
             "config": entry["initial_config"],
             "long_context": "long_context" in first.slice,
         }
-        self._play = Play(simulator, first.id, self._scene)
+        self._play = Play(simulator, self._scene)
         self._answers: list[Prediction] = []
         self._turns: Turns = [[]]
         self._calls: list[ToolCall] = []
@@ -259,7 +259,7 @@ class MultiTurnEpisode:
                 "tools": self._tools(turn),
                 "messages": (*self._asked.messages, *said),
                 "turn": len(self._answers),
-                "label": None,
+                "label": Label(calls=() if self._turns[-1] else self._entry["calls"][turn]),
                 "env": EnvSpec(toolkit="bfcl", state=state),
             }
         )
@@ -273,7 +273,7 @@ class MultiTurnEpisode:
         """One grade: the official verdict, and what all calls were beside the gold ones."""
         last, gold = self._answers[-1], self._entry["ground_truth"]
         tools = self._tools(len(gold))
-        wanted, _ = calls_of([call for turn in gold for call in turn], tools)
+        wanted = tuple(call for turn in self._entry["calls"] for call in turn)
         asked = self._first.model_copy(update={"tools": tools, "label": Label(calls=wanted)})
         told = last.model_copy(update={"sample_id": asked.id, "calls": tuple(self._calls)})
         if last.error == "model":
@@ -341,7 +341,9 @@ def _looks(step: Any) -> Reading:
 
 
 def _sample(category: str, entry: Entry, documents: Mapping[str, Sequence[Offer]], code: str) -> Sample:
-    """The first question; beside it the entry takes ``held_back``, the tools that are added in a turn."""
+    """The first question; beside it the entry takes ``held_back``, the tools that are added in a turn, and ``calls``,
+    the gold ones of each turn.
+    """
     offers = [offer for name in entry["involved_classes"] for offer in documents[name]]
     missed, later = entry.get("missed_function", {}), {offer.later.name: offer.later for offer in offers}
     entry["held_back"] = {turn: [later[name] for name in names] for turn, names in missed.items()}
@@ -350,13 +352,14 @@ def _sample(category: str, entry: Entry, documents: Mapping[str, Sequence[Offer]
     if len(gold) != len(entry["question"]):
         raise ValueError(f"{len(entry['question'])} turns and gold calls of {len(gold)}")
     tools = tuple(offer.first for offer in offers if offer.first.name not in lacking)
-    calls, unread = calls_of([call for turn in gold for call in turn], [offer.later for offer in offers])
-    if unread:
+    read = [calls_of(turn, [offer.later for offer in offers]) for turn in gold]
+    if unread := [text for _, texts in read for text in texts]:
         raise ValueError(f"a gold call that is none: {unread[0]}")
+    entry["calls"] = [calls for calls, _ in read]
     return Sample(
         tools=tools,
         messages=tuple(Message(role=row["role"], content=row["content"]) for row in entry["question"][0]),
-        label=Label(calls=calls[: len(gold[0])]),
+        label=Label(calls=entry["calls"][0]),
         group=f"multi_turn_{entry['id'].rpartition('_')[2]}",  # the same scene stands in every category
         slice=category,
         lineage=Lineage(unit=digest([gold, entry["initial_config"], code])[:32]),

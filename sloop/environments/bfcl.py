@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import signal
 import subprocess
 import sys
-import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from sloop.environments import bfcl_worker
 from sloop.records import UserError
@@ -89,8 +89,9 @@ class Simulator:
         self._seconds = seconds
         self._process: subprocess.Popen[str] | None = None
         self._facts: Mapping[str, Any] = {}
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
         self._begun = 0
+        self.keys = itertools.count()
+        """For scenes; the same entry may be played twice at a time."""
 
     def ask(self, do: str, **given: Any) -> Any:
         """What the process finds.
@@ -128,6 +129,10 @@ class Simulator:
         """Of the official code: ``max_steps`` and ``more_functions``, what is said where functions are added."""
         return self._facts if self.life else {}
 
+    def is_alive(self, life: int) -> bool:
+        """Whether that process is still there, as far as is known."""
+        return self._process is not None and self._begun == life
+
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
@@ -136,10 +141,10 @@ class Simulator:
 
     def _begin(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-I", bfcl_worker.__file__, str(wheel().parent), str(self._seconds)]
-        self._errors.truncate(0)
+        pipe = subprocess.PIPE
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, encoding="utf-8",
-            env=_VARIABLES, cwd="/", start_new_session=True,
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", env=_VARIABLES, cwd="/",
+            start_new_session=True,
         )  # fmt: skip
         self._process, self._finish = process, weakref.finalize(self, _end, process)
         self._begun += 1
@@ -151,21 +156,22 @@ class Simulator:
 
     def _died(self, process: subprocess.Popen[str]) -> DiedError:
         """Why a process is no more that has ended its output."""
+        assert process.stderr is not None
+        *_, last = process.stderr.read().strip().splitlines() or ["no message"]
         status = process.wait()
         self.close()
         if status == -signal.SIGALRM:
             return DiedError(f"a call ran for more than {self._seconds:g} s", slow=True)
-        self._errors.seek(0)
-        *_, last = self._errors.read().decode(errors="replace").strip().splitlines() or ["no message"]
         return DiedError(f"the process of the classes ended with status {status}: {last}")
 
 
 class Play:
     """A scene that calls change; where the process died it is opened in the next one, and its calls are made again."""
 
-    def __init__(self, simulator: Simulator, key: str, scene: Mapping[str, Any]) -> None:
+    def __init__(self, simulator: Simulator, scene: Mapping[str, Any]) -> None:
         """Take the scene's classes with their modules, their ``config`` and whether it is one of ``long_context``."""
-        self._simulator, self._key, self._scene = simulator, key, scene
+        self._simulator, self._scene = simulator, scene
+        self._key = f"{next(simulator.keys)}"
         self._past: list[str] = []
         self._life = 0
 
@@ -188,8 +194,9 @@ class Play:
 
     def close(self) -> None:
         """Forget the scene."""
-        if self._life and self._life == self._simulator.life:
-            self._simulator.ask("close", key=self._key)
+        if self._simulator.is_alive(self._life):
+            with suppress(DiedError):
+                self._simulator.ask("close", key=self._key)
 
 
 def again(asked: Callable[[], T]) -> T:
@@ -205,7 +212,7 @@ def again(asked: Callable[[], T]) -> T:
 def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait()
-    for stream in (process.stdin, process.stdout):
+    for stream in (process.stdin, process.stdout, process.stderr):
         with suppress(OSError):
             assert stream is not None
             stream.close()

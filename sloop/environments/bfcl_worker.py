@@ -161,7 +161,7 @@ def main() -> None:
     """Run ``bfcl_worker.py FOLDER SECONDS``; FOLDER holds the package ``bfcl_eval``."""
     folder, seconds = sys.argv[1], float(sys.argv[2])
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a class prints is no result
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a class prints is no result
     sys.path.append(folder)
     simulation = Simulation(seconds)
     for name, most in (("RLIMIT_AS", MEMORY), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0)):
