@@ -6,13 +6,14 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sloop.measures.stats import rate
-from sloop.records import Grade, Prediction, Sample, Score, UserError, from_json
+from sloop.records import Grade, Prediction, Score, UserError, from_json
 from sloop.store import Dataset, is_file
 from sloop.store.files import lines_of, named
 
+T = TypeVar("T")
 Entry = dict[str, Any]
 Aggregates = Mapping[str, tuple[tuple[str, ...], bool]]
 """An official mean by name: its categories, or means named before it, and whether entries (True) or parts weigh the
@@ -148,8 +149,8 @@ def _entry(line: str, keys: Collection[str], where: str) -> Entry:
     return entry
 
 
-def read_sample(made: Callable[[], Sample], where: str) -> Sample:
-    """An entry as a sample.
+def read_sample(made: Callable[[], T], where: str) -> T:
+    """An entry as a sample, or a part of one.
 
     Args:
         made: reads the entry, which may be anything.
