@@ -11,6 +11,7 @@ import importlib.machinery
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -196,6 +197,79 @@ def bfcl_each(mode: str, rows: Sequence[tuple[str, Any, Any]]) -> list[Verdict]:
                 row = {"valid": False, "error_type": f"exception:{type(error).__name__}"}
             found.append((row["valid"], row.get("error_type")))
     return found
+
+
+def bfcl_multi_turn_verdicts(mode: str, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[Verdict], float]:
+    """The verdict of BFCL's runner on each of many multi-turn answers, and the CPU seconds of all.
+
+    It keeps what it has simulated under the model's name, so that every answer is one of another model here.
+
+    Args:
+        mode: a key of `MODES`.
+        rows: entry, gold calls and result.
+    """
+    handler = bfcl_handler(mode)
+    from bfcl_eval.eval_checker.eval_runner import _evaluate_single_multi_turn_entry
+    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils
+
+    found: list[Verdict] = []
+    began = time.process_time()
+    with redirect_stdout(None):
+        for number, (entry, gold, result) in enumerate(rows):
+            category = entry["id"].rpartition("_")[0]
+            given = (entry["id"], result, gold, dict(entry), f"m{number}", category)
+            try:
+                row = _evaluate_single_multi_turn_entry(handler, *given)
+                found.append((row["valid"], None if row["valid"] else row["error"]["error_type"]))
+            except Exception as error:
+                found.append((False, f"exception:{type(error).__name__}"))
+            for name in [name for name in vars(multi_turn_utils) if name.endswith("_instance")]:
+                del vars(multi_turn_utils)[name]
+    return found, time.process_time() - began
+
+
+def bfcl_dialogues(category: str, scripts: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
+    """What BFCL's own loop for models with native calls asks, by entry: messages and tools at every step, as JSON.
+
+    Args:
+        category: whose entries these are.
+        scripts: by entry, what the model answers at each step: a text, or ``[(name, arguments), ...]``.
+    """
+    os.environ["TZ"] = "UTC"  # some results hold local times
+    time.tzset()
+    handler = bfcl_handler("fc")
+    from bfcl_eval.constants.enums import ModelStyle
+    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils
+    from bfcl_eval.utils import load_dataset_entry
+
+    handler.registry_name, handler.model_name_underline_replaced = "m-FC", "m"
+    handler.model_style = ModelStyle.FIREWORK_AI  # OpenAI's form, a function's response in its description
+    seen: dict[str, list[str]] = {}
+
+    def query(data: dict[str, Any]) -> tuple[Any, float]:
+        messages = [[message["role"], message["content"]] for message in data["message"]]
+        asked.append(json.dumps([messages, [tool["function"] for tool in data["tools"]]]))
+        return next(script), 0.0
+
+    def parse(said: Any) -> dict[str, Any]:
+        called = not isinstance(said, str)
+        return {
+            "model_responses": [{name: json.dumps(given)} for name, given in said] if called else said,
+            "model_responses_message_for_chat_history": {"role": "assistant", "content": "" if called else said},
+            "tool_call_ids": [None] * len(said),
+            "input_token": 0,
+            "output_token": 0,
+        }
+
+    handler._query_FC, handler._parse_query_response_FC = query, parse
+    with redirect_stdout(None):
+        for entry in load_dataset_entry(category):
+            if entry["id"] in scripts:
+                script, asked = iter(scripts[entry["id"]]), seen.setdefault(entry["id"], [])
+                handler.inference_multi_turn_FC(entry, False, True)
+            for name in [name for name in vars(multi_turn_utils) if name.endswith("_instance")]:
+                del vars(multi_turn_utils)[name]
+    return seen
 
 
 def bfcl_prompts() -> dict[str, list[list[str]]]:

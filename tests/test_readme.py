@@ -38,6 +38,7 @@ NOT_RUN = {
     "teacher=llm": "asks a model; composed here, asked in tests/test_teachers_llm.py",
     "teacher@teacher.teacher=llm": "asks a model; composed here, asked in tests/test_teachers_llm.py",
     "benchmark=bfcl": "takes the official files; composed here, run in tests/test_benchmarks_bfcl.py",
+    "benchmark=bfcl_multi_turn": "takes the wheel; composed here, run in tests/test_benchmarks_bfcl_multi_turn.py",
     "benchmark=acebench": "takes the official files; composed here, run in tests/test_benchmarks_acebench.py",
     "experiment=real": "trains a pretrained model for hours; composed here",
     "real": "compares runs of hours; the same command runs on the demo",

@@ -1,8 +1,9 @@
 """The Berkeley Function Calling Leaderboard, single turn: its data, verdicts and aggregates, and ours beside them.
 
 The data are not shipped: they are read from a folder with the official files (plain or gzipped), or from the installed
-``bfcl-eval`` wheel. The categories of single calls and the two kinds of (ir)relevance are run; multi-turn and agentic
-ones are not. What was not run is named wherever an official aggregate would hold it.
+``bfcl-eval`` wheel. The categories of single calls and the two kinds of (ir)relevance are run; those of several turns
+are `sloop.benchmarks.bfcl_multi_turn`, agentic ones are not run. What was not run is named wherever an official
+aggregate would hold it.
 
 Tools are shown as the leaderboard shows them to models with native function calling: dots in names become underscores,
 types become those of JSON Schema, and a description says which syntax it is. Java and JavaScript arguments are asked
@@ -135,6 +136,8 @@ class BfclBenchmark:
             UserError: an unknown category, or none; or the parser of a language that is read is not installed; or
                 format sensitivity beside others, or with calls handed over apart.
         """
+        if turns := [category for category in categories if category.startswith("multi_turn")]:
+            raise UserError(f"benchmark.categories: {turns[0]} is another benchmark's: benchmark=bfcl_multi_turn")
         check_categories(categories, (*CATEGORIES, SENSITIVITY))
         if SENSITIVITY in categories and len(categories) > 1:
             raise UserError(
@@ -404,15 +407,15 @@ def _as_text(schema: Mapping[str, Any], language: Language) -> dict[str, Any]:
     return {**new, "description": schema.get("description", "") + told}
 
 
-def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _schema(schema: Mapping[str, Any], *, is_item: bool = False) -> dict[str, Any]:
     kind = schema.get("type", "string")
     new = {**schema, "type": TYPES.get(kind, "string")}
-    if kind == "float":
+    if kind == "float" and not is_item:
         new |= {"format": "float", "description": schema.get("description", "") + " This is a float type value."}
     if isinstance(schema.get("properties"), dict):
         new["properties"] = {name: _schema(part) for name, part in schema["properties"].items()}
     if isinstance(schema.get("items"), dict):
-        new["items"] = _schema(schema["items"])
+        new["items"] = _schema(schema["items"], is_item=True)
     return new
 
 

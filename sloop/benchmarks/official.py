@@ -6,17 +6,20 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sloop.measures.stats import rate
-from sloop.records import Grade, Prediction, Sample, Score, UserError, from_json
+from sloop.records import Grade, Prediction, Score, UserError, from_json
 from sloop.store import Dataset, is_file
 from sloop.store.files import lines_of, named
 
+T = TypeVar("T")
 Entry = dict[str, Any]
 Aggregates = Mapping[str, tuple[tuple[str, ...], bool]]
 """An official mean by name: its categories, or means named before it, and whether entries (True) or parts weigh the
 same."""
+FOLDERS = ("possible_answer", "multi_turn_func_doc")
+"""Folders within that of the data, whose files are known by folder and name."""
 
 
 class OfficialData(NamedTuple):
@@ -67,7 +70,14 @@ def named_folder(path: str, holds: str) -> Path:
     return Path(path)
 
 
-def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: bool = True) -> list[Entry]:
+def read_entries(
+    folder: Path,
+    name: str,
+    digests: dict[str, str],
+    *,
+    answered: bool = True,
+    keys: Sequence[str] = ("question", "function"),
+) -> list[Entry]:
     """Entries of one file with their answers, which stand in ``possible_answer/`` under the same name, line by line.
 
     Args:
@@ -75,12 +85,13 @@ def read_entries(folder: Path, name: str, digests: dict[str, str], *, answered: 
         name: of the file, without its ending.
         digests: takes the SHA-256 of each file's lines.
         answered: whether there is a file of answers; without one, ``ground_truth`` is None.
+        keys: what an entry has, beside its id.
 
     Raises:
         UserError: a file is missing, no JSON, or lacks what an entry has; or questions and answers have other ids.
     """
-    questions = _rows(folder, name, digests, ("question", "function"))
-    answers = _rows(folder / "possible_answer", name, digests, ("ground_truth",)) if answered else None
+    questions = read_lines(folder, name, digests, ("id", *keys))
+    answers = read_lines(folder / "possible_answer", name, digests, ("id", "ground_truth")) if answered else None
     if answers is not None and [q["id"] for q in questions] != [a["id"] for a in answers]:
         raise UserError(f"{folder}: questions and answers of {name} have other ids. Are they of one version?")
     return [
@@ -99,16 +110,21 @@ def read_object(folder: Path, name: str, digests: dict[str, str]) -> Entry:
     return _entry("\n".join(line for _, line in lines), (), named(path))
 
 
-def _rows(folder: Path, name: str, digests: dict[str, str], keys: Collection[str]) -> list[Entry]:
+def read_lines(folder: Path, name: str, digests: dict[str, str], keys: Collection[str]) -> list[Entry]:
+    """The objects of one file, one a line, each with these keys.
+
+    Raises:
+        UserError: the file is missing, or a line holds no such object.
+    """
     path, lines = _lines(folder, name, digests)
-    return [_entry(line, ("id", *keys), f"{named(path)}, line {number}") for number, line in lines]
+    return [_entry(line, keys, f"{named(path)}, line {number}") for number, line in lines]
 
 
 def _lines(folder: Path, name: str, digests: dict[str, str]) -> tuple[Path, list[tuple[int, str]]]:
     for ending in (".json", ".jsonl", ".json.gz", ".jsonl.gz"):
         if is_file(path := folder / f"{name}{ending}"):
             lines = [(number, line.strip()) for number, line in lines_of(path)]
-            known_as = f"{folder.name}/{name}" if folder.name == "possible_answer" else name
+            known_as = f"{folder.name}/{name}" if folder.name in FOLDERS else name
             digests[known_as] = hashlib.sha256("\n".join(line for _, line in lines).encode()).hexdigest()
             return path, lines
     raise UserError(f"{folder}: no {name}.json (or .jsonl, .gz). Leave the category out of benchmark.categories.")
@@ -124,7 +140,7 @@ def _entry(line: str, keys: Collection[str], where: str) -> Entry:
         entry = from_json(line)
         if not isinstance(entry, dict) or (missing := [key for key in keys if key not in entry]):
             raise ValueError(f"{', '.join(missing) if isinstance(entry, dict) else 'the object'} is missing")
-        if keys and not isinstance(entry["id"], str):
+        if "id" in keys and not isinstance(entry["id"], str):
             raise ValueError(f"the id is no text: {entry['id']!r:.80}")
     except ValueError as error:
         raise UserError(
@@ -133,8 +149,8 @@ def _entry(line: str, keys: Collection[str], where: str) -> Entry:
     return entry
 
 
-def read_sample(made: Callable[[], Sample], where: str) -> Sample:
-    """An entry as a sample.
+def read_sample(made: Callable[[], T], where: str) -> T:
+    """An entry as a sample, or a part of one.
 
     Args:
         made: reads the entry, which may be anything.

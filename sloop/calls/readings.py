@@ -83,6 +83,10 @@ def _read_fc(result: Any) -> Any:
 
 
 def _read_qwen_fc(result: Any) -> Any:
+    return [{call["name"]: dict(call["arguments"].items())} for call in _json_blocks(result)]
+
+
+def _json_blocks(result: Any) -> list[dict[str, Any]]:
     found = []
     for block in _blocks(result):
         try:
@@ -91,7 +95,7 @@ def _read_qwen_fc(result: Any) -> Any:
             continue
     if any(type(call) is not dict for call in found):
         raise ValueError("not a call")
-    return [{call["name"]: dict(call["arguments"].items())} for call in found]
+    return found
 
 
 def _bracketed(result: Any) -> Any:
@@ -198,6 +202,59 @@ def read_result(reading: str, result: Any) -> Any:
         return BFCL[reading](result)
     except UNREADABLE:
         return None
+
+
+def written_call(name: Any, arguments: Mapping[str, Any], between: str = ",") -> str:
+    """A call as the text that BFCL's multi-turn rules run."""
+    return f"{name}({between.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def read_executed(reading: str, result: Any) -> list[str] | None:
+    """A step of a multi-turn answer as a handler of BFCL decodes it to be run: the text of each call; None where that
+    fails.
+
+    Args:
+        reading: ``fc``, ``qwen_fc`` or ``prompting``.
+        result: a text, ``[{name: arguments}, ...]``, or whatever stands in a file of results.
+    """
+    try:
+        return _EXECUTED[reading](result)
+    except UNREADABLE:
+        return None
+
+
+def _executed_fc(result: Any) -> list[str]:
+    calls = [result] if type(result) is dict else result
+    named = [
+        (name, json.loads(given) if type(given) is str else given) for call in calls for name, given in call.items()
+    ]
+    return [written_call(name, given) for name, given in named]
+
+
+def _executed_qwen_fc(result: Any) -> list[str]:
+    calls = _json_blocks(result)
+    return _executed_fc([{call["name"]: call["arguments"]} for call in calls])
+
+
+def _executed_prompting(result: Any) -> list[str]:
+    return [_nested({name: given}) for call in BFCL["prompting"](result) for name, given in call.items()]
+
+
+def _nested(value: Any) -> str:
+    """A value's text: an object of objects alone is a call, of whose names the first counts."""
+    if not isinstance(value, dict):
+        return repr(value)
+    if not all(isinstance(part, dict) for part in value.values()):
+        return "{" + ", ".join(f"'{key}': {_nested(part)}" for key, part in value.items()) + "}"
+    name = next(iter(value), None)
+    if name is None:
+        raise ValueError("a call without a name")
+    return f"{name}({', '.join(f'{key}={_nested(part)}' for key, part in value[name].items())})"
+
+
+_EXECUTED: Mapping[str, Callable[[Any], list[str]]] = {
+    "fc": _executed_fc, "qwen_fc": _executed_qwen_fc, "prompting": _executed_prompting,
+}  # fmt: skip
 
 
 def is_calls(decoded: Any) -> bool:

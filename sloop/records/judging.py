@@ -117,5 +117,7 @@ class Grade(Record):
     """The first difference from the label (`sloop.calls.match.Match.reason`, or the official error)."""
     official: bool | None = None
     """The verdict of the benchmark's own rules, where it has its own."""
+    needless: tuple[int, int] = Field((0, 0), exclude_if=lambda turns: not any(turns))
+    """Of the turns of an episode in which nothing was to be called: (those in which something was, all)"""
     trial: int = trial_field()
     """Which of several answers to the sample, from 0."""

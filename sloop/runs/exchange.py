@@ -20,7 +20,7 @@ from sloop.runs.questions import questions_of
 from sloop.runs.read import Run
 from sloop.store import Dataset, predictions_at
 
-LOWER = ("false_refusal_rate", "flip_rate", "model_errors")
+LOWER = ("false_refusal_rate", "flip_rate", "model_errors", "needless_call_rate")
 """Metrics of which less is better."""
 Z = 1.959964
 """Half width of a 95% interval in standard errors."""

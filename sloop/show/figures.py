@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-LOWER_IS_BETTER = ("false_refusal_rate", "flip_rate", "model_errors", "label_noise")
+LOWER_IS_BETTER = ("false_refusal_rate", "flip_rate", "model_errors", "label_noise", "needless_call_rate")
 LOWER = "↓"
 MOST_KINDS = len(COLOURS) - 1
 """Kinds of error with a colour of their own; the rarer ones are summed up under the last colour."""
