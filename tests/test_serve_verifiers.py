@@ -18,7 +18,7 @@ from sloop.simulation.dialogues import kinds_by_domain, played
 
 pytest.importorskip(
     "verifiers",
-    reason="evaluates with verifiers: pip install 'sloop[verifiers]', without 'sloop[mcp]'",
+    reason="evaluates with verifiers, in an environment of its own: see docs/environments.md",
 )
 pytestmark = pytest.mark.slow
 DOMAINS, NUMBER = ["files", "bookings"], 14

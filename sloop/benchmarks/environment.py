@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar
 from sloop.benchmarks.base import GRADING, packaged, single_turns
 from sloop.engine.identity import unit_rng
 from sloop.environments.base import refusal
-from sloop.environments.checks import Outcome, heard, run, shortfall
+from sloop.environments.checks import Outcome, done, heard, run, shortfall
 from sloop.environments.domains import make_environment
 from sloop.measures.metrics import grade, scores
 from sloop.records import Grade, Label, Message, Part, Prediction, Sample, Score, Task, ToolCall, UserError, digest
@@ -218,7 +218,7 @@ class EnvironmentEpisode:
         self._turn = 0
         self._in_turn = 0
         self._early: str | None = None
-        """What was called in a turn that wanted no call."""
+        """What changed the state in a turn that wanted no call."""
 
     def ask(self) -> Sample | None:
         """The dialogue so far."""
@@ -250,9 +250,10 @@ class EnvironmentEpisode:
 
     def _act(self, call: ToolCall, asked: Sample) -> Message:
         """What a tool says; one that is not on offer in this turn does not act."""
-        if not self.task.turns[self._turn].calls and call.name in self.environment.writes:
-            self._early = self._early or f"early: {call.name} was called in turn {self._turn + 1}, which wants no call"
+        before = done(self.environment.state())
         self._results.append(refusal(call, asked.tools) or self.environment.act(call))
+        if not self.task.turns[self._turn].calls and done(self.environment.state()) != before:
+            self._early = self._early or f"early: {call.name} was called in turn {self._turn + 1}, which wants no call"
         self._calls.append(call)
         return Message(role="tool", content=self._results[-1], tool_call_id=f"call_{len(self._calls) - 1}")
 

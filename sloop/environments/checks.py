@@ -72,17 +72,19 @@ def shortfall(given: Outcome, wanted: Outcome, heard: Iterable[str] = ()) -> str
     """What given calls lack or have done wrong; None where they are right.
 
     They are right if they leave the state that the wanted ones leave, and if every result that the user wants to hear
-    is among theirs, as often as it is wanted. Calls in another order and further reads are right as they are. A part
-    of the state whose name begins with _ says where one stands, not what was done, and is not compared (as with the
-    attributes of BFCL's classes).
+    is among theirs, as often as it is wanted. Calls in another order and further reads are right as they are. What is
+    compared is what was `done`.
     """
-    if found := difference(_done(given.state), _done(wanted.state)):
+    if found := difference(done(given.state), done(wanted.state)):
         return found
     missing = Counter(heard) - Counter(given.results)
     return next((f"read: no call was answered {result:.200}" for result in missing), None)
 
 
-def _done(state: dict[str, Any]) -> dict[str, Any]:
+def done(state: dict[str, Any]) -> dict[str, Any]:
+    """What was done, of a state: all but the parts whose names begin with _, which say where one stands (as the
+    attributes of BFCL's classes that are not compared).
+    """
     return {name: part for name, part in state.items() if not name.startswith("_")}
 
 

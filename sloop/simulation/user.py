@@ -20,6 +20,11 @@ from sloop.models.prompts import Prompts
 from sloop.records import Message, Record, Utterance, digest
 from sloop.records.ranges import PathText, Seed, ServedTemperature, Tokens, refused
 
+_MODULES = (
+    "sloop.models.bounded", "sloop.models.prompts", "sloop.records.base", "sloop.records.samples",
+    "sloop.simulation.user",
+)  # fmt: skip
+
 
 class Scenario(Record):
     """What a user wants and knows, and what has to be said to it."""
@@ -94,7 +99,7 @@ class ScriptedUser:
     all that was not told; after a statement it tells what is left, asks for the next thing, or ends.
     """
 
-    MODULES = ("sloop.records.base", "sloop.records.samples", "sloop.simulation.user")
+    MODULES = _MODULES
 
     def __init__(self, *, seed: Seed, marker: Marker) -> None:
         """Take the settings as they stand in ``conf/benchmark/bookings.yaml``, which says what each value is."""
@@ -138,10 +143,7 @@ class ModelUser:
     never ends is stopped by the episode's limits, and one that ends too early is the student's loss.
     """
 
-    MODULES = (
-        "sloop.models.bounded", "sloop.models.prompts", "sloop.records.base", "sloop.records.samples",
-        "sloop.simulation.user", "sloop/prompts",
-    )  # fmt: skip
+    MODULES = (*_MODULES, "sloop/prompts")
     FOLDERS = frozenset({"prompts"})
 
     def __init__(
