@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
-from functools import cache
-from pathlib import Path
+from functools import partial
 from random import Random
 from typing import Any
 
-import yaml
-
 from sloop.environments.bookings import HOURS, Booking, Bookings, Customer, Room, State
 from sloop.records import EnvSpec, Task, ToolCall, Turn
+from sloop.simulation.tasks.said import call, read_words
 
 CUSTOMERS, ROOMS = 4, 4
 SEATS = (4, 6, 8, 12, 20)
 FIRST_DAY, DAYS = date(2026, 1, 5), 300
 
 
-@cache
-def words() -> Mapping[str, Any]:
-    """What is said, as ``bookings.yaml`` has it."""
-    found: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return found
-
-
-def call(name: str, /, **arguments: Any) -> ToolCall:
-    """A call of one of the desk's tools."""
-    return ToolCall(name=name, arguments=arguments)
+words = partial(read_words, "bookings")
+"""What is said, as ``bookings.yaml`` has it."""
 
 
 class House:

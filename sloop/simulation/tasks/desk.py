@@ -10,7 +10,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from sloop.records import Task, ToolCall, Turn
-from sloop.simulation.tasks.bookings import House, call, words
+from sloop.simulation.tasks.bookings import House, words
+from sloop.simulation.tasks.said import call
 from sloop.simulation.user import Scenario
 
 SLICES = ("book", "taken", "move", "too_late", "cancel", "guest", "price", "when", "complaint", "invoice")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
-
-import yaml
 
 from sloop.environments.base import replay
 from sloop.environments.files import Files
 from sloop.records import EnvSpec, Task, ToolCall, Turn
+from sloop.simulation.tasks.said import call, read_words
 
 FOLDERS, NESTED, FILES = 4, 2, 8
 LINES = (2, 3, 4)
@@ -21,16 +19,8 @@ LINES = (2, 3, 4)
 UNITS = ("lines", "words", "characters")
 
 
-@cache
-def words() -> Mapping[str, Any]:
-    """What is said, as ``files.yaml`` has it."""
-    found: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return found
-
-
-def call(name: str, /, **arguments: Any) -> ToolCall:
-    """A call of one of the file system's tools."""
-    return ToolCall(name=name, arguments=arguments)
+words = partial(read_words, "files")
+"""What is said, as ``files.yaml`` has it."""
 
 
 class Part(NamedTuple):
