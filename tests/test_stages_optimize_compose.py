@@ -39,8 +39,8 @@ def _ruling(sample_id, outcome, new=CALL, old=CALL, agreed=False):
     )
 
 
-def _plan(rulings=(), trained=(), unseen=(), perplexity=None, budget=10, shares=SHARES):
-    return Plan(rulings, perplexity or {}, trained, unseen, budget, shares, "salt")
+def _plan(rulings=(), trained=(), unseen=(), perplexity=None, budget=10, shares=SHARES, no_call=()):
+    return Plan(rulings, perplexity or {}, trained, unseen, no_call, budget, shares, "salt")
 
 
 # --- quotas -------------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import model_validator
@@ -39,7 +40,8 @@ class Shares(Record):
     """Most new samples for each error seed."""
     no_call: Share
     """Most of the error seeds, and of the expansions, whose label does not call: a student that fails to refuse has
-    many such errors, and a set full of refusals teaches it to refuse everything."""
+    many such errors, and a set full of refusals teaches it to refuse everything. Also most of the unseen and of the
+    mastered samples, unless the data had more: where calls are what labels get wrong, calls are what leaves."""
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:
@@ -53,7 +55,7 @@ def unseen_quota(budget: int, round: int, shares: Shares) -> int:
     return int(budget * shares.unseen * shares.unseen_decay ** (round - 2))
 
 
-def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, shares: Shares) -> Quotas:
+def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, shares: Shares, num_lost: int = 0) -> Quotas:
     """Divide the budget: the unseen share first, then error seeds up to their cap, then expansions, then mastered.
 
     Where there are too few mastered samples to fill the rest, expansions may take more than their share.
@@ -64,11 +66,13 @@ def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, shares: 
         num_error: error seeds there are.
         num_mastered: mastered samples there are.
         shares: see `Shares`.
+        num_lost: samples that left, in whose place new ones can be written, as many for each as for an error seed.
     """
     unseen = min(unseen, budget)
     error = min(num_error, int(budget * shares.error), budget - unseen)
     left = budget - unseen - error
-    expanded = min(num_error * shares.expansions, left, max(int(budget * shares.expanded), left - num_mastered))
+    most = (num_error + num_lost) * shares.expansions
+    expanded = min(most, left, max(int(budget * shares.expanded), left - num_mastered))
     mastered = min(num_mastered, left - expanded)
     return Quotas(
         unseen=unseen, error=error, expanded=expanded, mastered=mastered, shortfall=left - expanded - mastered
@@ -98,6 +102,15 @@ def balanced(items: Iterable[T], is_no_call: Callable[[T], bool], share: float) 
             yield waiting.popleft()
 
 
+def capped(ids: Sequence[str], no_call: Container[str], share: float) -> list[str]:
+    """The ids, but of those without a call only as many, from the first on, as make up ``share`` of what is kept."""
+    if share >= 1:
+        return list(ids)
+    calling = sum(i not in no_call for i in ids)
+    left = itertools.count(int(share / (1 - share) * calling + 1e-9), -1)
+    return [i for i in ids if i not in no_call or next(left) > 0]
+
+
 def hardest(perplexity: Mapping[str, float | None], count: int) -> list[str]:
     """The ``count`` ids of highest perplexity; those without a measured one come last."""
     return sorted(perplexity, key=lambda i: (perplexity[i] is None, -(perplexity[i] or 0.0), i))[:count]
@@ -112,6 +125,7 @@ class Plan:
         perplexity: Mapping[str, float | None],
         trained: Sequence[str],
         unseen: Sequence[str],
+        no_call: Collection[str],
         budget: int,
         shares: Shares,
         salt: str,
@@ -123,6 +137,7 @@ class Plan:
             perplexity: of the student's answers, by sample id.
             trained: ids of the samples that the student was trained on.
             unseen: ids of those that may join.
+            no_call: ids of those of both whose label does not call.
             budget: samples in the next set.
             shares: see `Shares`.
             salt: of the order in which error seeds are taken.
@@ -132,8 +147,10 @@ class Plan:
         self.relabelled: set[str] = set()
         self.placed = 0
         self.rejected: Counter[str] = Counter()
-        self.no_call: set[str] = set()
+        self.no_call = set(no_call)
+        share = max(shares.no_call, sum(i in self.no_call for i in trained) / max(1, len(trained)))
         leaving: set[str] = set()
+        lost: set[str] = set()
         failed: set[str] = set()
         for ruling in rulings:
             agreed = ruling.verdict_prediction is None
@@ -142,19 +159,24 @@ class Plan:
                 leaving.add(ruling.sample_id)
             elif ruling.outcome in ("PRED_WRONG", "LABEL_WRONG"):
                 failed.add(ruling.sample_id)
-                if not ruling.new.calls:
-                    self.no_call.add(ruling.sample_id)
+                (self.no_call.discard if ruling.new.calls else self.no_call.add)(ruling.sample_id)
             if ruling.outcome == "LABEL_WRONG":
                 self.relabelled.add(ruling.sample_id)
+            if ruling.outcome == "BOTH_WRONG":
+                lost.add(ruling.sample_id)
         kept = [i for i in trained if i not in leaving]
-        self.unseen = [i for i in unseen if i not in leaving]
+        joining = [i for i in unseen if i not in leaving]
+        self.unseen = capped(joining, self.no_call, share)
         errors = by_hash([i for i in kept if i in failed], salt)
         self.errors = list(balanced(errors, self.no_call.__contains__, shares.no_call))
-        self.seeds = by_hash([i for i in [*kept, *self.unseen] if i in failed], salt)
+        self.seeds = by_hash([i for i in [*kept, *joining] if i in failed], salt)
+        self.lost = by_hash([i for i in [*trained, *unseen] if i in lost], salt)
         mastered = {i: perplexity.get(i) for i in kept if i not in failed}
-        self.mastered = hardest(mastered, len(mastered))
+        self.mastered = capped(hardest(mastered, len(mastered)), self.no_call, share)
         self._unmeasured = {i for i, measured in mastered.items() if measured is None}
-        self.quotas = quotas(budget, len(self.unseen), len(self.errors), len(mastered), shares)
+        self.quotas = quotas(
+            budget, len(self.unseen), len(self.errors), len(self.mastered), shares, num_lost=len(self.lost)
+        )
 
     def chosen(self, expanded: int) -> dict[str, Source]:
         """What each kept sample stands in the next set for, in the set's order.

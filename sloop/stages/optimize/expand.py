@@ -1,11 +1,14 @@
-"""Error-driven expansion: each error seed becomes orders for new samples, one scenario axis each."""
+"""Error-driven expansion: each error seed becomes orders for new samples, one scenario axis each.
+
+Where those do not fill the set, new samples take the place of what left it because student and label were wrong.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from sloop.records import Axis, Order, Prediction, Sample, Tool, digest
+from sloop.records import Axis, Kind, Order, Prediction, Sample, Tool, digest
 
 
 def axes_of(sample_id: str, axes: Sequence[Axis]) -> list[Axis]:
@@ -52,3 +55,25 @@ def order_for(
         rng.shuffle(offered)
     kind = "irrelevant" if axis == "contrast" else (seed.kind or ("single" if called else "irrelevant"))
     return Order(key=key, kind=kind, tools=tuple(offered), wanted=wanted, axis=axis, seed=seed, mistake=mistake)
+
+
+def plan_replacements(ids: Sequence[str], replacements: int) -> Iterator[tuple[str, str, None]]:
+    """Orders to be placed as (key, id of a sample that left, no axis): every sample once, then every sample again."""
+    for turn in range(replacements):
+        for sample_id in ids:
+            yield f"l{turn}-{sample_id}", sample_id, None
+
+
+def replacement_for(key: str, lost: Sample, rng: Random) -> Order:
+    """The order for a sample in place of one of which nothing right is known: of its kind, about tools that it offers.
+
+    Args:
+        key: of the order.
+        lost: left the set, as student and label were wrong.
+        rng: the order's own generator.
+    """
+    kind: Kind = lost.kind if lost.kind in ("single", "parallel", "incomplete", "chat") else "single"
+    count = 0 if kind == "chat" else 2 if kind == "parallel" else 1
+    return Order(
+        key=key, kind=kind, tools=lost.tools, wanted=tuple(rng.sample(lost.tools, min(count, len(lost.tools))))
+    )

@@ -33,7 +33,7 @@ from sloop.stages.accept import JUDGEMENTS, REJECTED, RULES, TRUTH, Admission, D
 from sloop.stages.accept import MODULES as DOOR_MODULES
 from sloop.stages.evidence import can_run, compare, verdicts, weigh
 from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
-from sloop.stages.optimize.expand import order_for, plan_expansions
+from sloop.stages.optimize.expand import order_for, plan_expansions, plan_replacements, replacement_for
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
 from sloop.stages.optimize.verify import rule, rule_agreement
 from sloop.stages.slices import written_samples
@@ -239,7 +239,9 @@ def plan_next(stage: Optimize, rulings: Iterable[Ruling], unjudged: set[str]) ->
     perplexity = {answer.sample_id: answer.perplexity for answer in predictions_at(stage.predictions)}
     trained = [i for i in stage.data.ids() if i not in unjudged]
     unseen = [i for i in stage.unseen.ids() if i not in unjudged] if stage.unseen else []
-    return Plan(rulings, perplexity, trained, unseen, stage.budget, stage.settings.shares, f"round {stage.round}")
+    no_call = {s.id for data in stage.datasets for s in data if s.label and not s.label.calls}
+    salt = f"round {stage.round}"
+    return Plan(rulings, perplexity, trained, unseen, no_call, stage.budget, stage.settings.shares, salt)
 
 
 def expand(stage: Optimize, desk: Desk, plan: Plan, width: int) -> int:
@@ -251,13 +253,14 @@ def expand(stage: Optimize, desk: Desk, plan: Plan, width: int) -> int:
     quota = plan.quotas.expanded
     door = Door(admission, quota)
 
-    def orders() -> Iterator[dict[str, tuple[str, str, Axis]]]:
+    def orders() -> Iterator[dict[str, tuple[str, str, Axis | None]]]:
         shares = stage.settings.shares
-        waiting = balanced(
+        targeted = balanced(
             plan_expansions(plan.seeds, stage.settings.axes, shares.expansions),
             lambda order: order[2] == "contrast" or order[1] in plan.no_call,
             shares.no_call,
         )
+        waiting = chain(targeted, plan_replacements(plan.lost, shares.expansions))
         while (made := door.kinds.total()) < quota and (some := list(islice(waiting, quota - made))):
             plan.placed += len(some)
             yield {order[0]: order for order in some}
@@ -270,16 +273,23 @@ def expand(stage: Optimize, desk: Desk, plan: Plan, width: int) -> int:
     return door.kinds.total()
 
 
-async def write_expansion(task: Optimize, worker: Worker, unit: tuple[str, str, Axis]) -> Sequence[Record]:
-    """What the teacher writes for one order (its key, the seed's id, the axis), each sample behind its judgement."""
+async def write_expansion(task: Optimize, worker: Worker, unit: tuple[str, str, Axis | None]) -> Sequence[Record]:
+    """What the teacher writes for one order, each sample behind its judgement.
+
+    ``unit`` is its key, the seed's id, and the axis; None: the sample of that id has left, and another takes its place.
+    """
     order_key, sample_id, axis = unit
     sources = worker.opened("sources", lambda: _Sources.of(task))
-    rulings = worker.opened("rulings", lambda: rulings_at(worker.folder))
     teacher = worker.part(task.teacher, Teacher, "teacher")
     judge = worker.part(task.judge, Judge, "judge")
     rng = unit_rng(task.seed, "expand", task.round, order_key)
-    seed = sources.sample(sample_id).model_copy(update={"label": next(rulings.pick([sample_id])).new})
-    order = order_for(order_key, seed, sources.answer(sample_id), axis, task.tools, rng)
+    seed = sources.sample(sample_id)
+    if axis is None:
+        order = replacement_for(order_key, seed, rng)
+    else:
+        rulings = worker.opened("rulings", lambda: rulings_at(worker.folder))
+        repaired = seed.model_copy(update={"label": next(rulings.pick([sample_id])).new})
+        order = order_for(order_key, repaired, sources.answer(sample_id), axis, task.tools, rng)
     return await written_samples(
         order,
         stage="expand",
@@ -313,7 +323,7 @@ def _pairs(
         for r in rulings
         if r.outcome in RULED_WRONG
     )
-    grown = (pair_of_expansion(sample, sources.answer(sample.lineage.parents[0])) for sample in expanded)
+    grown = (pair_of_expansion(s, sources.answer(s.lineage.parents[0])) for s in expanded if s.lineage.parents)
     for pair in filter(None, chain(ruled, grown)):
         counts[pair.origin] += 1
         yield pair
