@@ -14,7 +14,18 @@ from sloop.calls.wording import request_key
 from sloop.engine.build import Components
 from sloop.engine.executor import Local
 from sloop.engine.stage import Place, run_stage
-from sloop.records import Decode, Judgement, Prediction, Rejected, Ruling, Truth, UserError, Verdict
+from sloop.records import (
+    Decode,
+    Judgement,
+    Label,
+    Prediction,
+    Rejected,
+    Ruling,
+    ToolCall,
+    Truth,
+    UserError,
+    Verdict,
+)
 from sloop.records.ranges import checked
 from sloop.stages.gen import Gen, GenSettings
 from sloop.stages.optimize.compose import Shares
@@ -249,6 +260,23 @@ def test_a_judge_that_accepts_nothing_lets_no_expansion_in(tmp_path, probed):
     assert stage.summary.composition["expanded"] == 0
     assert set(stage.summary.rejected) == {"judged_wrong"}
     assert stage.summary.expansion_orders > 0
+
+
+def test_where_student_and_label_are_wrong_all_over_the_set_is_written_anew(tmp_path, probed):
+    """As where labels are of an older schema: nothing can be repaired, and no failure can be expanded."""
+    nowhere = (ToolCall(name="nowhere", arguments={}),)
+    write_rows(tmp_path / "data.jsonl", [s.model_copy(update={"label": Label(calls=nowhere)}) for s in probed.data])
+    answers = [Prediction(sample_id=s.id, calls=nowhere) for s in probed.data]
+    write_rows(tmp_path / "answers.jsonl", answers)
+    stage = _optimize(
+        tmp_path / "out", probed, data=Dataset(tmp_path / "data.jsonl"), unseen=None,
+        predictions=tmp_path / "answers.jsonl", judge=StrictJudge(abstain=0.0), teacher=EchoTeacher(error_rate=0.0),
+    )  # fmt: skip
+    assert stage.summary.outcomes == {"AGREED_BOTH_WRONG": len(answers)}
+    assert stage.summary.composition == {"expanded": BUDGET}
+    kinds = {s.kind for s in probed.data} - {"irrelevant"}
+    assert {s.kind for s in Dataset(stage.folder / DATASET)} == kinds
+    assert all(not s.lineage.parents and s.lineage.axis is None for s in Dataset(stage.folder / DATASET))
 
 
 def test_every_axis_is_used(made):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sloop.records import Label, Ruling, ToolCall, UserError, Verdict
 from sloop.records.ranges import checked
-from sloop.stages.optimize.compose import Plan, Shares, balanced, by_hash, hardest, quotas, unseen_quota
+from sloop.stages.optimize.compose import Plan, Shares, balanced, by_hash, capped, hardest, quotas, unseen_quota
 
 SHARES = Shares(unseen=0.3, unseen_decay=0.5, error=0.2, expanded=0.4, expansions=4, no_call=0.25)
 CALL = Label(calls=(ToolCall(name="f", arguments={}),))
@@ -139,6 +139,20 @@ def test_no_item_with_a_call_is_lost_and_each_sort_keeps_its_order(no_calls, sha
     assert kept == [item for item in items if item[1]][: len(kept)]
 
 
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.booleans(), max_size=80), st.floats(0, 1))
+def test_of_the_ids_without_a_call_the_last_ones_go_until_the_rest_are_their_share(no_calls, share):
+    ids = [f"{n}" for n in range(len(no_calls))]
+    silent = {i for i, no_call in zip(ids, no_calls, strict=True) if no_call}
+    found = capped(ids, silent, share)
+    kept = [i for i in found if i in silent]
+    assert len(kept) <= share * len(found) + 1e-6
+    assert found == [i for i in ids if i not in silent or i in kept]
+    assert kept == [i for i in ids if i in silent][: len(kept)]
+    if len(kept) < len(silent):
+        assert len(kept) + 1 > share * (len(found) + 1) - 1e-6
+
+
 def test_a_share_of_1_lets_everything_pass_in_order():
     assert list(balanced([True, True, False], bool, 1.0)) == [True, True, False]
 
@@ -192,6 +206,30 @@ def test_error_seeds_without_a_call_are_bounded():
     plan = _plan(rulings, trained=[ruling.sample_id for ruling in rulings])
     assert sum(i.startswith("n") for i in plan.errors) == 2
     assert len(plan.errors) == 8
+
+
+def test_what_student_and_label_get_wrong_makes_room_for_new_samples_in_its_place():
+    rulings = [_ruling("w", "BOTH_WRONG", new=None), _ruling("m", "BOTH_WRONG", new=None, agreed=True)]
+    plan = _plan([*rulings, _ruling("a", "ABSTAIN", new=None)], trained=["w", "a", "m", "t"])
+    assert set(plan.lost) == {"w", "m"}
+    assert plan.quotas.model_dump() == {"unseen": 0, "error": 0, "expanded": 8, "mastered": 1, "shortfall": 1}
+
+
+def test_unseen_and_mastered_samples_are_no_more_refusals_than_their_share():
+    """Where calls are what labels get wrong, what stays is mostly refusals."""
+    trained = [*(f"c{n}" for n in range(12)), *(f"n{n}" for n in range(4))]
+    unseen = [*(f"u{n}" for n in range(6)), *(f"v{n}" for n in range(6))]
+    silent = [i for i in [*trained, *unseen] if i[0] in "nv"]
+    rulings = [_ruling(f"c{n}", "ABSTAIN", new=None) for n in range(9)]
+    plan = _plan(rulings, trained, unseen, no_call=silent)
+    assert plan.mastered == ["c10", "c11", "c9", "n0"]
+    assert plan.unseen == [*(f"u{n}" for n in range(6)), "v0", "v1"]
+
+
+def test_data_of_more_refusals_keep_their_own_share():
+    trained = ["c0", "c1", "n0", "n1", "n2", "n3", "n4", "n5"]
+    plan = _plan(trained=trained, no_call=[i for i in trained if i[0] == "n"])
+    assert plan.mastered == trained
 
 
 def test_mastered_samples_are_taken_by_perplexity():

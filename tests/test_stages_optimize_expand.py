@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.records import Label, Message, Prediction, Sample, Tool, ToolCall
-from sloop.stages.optimize.expand import axes_of, order_for, plan_expansions
+from sloop.stages.optimize.expand import axes_of, order_for, plan_expansions, plan_replacements, replacement_for
 
 AXES = ("values", "phrasing", "tools", "contrast")
 TOOLS = tuple(Tool(name=f"f{n}", parameters={"type": "object", "properties": {}}) for n in range(8))
@@ -134,3 +134,26 @@ def test_an_order_never_offers_a_tool_twice(axis, offered, called, known, number
     seed = _seed(tuple(range(min(called, offered))), offered)
     names = _names(_order(axis, seed, TOOLS[:known], number).tools)
     assert len(set(names)) == len(names)
+
+
+# --- replacements -------------------------------------------------------------------------------------------------
+
+
+def test_every_lost_sample_is_written_anew_once_before_any_is_again():
+    assert list(plan_replacements(["a", "b"], 2)) == [
+        ("l0-a", "a", None), ("l0-b", "b", None), ("l1-a", "a", None), ("l1-b", "b", None)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "wanted"),
+    [("single", "single", 1), ("parallel", "parallel", 2), ("incomplete", "incomplete", 1), ("chat", "chat", 0),
+     ("irrelevant", "single", 1), (None, "single", 1), ("multi_step", "multi_step", 1)],
+)  # fmt: skip
+def test_a_replacement_is_of_the_lost_samples_kind_and_about_what_it_offers(kind, asked, wanted):
+    lost = _seed(kind=kind)
+    order = replacement_for("k", lost, Random(1))
+    assert (order.kind, len(order.wanted)) == (asked, wanted)
+    assert {tool.name for tool in order.wanted} <= {tool.name for tool in order.tools}
+    assert order.tools == lost.tools
+    assert (order.seed, order.axis, order.mistake) == (None, None, None)

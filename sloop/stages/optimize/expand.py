@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from sloop.records import Axis, Kind, Order, Prediction, Sample, Tool, digest
+from sloop.records import Axis, Order, Prediction, Sample, Tool, digest
 
 
 def axes_of(sample_id: str, axes: Sequence[Axis]) -> list[Axis]:
@@ -72,8 +72,7 @@ def replacement_for(key: str, lost: Sample, rng: Random) -> Order:
         lost: left the set, as student and label were wrong.
         rng: the order's own generator.
     """
-    kind: Kind = lost.kind if lost.kind in ("single", "parallel", "incomplete", "chat") else "single"
-    count = 0 if kind == "chat" else 2 if kind == "parallel" else 1
-    return Order(
-        key=key, kind=kind, tools=lost.tools, wanted=tuple(rng.sample(lost.tools, min(count, len(lost.tools))))
-    )
+    kind = "single" if lost.kind in (None, "irrelevant") else lost.kind
+    count = {"chat": 0, "parallel": 2}.get(kind, 1)
+    wanted = tuple(rng.sample(lost.tools, min(count, len(lost.tools))))
+    return Order(key=key, kind=kind, tools=lost.tools, wanted=wanted)
