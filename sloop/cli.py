@@ -111,9 +111,9 @@ def _main(arguments: list[str]) -> None:
         elif first == "serve":
             _serve(arguments[1:])
         elif first in ("chat", "tools"):
-            import sloop.serve.chat
+            from sloop.serve.chat import chat, tools
 
-            {"chat": sloop.serve.chat.chat, "tools": sloop.serve.chat.tools}[first](arguments[1:])
+            {"chat": chat, "tools": tools}[first](arguments[1:])
         elif first in COMMANDS or bundle:
             import sloop.show.commands
 

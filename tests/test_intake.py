@@ -200,7 +200,7 @@ def test_a_file_without_a_decision_is_refused(tmp_path: Path) -> None:
         (line({**ASK, "tool_calls": [call()]}), r'messages\[0\]\.role is "user"; allowed: assistant, for a message'),
         (line(ASK, tools=["weather"]), r'tools is \["weather"\]; allowed: a list of function definitions, or its JSON'),
         ({"messages": [ASK], "functions": {}}, r"tools has no function name"),
-        (line(ASK, tools=[{"name": "x", "parameters": [1]}]), r"tools, tool 1, x: parameters"),
+        (line(ASK, tools=[{"name": "x", "parameters": [1]}]), r"tools, tool 1, x: #/parameters/0 is 1; a parameter"),
         (line(ASK, tools=[{"name": "x", "parameters": {"type": "thing"}}]), r"tools, tool 1, x: .*thing"),
     ],
 )  # fmt: skip

@@ -41,6 +41,7 @@ NOT_RUN = {
     "benchmark=bfcl_multi_turn": "takes the wheel; composed here, run in tests/test_benchmarks_bfcl_multi_turn.py",
     "benchmark=acebench": "takes the official files; composed here, run in tests/test_benchmarks_acebench.py",
     "experiment=real": "trains a pretrained model for hours; composed here",
+    "experiment=stateful": "of six decisions some are too long for its student; composed here",
     "real": "compares runs of hours; the same command runs on the demo",
     "student.path=FOLDER": "takes a checkpoint of the reader's; composed here, trained in tests/test_trainers_sft.py",
     "executor=ray": "starts a cluster; composed here, run in tests/test_engine_cluster.py",

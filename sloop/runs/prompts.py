@@ -20,6 +20,8 @@ ASKING = {
     "sloop.teachers.llm.LLMTeacher": ("user", "assistant"),
     "sloop.judges.llm.LLMJudge": ("judge",),
     "sloop.trainers.teacher_mode.TeacherMode": ("calls",),
+    "sloop.simulation.user.ModelUser": ("simulated_user",),
+    "sloop.benchmarks.desk.DeskBenchmark": ("bookings",),
 }
 """By component: the texts that it asks a model with."""
 EXPERIMENTS = "_mlflow_experiment_ids"

@@ -75,7 +75,10 @@ class PythonTools:
         Raises:
             UserError: there is nothing of that name, it is no tool, or a definition is not usable.
         """
-        return definitions_of(python_tools(self.module))
+        try:
+            return definitions_of(python_tools(self.module))
+        except UserError as error:
+            raise UserError(f"tools.module={self.module}: {error}") from error
 
 
 def _named(
