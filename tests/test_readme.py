@@ -88,6 +88,7 @@ STANDING_FOR = {
         "benchmark.limit=20",
     ),  # a stranger's quick parts
     "seed=0,1,2": ("seed=0",),
+    "hydra.sweeper.n_trials=20": ("hydra.sweeper.n_trials=2",),
     "RUN": ("demo/tiny-full-s0",),
 }
 """What is put in the place of a word."""

@@ -148,12 +148,17 @@ def test_every_lost_sample_is_written_anew_once_before_any_is_again():
 @pytest.mark.parametrize(
     ("kind", "asked", "wanted"),
     [("single", "single", 1), ("parallel", "parallel", 2), ("incomplete", "incomplete", 1), ("chat", "chat", 0),
-     ("irrelevant", "single", 1), (None, "single", 1), ("multi_step", "multi_step", 1)],
+     ("irrelevant", "irrelevant", 1), (None, "single", 1), ("multi_step", "multi_step", 1)],
 )  # fmt: skip
-def test_a_replacement_is_of_the_lost_samples_kind_and_about_what_it_offers(kind, asked, wanted):
-    lost = _seed(kind=kind)
-    order = replacement_for("k", lost, Random(1))
+def test_a_replacement_is_of_a_kind_of_the_data_and_about_what_the_lost_one_offers(kind, asked, wanted):
+    order = replacement_for("k", _seed(), _seed(kind=kind), Random(1))
     assert (order.kind, len(order.wanted)) == (asked, wanted)
-    assert {tool.name for tool in order.wanted} <= {tool.name for tool in order.tools}
-    assert order.tools == lost.tools
+    offered, about = {*_names(order.tools)}, {*_names(order.wanted)}
+    assert offered | about == {"f0", "f1", "f2"}
+    assert bool(offered & about) == (asked not in ("irrelevant", "chat"))
     assert (order.seed, order.axis, order.mistake) == (None, None, None)
+
+
+def test_where_one_tool_is_offered_nothing_is_asked_for_that_it_cannot_do():
+    order = replacement_for("k", _seed(offered=1), _seed(kind="irrelevant"), Random(1))
+    assert (order.kind, _names(order.tools), _names(order.wanted)) == ("single", ["f0"], ["f0"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from sloop.records import Axis, Order, Prediction, Sample, Tool, digest
+from sloop.records import AnyKind, Axis, Order, Prediction, Sample, Tool, digest
 
 
 def axes_of(sample_id: str, axes: Sequence[Axis]) -> list[Axis]:
@@ -64,15 +64,20 @@ def plan_replacements(ids: Sequence[str], replacements: int) -> Iterator[tuple[s
             yield f"l{turn}-{sample_id}", sample_id, None
 
 
-def replacement_for(key: str, lost: Sample, rng: Random) -> Order:
-    """The order for a sample in place of one of which nothing right is known: of its kind, about tools that it offers.
+def replacement_for(key: str, lost: Sample, like: Sample, rng: Random) -> Order:
+    """The order for a sample in place of one of which nothing right is known: about tools that it offers.
 
     Args:
         key: of the order.
         lost: left the set, as student and label were wrong.
+        like: any sample of the data, whose kind it takes: what is lost is mostly of one kind, and new samples of that
+            kind alone would teach that nothing else is asked for.
         rng: the order's own generator.
     """
-    kind = "single" if lost.kind in (None, "irrelevant") else lost.kind
+    kind: AnyKind = like.kind or "single"
+    if kind == "irrelevant" and len(lost.tools) < 2:
+        kind = "single"
     count = {"chat": 0, "parallel": 2}.get(kind, 1)
     wanted = tuple(rng.sample(lost.tools, min(count, len(lost.tools))))
-    return Order(key=key, kind=kind, tools=lost.tools, wanted=wanted)
+    offered = tuple(tool for tool in lost.tools if kind != "irrelevant" or tool not in wanted)
+    return Order(key=key, kind=kind, tools=offered, wanted=wanted)

@@ -285,7 +285,8 @@ async def write_expansion(task: Optimize, worker: Worker, unit: tuple[str, str, 
     rng = unit_rng(task.seed, "expand", task.round, order_key)
     seed = sources.sample(sample_id)
     if axis is None:
-        order = replacement_for(order_key, seed, rng)
+        like = sources.sample(rng.choice(worker.opened("ids", task.data.ids)))
+        order = replacement_for(order_key, seed, like, rng)
     else:
         rulings = worker.opened("rulings", lambda: rulings_at(worker.folder))
         repaired = seed.model_copy(update={"label": next(rulings.pick([sample_id])).new})
