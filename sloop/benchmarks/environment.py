@@ -250,9 +250,10 @@ class EnvironmentEpisode:
 
     def _act(self, call: ToolCall, asked: Sample) -> Message:
         """What a tool says; one that is not on offer in this turn does not act."""
-        before = done(self.environment.state())
+        wants_none = not self.task.turns[self._turn].calls
+        before = done(self.environment.state()) if wants_none else None
         self._results.append(refusal(call, asked.tools) or self.environment.act(call))
-        if not self.task.turns[self._turn].calls and done(self.environment.state()) != before:
+        if wants_none and done(self.environment.state()) != before:
             self._early = self._early or f"early: {call.name} was called in turn {self._turn + 1}, which wants no call"
         self._calls.append(call)
         return Message(role="tool", content=self._results[-1], tool_call_id=f"call_{len(self._calls) - 1}")

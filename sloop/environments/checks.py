@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sloop.environments.base import ERROR, Environment, difference
-from sloop.environments.domains import make_environment
-from sloop.records import EnvSpec, ToolCall, canonical_json, digest
+from sloop.environments.domains import DOMAINS, make_environment
+from sloop.records import EnvSpec, Sample, ToolCall, canonical_json, digest
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,25 @@ def run(spec: EnvSpec, calls: Iterable[ToolCall]) -> Outcome:
     environment = make_environment(spec)
     results = tuple(environment.act(call) for call in calls)
     return Outcome(environment.state(), results)
+
+
+def can_run(sample: Sample) -> bool:
+    """Whether the sample's environment is one that there is."""
+    return sample.env is not None and sample.env.toolkit in DOMAINS
+
+
+def run_after(sample: Sample, calls: Iterable[ToolCall]) -> tuple[int, Outcome]:
+    """Run calls in the state in which a sample's decision is made, of one that `can_run`.
+
+    Returns:
+        How many calls were made before the decision, and what has come of these and the given ones.
+
+    Raises:
+        UserError: the environment has no such state.
+    """
+    assert sample.env is not None
+    before = [call for message in sample.messages for call in message.tool_calls]
+    return len(before), run(sample.env, [*before, *calls])
 
 
 def heard(calls: Sequence[ToolCall], outcome: Outcome, reads: Iterable[ToolCall]) -> list[str]:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from sloop.environments.base import Environment
+from sloop.environments.base import Environment, replay
 from sloop.environments.bookings import Bookings
 from sloop.environments.files import Files
 from sloop.environments.phonebook import Phonebook
@@ -55,6 +55,4 @@ def make_environment(spec: EnvSpec) -> Environment:
     """
     if spec.toolkit not in DOMAINS:
         raise UserError(f"no environment is called {spec.toolkit!r:.100}. There are {', '.join(DOMAINS)}.")
-    environment = DOMAINS[spec.toolkit]()
-    environment.reset(spec.state)
-    return environment
+    return replay(DOMAINS[spec.toolkit], spec, ())

@@ -34,7 +34,7 @@ from sloop.calls.formats import opens_call
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
 from sloop.environments.base import difference
-from sloop.environments.checks import run
+from sloop.environments.checks import can_run, run_after
 from sloop.environments.domains import DOMAINS
 from sloop.measures.stats import flip_rate, mean_score, pass_hat, rate
 from sloop.records import Grade, Prediction, Sample, Score, ToolCall, UserError
@@ -145,14 +145,13 @@ def _executed(sample: Sample, wanted: Sequence[ToolCall], calls: Sequence[ToolCa
     """(calls of an answer that ran as they should, calls that were run); None where the sample has no environment of
     ours. The calls so far are made first.
     """
-    if sample.env is None or sample.env.toolkit not in DOMAINS:
+    if sample.env is None or not can_run(sample):
         return None
-    before = [call for message in sample.messages for call in message.tool_calls]
-    given = run(sample.env, [*before, *calls])
-    equal = difference(given.state, run(sample.env, [*before, *wanted]).state) is None
+    (begun, given), (_, right) = run_after(sample, calls), run_after(sample, wanted)
+    equal = difference(given.state, right.state) is None
     writes, failed = DOMAINS[sample.env.toolkit]().writes, set(given.failed)
-    right = [equal or call.name not in writes for place, call in enumerate(calls, len(before)) if place not in failed]
-    return sum(right), len(calls)
+    met = [equal or call.name not in writes for place, call in enumerate(calls, begun) if place not in failed]
+    return sum(met), len(calls)
 
 
 def _of_samples(right: bool | None, applies: bool) -> tuple[int, int]:

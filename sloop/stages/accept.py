@@ -19,9 +19,10 @@ from typing import Literal, get_args
 from sloop.calls.grounding import ungrounded
 from sloop.calls.schema import call_errors, validator
 from sloop.calls.wording import request_key, request_tokens
+from sloop.environments.checks import can_run
 from sloop.records import Judgement, Label, Record, Rejected, Sample, Tool, Truth, UserError, Verdict, canonical_json
 from sloop.stages.evidence import MODULES as EVIDENCE
-from sloop.stages.evidence import can_run, weigh
+from sloop.stages.evidence import weigh
 
 MODULES = (
     "sloop.calls.grounding",

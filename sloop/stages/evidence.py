@@ -24,11 +24,11 @@ from random import Random
 from typing import NamedTuple
 
 from sloop.calls.schema import call_errors
-from sloop.environments.checks import Outcome, run, shortfall
+from sloop.environments.checks import Outcome, can_run, run_after, shortfall
 from sloop.environments.domains import DOMAINS
 from sloop.environments.domains import MODULES as RUNNING
 from sloop.judges.base import Judge
-from sloop.records import Label, Sample, ToolCall, Verdict, decided
+from sloop.records import Label, Sample, Verdict, decided
 
 MODULES = ("sloop.calls.schema", *RUNNING, "sloop.stages.evidence")
 
@@ -58,11 +58,6 @@ class Evidence(NamedTuple):
         )
 
 
-def can_run(sample: Sample) -> bool:
-    """Whether the sample's environment is one of ours."""
-    return sample.env is not None and sample.env.toolkit in DOMAINS
-
-
 def weigh(sample: Sample, answer: Label | None) -> Evidence:
     """Look at one answer to a sample that can be run; None is an output that could not be parsed.
 
@@ -76,7 +71,7 @@ def weigh(sample: Sample, answer: Label | None) -> Evidence:
         return Evidence(False, None, tuple(errors))
     if not answer.calls:
         return Evidence(None, None, ())
-    begun, outcome = _run(sample, answer.calls)
+    begun, outcome = run_after(sample, answer.calls)
     failed = [place for place in outcome.failed if place >= begun]
     told = [f"execution: {answer.calls[place - begun].name}: {outcome.results[place]:.200}" for place in failed]
     return Evidence(True, not failed, tuple(told))
@@ -94,7 +89,7 @@ def compare(sample: Sample, label: Label, answer: Label | None) -> tuple[bool, t
     ):
         return False, ()
     assert sample.env is not None
-    (begun, wanted), (_, given) = _run(sample, label.calls), _run(sample, answer.calls)
+    (begun, wanted), (_, given) = run_after(sample, label.calls), run_after(sample, answer.calls)
     writes = DOMAINS[sample.env.toolkit]().writes
     reads = [wanted.results[begun + place] for place, call in enumerate(label.calls) if call.name not in writes]
     if apart := shortfall(Outcome(given.state, given.results[begun:]), wanted, reads):
@@ -116,10 +111,3 @@ async def verdicts(
     judged = await judge.judge(sample.blind(), [answers[place] for place in left], rng) if left else []
     words = dict(zip(left, judged, strict=True))
     return [seen.verdict(words.get(place), told) for place, seen in enumerate(found)]
-
-
-def _run(sample: Sample, calls: Sequence[ToolCall]) -> tuple[int, Outcome]:
-    """How many calls were made before the decision, and what has come of these and the given ones."""
-    assert sample.env is not None
-    before = [call for message in sample.messages for call in message.tool_calls]
-    return len(before), run(sample.env, [*before, *calls])

@@ -15,6 +15,7 @@ from sloop.calls.match.strict import strict
 from sloop.engine.executor import Worker
 from sloop.engine.identity import unit_rng
 from sloop.engine.stage import Desk
+from sloop.environments.checks import can_run
 from sloop.judges.base import Judge
 from sloop.records import (
     Axis,
@@ -31,7 +32,7 @@ from sloop.records import (
 from sloop.records.ranges import Share, refused
 from sloop.stages.accept import JUDGEMENTS, REJECTED, RULES, TRUTH, Admission, Door
 from sloop.stages.accept import MODULES as DOOR_MODULES
-from sloop.stages.evidence import can_run, compare, verdicts, weigh
+from sloop.stages.evidence import compare, verdicts, weigh
 from sloop.stages.optimize.compose import Plan, Quotas, Shares, balanced
 from sloop.stages.optimize.expand import order_for, plan_expansions, plan_replacements, replacement_for
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
