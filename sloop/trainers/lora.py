@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,6 +87,8 @@ def attach(model: Any, settings: LoraSettings) -> Any:
     """
     if not settings.rank:
         return model
+    # peft imports bitsandbytes, which warns, where a CPU multiplies bf16, that a kernel of the hub is not installed
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
