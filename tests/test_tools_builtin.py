@@ -350,6 +350,7 @@ def test_the_mapping_holds_what_is_allowed_and_each_is_a_tool(tmp_path: Path) ->
         assert definition(name, tool).description
     assert {name for name, tool in tools.items() if getattr(tool, "mutates", False)} == {"write_file"}
     assert {*NAMES} - {*BY_DEFAULT} == {"run_command", "web_fetch"}
+    assert list(builtin_tools(root=tmp_path, allow=(name for name in ("weather", "search")))) == ["weather", "search"]
     with pytest.raises(UserError, match="delete_everything"):
         builtin_tools(root=tmp_path, allow=["delete_everything"])
     with pytest.raises(UserError, match="no such folder"):
