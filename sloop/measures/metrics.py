@@ -33,8 +33,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sloop.calls.formats import opens_call
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
-from sloop.environments.base import difference
-from sloop.environments.checks import can_run, done, run_after
+from sloop.environments.checks import Outcome, can_run, met, run_after
 from sloop.environments.domains import DOMAINS
 from sloop.measures.stats import flip_rate, mean_score, pass_hat, rate
 from sloop.records import Grade, Prediction, Sample, Score, ToolCall, UserError
@@ -148,10 +147,7 @@ def _executed(sample: Sample, wanted: Sequence[ToolCall], calls: Sequence[ToolCa
     if sample.env is None or not can_run(sample):
         return None
     (begun, given), (_, right) = run_after(sample, calls), run_after(sample, wanted)
-    equal = difference(done(given.state), done(right.state)) is None
-    writes, failed = DOMAINS[sample.env.toolkit]().writes, set(given.failed)
-    met = [equal or call.name not in writes for place, call in enumerate(calls, begun) if place not in failed]
-    return sum(met), len(calls)
+    return met(calls, Outcome(given.state, given.results[begun:]), right, DOMAINS[sample.env.toolkit]().writes)
 
 
 def _of_samples(right: bool | None, applies: bool) -> tuple[int, int]:
@@ -178,5 +174,7 @@ METRICS: dict[str, Callable[[Grade], tuple[int, int]]] = {
 }
 """(right, of) that one answer adds to each metric."""
 
-EXECUTED: dict[str, Callable[[Grade], tuple[int, int]]] = {"execution_success": lambda g: g.executed or (0, 0)}
+EXECUTED: dict[str, Callable[[Grade], tuple[int, int]]] = {
+    "execution_success": _when_answered(lambda g: g.executed or (0, 0))
+}
 """Likewise, where calls are run."""
