@@ -49,7 +49,7 @@ from sloop.store import Dataset
 from sloop.store.files import check_file
 from sloop.students.base import Student
 from sloop.teachers.base import Teacher
-from sloop.tools.sources import ToolSource, load_tools
+from sloop.tools.sources import NotedSource, ToolSource, load_tools
 from sloop.trainers.base import Trainer
 
 
@@ -272,7 +272,10 @@ class Builder:
         section = self.config.tools
         if "_target_" in section:
             source: ToolSource = self.part("tools")
-            return tuple(map(_sized, source.tools()))
+            found = tuple(map(_sized, source.tools()))
+            for note in source.notes() if isinstance(source, NotedSource) else ():
+                self._tell(note)
+            return found
         _check_given(section, "tools", "path")
         files = checked(ToolFiles, section, "tools")
         return tuple(map(_sized, load_tools(files.path, files.split, keep_going=files.keep_going, tell=self._tell)))

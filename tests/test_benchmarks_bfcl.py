@@ -157,6 +157,7 @@ def test_an_answer_in_another_language_is_read_as_the_named_handler_reads_it(
     if reading == "prompting":
         pytest.importorskip("tree_sitter", reason="takes whole calls apart by parsers: pip install 'sloop[bfcl]'")
     benchmark = bench(languages, categories=[category], reading=reading)
+    assert benchmark.name == spec_of("bfcl")["name"]
     (sample,) = benchmark.data
     assert benchmark.grade(sample, Prediction(sample_id=sample.id, raw=answer)).official is official
     grade = benchmark.grade(sample, gold(sample))

@@ -19,6 +19,7 @@ from sloop.calls.wording import request_key
 from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.engine.stage import Made, Place, run_stage
+from sloop.measures.metrics import scores
 from sloop.measures.overlap import forbidden_requests
 from sloop.records import (
     Decode,
@@ -189,10 +190,21 @@ def test_a_tool_that_is_withheld_does_not_act_until_it_is_on_offer() -> None:
     assert [tool.name for tool in steps[0].asked.tools] == ["find_number"]
     assert steps[2].asked.messages[-1].content.startswith("error: ")
     assert not found.correct
-    assert acted(WITHHELD, [FIND], [SEND], [], [SEND], [])[0].correct, "a call that was refused has done nothing"
+    found, _ = acted(WITHHELD, [FIND], [SEND], [], [SEND], [])
+    assert (found.correct, found.executed) == (True, (2, 3)), "a call that was refused has done nothing"
     found, steps = acted(WITHHELD, [FIND], [], [SEND], [])
     assert [tool.name for tool in steps[2].asked.tools] == ["find_number", "send_message"]
     assert (found.correct, found.schema_valid) == (True, True)
+
+
+def test_what_was_run_before_an_answer_that_could_not_be_had_counts_nowhere() -> None:
+    episode = EnvironmentEpisode(LATER, 9, 3)
+    waiting = iter([{"content": "Well."}, {"calls": (FIND,)}, {"calls": (SEND, SEND)}, {"error": "model"}])
+    replay(episode, lambda sample: Prediction(sample_id=sample.id, **next(waiting)))
+    (found,) = episode.grade()
+    assert found.executed
+    counted = {score.name: score.n for score in scores([found, acted(LOOKED_UP, [FIND], [])[0]])}
+    assert (counted["execution_success"], counted["call_accuracy"], counted["model_errors"]) == (1, 1, 2)
 
 
 def test_domains_and_kinds_that_there_are_not_are_refused(tmp_path: Path) -> None:

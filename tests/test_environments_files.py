@@ -146,6 +146,15 @@ def test_who_writes_endlessly_is_refused() -> None:
     assert all(answer.startswith(ERROR) for answer in grown)
 
 
+def test_what_is_moved_takes_no_room_beside_itself() -> None:
+    full = {f"{number}": "" for number in range(MAX_ENTRIES - 1)}
+    files = replay(Files, EnvSpec(toolkit="files", state={"root": {"a": full}}), ())
+    assert files.act(ToolCall(name="move", arguments={"source": "/a", "target": "/b"})) == "/a is now /b."
+    assert files.state()["root"] == {"b": full}
+    refused = files.act(ToolCall(name="move", arguments={"source": "/b", "target": "/c/d"}))
+    assert (refused, files.state()["root"]) == ("error: there is no folder /c", {"b": full})
+
+
 def test_a_text_that_would_grow_too_large_is_never_made() -> None:
     files = replay(Files, EnvSpec(toolkit="files", state={"root": {"a": "x" * MAX_TEXT}}), ())
     call = ToolCall(name="replace_text", arguments={"path": "a", "old": "x", "new": "y" * MAX_TEXT})

@@ -116,6 +116,36 @@ def test_an_answer_is_of_the_schema_that_a_definition_says() -> None:
 
 
 @pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"type": "object", "properties": {"seats": {"type": "number"}}}, {"seats": 4}),
+        ({"type": "null"}, None),
+        ({"enum": [None]}, None),
+    ],
+)
+def test_what_is_known_and_what_is_nothing_are_answers_as_well(schema: dict[str, Any], answer: Any) -> None:
+    spec = simulated(TOOLS, seed=1, outputs={"create_booking": schema})
+    assert results(BOOK, spec=spec) == [answer]
+    assert len(run(spec, [BOOK]).state["made"]) == 1
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"minimum": 0.2, "maximum": 0.9},
+        {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        {"minimum": 0.5, "maximum": 0.5},
+        {"minimum": 0.5, "maximum": 3},
+    ],
+)
+def test_a_number_is_found_between_narrow_bounds(bounds: dict[str, float]) -> None:
+    for seed in range(5):
+        schema = {"type": "number", **bounds}
+        (answer,) = results(BOOK, spec=simulated(TOOLS, seed=seed, outputs={"create_booking": schema}))
+        assert bounds.get("minimum", 0) <= answer <= bounds.get("maximum", 1)
+
+
+@pytest.mark.parametrize(
     "schema",
     [
         {"type": "string", "pattern": "^(a+)+$"},

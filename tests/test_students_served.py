@@ -164,6 +164,15 @@ def test_a_name_that_servers_refuse_is_sent_with_underscores_and_read_back(
     assert "math_add" in found.text
 
 
+def test_an_answer_is_to_the_sample_also_where_a_call_alone_was_sent_under_another_name(endpoint: Endpoint) -> None:
+    before = Message(role="assistant", tool_calls=(ToolCall(name="math.add", arguments={}),))
+    asked = Sample(tools=(), messages=(*DOTTED.messages, before, *DOTTED.messages))
+    (found,) = answers(endpoint.url, [asked])
+    (body,) = endpoint.seen
+    assert body["messages"][1]["tool_calls"][0]["function"]["name"] == "math_add"
+    assert (found.sample_id, found.error) == (asked.id, None)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_name_goes_out_and_comes_back_as_its_kind_says(endpoint: Endpoint, kind: Kind) -> None:
     asked = ASKED.model_copy(update={"tools": tuple(Tool(name=name, parameters={}) for name in kind.given)})

@@ -342,6 +342,19 @@ def test_passages_of_ones_own(tmp_path: Path) -> None:
         Search(passages=own)
 
 
+def test_a_file_that_is_replaced_takes_no_room_beside_itself(tmp_path: Path) -> None:
+    write = WriteFile(root=tmp_path, most_bytes=100, most_total=150, most_files=2)
+    for letter in "xy":
+        assert write.call({"path": "a/b", "text": letter * 100}) == "wrote 100 bytes to a/b"
+    for path, text in (("c", ""), ("a/c", ""), ("a/b", "z" * 101)):
+        with pytest.raises(ValueError, match=r"are allowed|would hold more"):
+            write.call({"path": path, "text": text})
+    (tmp_path / "a" / "c").write_text("x" * 51)
+    with pytest.raises(ValueError, match="would hold more"):
+        write.call({"path": "a/b", "text": "x" * 100})
+    assert (tmp_path / "a" / "b").read_text() == "y" * 100
+
+
 def test_the_mapping_holds_what_is_allowed_and_each_is_a_tool(tmp_path: Path) -> None:
     pytest.importorskip("simpleeval", reason='needs the extra: pip install "sloop[tools]"')
     tools = builtin_tools(root=tmp_path, allow=NAMES, allow_unisolated=True)
@@ -350,6 +363,7 @@ def test_the_mapping_holds_what_is_allowed_and_each_is_a_tool(tmp_path: Path) ->
         assert definition(name, tool).description
     assert {name for name, tool in tools.items() if getattr(tool, "mutates", False)} == {"write_file"}
     assert {*NAMES} - {*BY_DEFAULT} == {"run_command", "web_fetch"}
+    assert list(builtin_tools(root=tmp_path, allow=(name for name in ("weather", "search")))) == ["weather", "search"]
     with pytest.raises(UserError, match="delete_everything"):
         builtin_tools(root=tmp_path, allow=["delete_everything"])
     with pytest.raises(UserError, match="no such folder"):

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Form, Header, HTTPException, Query, Request
 from pydantic import BaseModel
+from running import sloop
 
 from sloop.calls.schema import call_errors
 from sloop.records import ToolCall, UserError
@@ -57,6 +58,11 @@ def login(user: Annotated[str, Form()], words: Annotated[list[str], Form()]) -> 
 @app.put("/names")
 def put_names(names: list[str]) -> list[str]:
     return names[::-1]
+
+
+@app.patch("/kind")
+async def kind(request: Request) -> str:
+    return request.headers["content-type"]
 
 
 @app.api_route("/echo/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
@@ -249,6 +255,21 @@ def posted(schema: Any, **more: Any) -> dict[str, Any]:
             {"q": ["a", "b"]},
             ["GET", "q=a%7Cb", ""],
         ),
+        (
+            {"get": {"parameters": [{"name": "q", "in": "query", "explode": False, "schema": {"type": "object"}}]}},
+            {"q": {"a": "b", "c": 1}},
+            ["GET", "q=a,b,c,1", ""],
+        ),
+        (
+            {"get": {"parameters": [{"name": "q", "in": "query", "schema": {"type": "object"}}]}},
+            {"q": {"a": "b", "c": [1, 2]}},
+            ["GET", "a=b&c=1&c=2", ""],
+        ),
+        (
+            {"get": {"parameters": [{"name": "q", "in": "query", "style": "deepObject", "schema": {}}]}},
+            {"q": {"a": "b"}},
+            ["GET", "q%5Ba%5D=b", ""],
+        ),
         ({"$ref": "#/components/pathItems/shared"}, {"q": 1}, ["GET", "q=1", ""]),
         (posted({"type": "object", "properties": {"a": {"type": "string"}}}), {}, ["POST", "", "{}"]),
         (
@@ -257,7 +278,16 @@ def posted(schema: Any, **more: Any) -> dict[str, Any]:
             ["POST", "", '{"id": "7", "a": "b"}'],
         ),
     ],
-    ids=["content", "pipes", "path item", "all left out", "allOf beside properties"],
+    ids=[
+        "content",
+        "pipes",
+        "object in one",
+        "object",
+        "deep object",
+        "path item",
+        "all left out",
+        "allOf beside properties",
+    ],
 )
 def test_what_a_document_may_write_is_sent_as_it_says(
     served: tuple[str, Path], tmp_path: Path, item: Any, given: dict[str, Any], sent: list[str]
@@ -271,8 +301,15 @@ def test_what_a_document_may_write_is_sent_as_it_says(
         asyncio.run(tool.call({"other": 1}))
 
 
+def test_a_body_is_sent_as_the_kind_of_json_that_the_document_names(served: tuple[str, Path], tmp_path: Path) -> None:
+    body = {"required": True, "content": {"application/merge-patch+json": {"schema": BASE}}}
+    path = document(tmp_path, {}, paths={"/kind": {"patch": {"operationId": "f", "requestBody": body}}})
+    (tool,) = opened(str(path), base_url=served[0]).runnable().values()
+    assert call(tool, id="7") == "application/merge-patch+json"
+
+
 def test_a_second_operation_of_a_name_is_left_out_and_the_first_stays_itself(
-    served: tuple[str, Path], tmp_path: Path
+    served: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = {"/echo/a": {"get": {"operationId": "f"}}, "/echo/b": posted(BASE), "/echo/c": {"$ref": "other.yaml"}}
     path = str(document(tmp_path, {}, paths=paths))
@@ -280,3 +317,7 @@ def test_a_second_operation_of_a_name_is_left_out_and_the_first_stays_itself(
         opened(path).tools()
     source = OpenApi(document=path, base_url=served[0], token_variable=None, keep_going=True, seconds=30.0)
     assert call(source.runnable()["f"]) == ["GET", "", ""]
+    said = f"{path}: 2 of 3 definitions are left out (tools.keep_going=true)."
+    assert source.notes()[0] == said
+    assert sloop("gen", "preview=1", "tools=openapi", f"tools.document={path}", "tools.keep_going=true") == 0
+    assert f"note: {said}" in capsys.readouterr().out

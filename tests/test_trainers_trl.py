@@ -130,6 +130,20 @@ def test_another_seed_gives_other_weights_and_resumes_nothing(tmp_path: Path) ->
     assert other.digest != train("dpo", tmp_path / "d").digest
 
 
+def test_other_answers_resume_nothing(tmp_path: Path) -> None:
+    def kill(done: int, *_: object) -> None:
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train("dpo", tmp_path / "c", kill)
+    answers = tmp_path / "answers.jsonl"
+    write_rows(answers, [Prediction(sample_id=sample.id, text="No.", content="No.") for sample in half_taught()[1]])
+    done: list[int] = []
+    train("dpo", tmp_path / "c", lambda n, *_: done.append(n), predictions=answers)
+    assert [n for n in done if n] == [1, 2, 3, 4]
+
+
 CHILD = """
 import sys, threading
 seen = []

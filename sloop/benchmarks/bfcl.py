@@ -150,8 +150,8 @@ class BfclBenchmark:
                 "benchmark.reading=prompting"
             )
         if reading == "prompting":
-            for name in sorted({language_of(category).name for category in categories} - {PYTHON.name}):
-                parser_of(name)
+            for language in sorted({language_of(category).name for category in categories} - {PYTHON.name}):
+                parser_of(language)
         self.name = name
         self.path = path
         self.categories = categories

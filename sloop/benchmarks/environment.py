@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar
 from sloop.benchmarks.base import GRADING, packaged, single_turns
 from sloop.engine.identity import unit_rng
 from sloop.environments.base import refusal
-from sloop.environments.checks import Outcome, done, heard, run, shortfall
+from sloop.environments.checks import Outcome, done, heard, met, run, shortfall
 from sloop.environments.domains import make_environment
 from sloop.measures.metrics import grade, scores
 from sloop.records import Grade, Label, Message, Part, Prediction, Sample, Score, Task, ToolCall, UserError, digest
@@ -267,8 +267,18 @@ class EnvironmentEpisode:
         if last.error == "model":
             return (plain,)
         reason = plain.reason if last.error else self.shortfall()
-        changes = {"correct": reason is None, "reason": reason, "attempted": plain.attempted or bool(self._calls)}
+        changes = {
+            "correct": reason is None,
+            "reason": reason,
+            "attempted": plain.attempted or bool(self._calls),
+            # By what came of them here, where a tool may not have been on offer
+            "executed": met(self._calls, self._outcome, run(self.task.env, self.task.calls), self.environment.writes),
+        }
         return (plain.model_copy(update=changes),)
+
+    @property
+    def _outcome(self) -> Outcome:
+        return Outcome(self.environment.state(), tuple(self._results))
 
     def shortfall(self) -> str | None:
         """What is missing at the end, or was done too early; None where nothing is."""
@@ -277,7 +287,7 @@ class EnvironmentEpisode:
         calls = self.task.calls
         right = run(self.task.env, calls)
         read = heard(calls, right, [call for turn in self.task.turns for call in turn.reads])
-        return self._early or shortfall(Outcome(self.environment.state(), tuple(self._results)), right, read)
+        return self._early or shortfall(self._outcome, right, read)
 
 
 def first_question(task: Task) -> Sample:

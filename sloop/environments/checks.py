@@ -7,7 +7,7 @@ both from the same state, and what has come of them is compared.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,21 @@ def shortfall(given: Outcome, wanted: Outcome, heard: Iterable[str] = ()) -> str
         return found
     missing = Counter(heard) - Counter(given.results)
     return next((f"read: no call was answered {result:.200}" for result in missing), None)
+
+
+def met(calls: Sequence[ToolCall], given: Outcome, wanted: Outcome, writes: Collection[str]) -> tuple[int, int]:
+    """How many calls ran as they should, of how many: without an error, and one that can change the state to the state
+    that the wanted calls leave.
+
+    Args:
+        calls: in order.
+        given: what came of them, all together.
+        wanted: what should have.
+        writes: names of the tools that can change the state.
+    """
+    equal, failed = difference(done(given.state), done(wanted.state)) is None, set(given.failed)
+    right = [equal or call.name not in writes for place, call in enumerate(calls) if place not in failed]
+    return sum(right), len(calls)
 
 
 def done(state: dict[str, Any]) -> dict[str, Any]:

@@ -229,8 +229,8 @@ class FileSystem:
         """
         parts, what = self._thing(source)
         place = self._target(parts, target)
+        del self._holder(parts)[parts[-1]]  # first: it takes room but once
         self._put(place, what)
-        del self._holder(parts)[parts[-1]]
         if (here := self._parts(self.state["_folder"]))[: len(parts)] == parts:
             self.state["_folder"] = _said((*place, *here[len(parts) :]))
         return f"{_said(parts)} is now {_said(place)}."

@@ -34,6 +34,8 @@ MAX_FOUND = 20
 """Things that an answer lists."""
 MAX_DEPTH, MAX_VALUES, MAX_ITEMS, MAX_LENGTH = 8, 500, 10, 1_000
 """Of a value that is made up: parts within each other, values in it, items and characters at least asked for."""
+NARROW = 2
+"""Between bounds that lie no further apart, a number that is made up has a fraction: no whole one may lie there."""
 
 WRITE = re.compile(
     "add|apply|append|assign|book|buy|cancel|change|close|copy|create|delete|disable|edit|enable|insert|make|modify|"
@@ -114,11 +116,11 @@ class Simulator:
                 return f"{ERROR}there is no room for more; {MAX_MADE} things can be made"
         else:
             thing, changed = named or "", made
-        result = self._result(call, thing, known)
-        if result is None:
+        answer = self._answer(call, thing, known)
+        if answer is None:
             return f"{ERROR}what {call.name} returns cannot be simulated by its schema"
         self._state.made = changed
-        return to_json({"simulated": True, "result": result})
+        return answer
 
     def state(self) -> dict[str, Any]:
         """The state as it is now."""
@@ -132,11 +134,11 @@ class Simulator:
                 break
         return f"id-{name}"
 
-    def _result(self, call: ToolCall, thing: str, known: Mapping[str, Any]) -> Any:
-        """What a call answers; None where nothing meets the schema of its output."""
+    def _answer(self, call: ToolCall, thing: str, known: Mapping[str, Any]) -> str | None:
+        """What a call is answered; None where nothing meets the schema of its output."""
         schema = self._state.outputs.get(call.name)
         if schema is None:
-            return {"id": thing, **known} if thing else {"found": self._found(call.arguments)}
+            return _said({"id": thing, **known} if thing else {"found": self._found(call.arguments)})
         rng = Random(digest([self._state.seed, call.name, call.arguments]))
         # A thing's own values where the schema has room for them; where it has not, such as in a name that means
         # something else there, all is made up
@@ -145,9 +147,9 @@ class Simulator:
                 result = _Maker(rng, schema, facts, thing).value("result", schema, 0)
             except (ArithmeticError, ValueError):  # bounds beyond numbers, references to nowhere
                 return None
-            answer = ToolCall(name="result", arguments={"result": result})
-            if not call_errors(answer, [_output_tool(schema)]):
-                return result
+            checked = ToolCall(name="result", arguments={"result": result})
+            if not call_errors(checked, [_output_tool(schema)]):
+                return _said(result)
         return None
 
     def _found(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -158,6 +160,10 @@ class Simulator:
             if all(known[key] == value for key, value in given.items() if key in known)
             and (not given or given.keys() & known.keys())
         ][:MAX_FOUND]
+
+
+def _said(result: Any) -> str:
+    return to_json({"simulated": True, "result": result})
 
 
 class _Maker:
@@ -182,8 +188,10 @@ class _Maker:
             return self.value(name, {key: part for each in joined for key, part in each.items()}, depth + 1)
         kinds = schema.get("type")
         kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
-        if depth and name in self._known and kind in (None, json_type(self._known[name])):
-            return self._known[name]
+        if depth and name in self._known:
+            own = json_type(self._known[name])
+            if kind in (None, own) or (kind == "number" and own == "integer"):
+                return self._known[name]
         if "const" in schema or schema.get("enum") or schema.get("examples"):
             return schema["const"] if "const" in schema else self._rng.choice(schema.get("enum") or schema["examples"])
         return self._of_kind(name, kind, schema, depth)
@@ -206,6 +214,8 @@ class _Maker:
         step = schema.get("multipleOf", 1)
         low = schema.get("minimum", schema.get("exclusiveMinimum", schema.get("maximum", 100) - 100))
         high = schema.get("maximum", schema.get("exclusiveMaximum", low + 100))
+        if kind == "number" and "multipleOf" not in schema and high - low <= NARROW:
+            return round(float(low + (high - low) * self._rng.uniform(0.1, 0.9)), 6)
         drawn = low + (high - low) * self._rng.random()
         drawn = drawn // step * step
         drawn += step if drawn < low or drawn == schema.get("exclusiveMinimum") else 0

@@ -67,6 +67,8 @@ def chat(arguments: Sequence[str]) -> None:
         raise UserError("say who answers: --path CHECKPOINT, or --url ADDRESS --model NAME. See: sloop chat --help")
     if options.url and not options.model:
         raise UserError("--model is missing: the name that the endpoint knows the model by.")
+    if options.path and options.model:
+        raise UserError(f"--model {options.model}: it names a model of --url, and --path is one model. Leave it out.")
     with tempfile.TemporaryDirectory() as scratch:
         root = options.root or Path(scratch)
         given = open_tools(options.tools, root=root, base_url=options.base_url, isolate=options.isolate)
@@ -85,6 +87,11 @@ def tools(arguments: Sequence[str]) -> None:
     parser.add_argument("args", nargs="?", default="{}", help='its arguments, such as \'{"city": "Rome"}\'')
     _places(parser)
     options = parser.parse_args(arguments)
+    if options.action != "call" and options.name is not None:
+        raise UserError(
+            f"sloop tools {options.action} takes no {options.name}: it is of all these tools. To call one: sloop tools "
+            f"call {options.tools} NAME"
+        )
     out = console()
     with tempfile.TemporaryDirectory() as scratch:
         root = options.root or Path(scratch)

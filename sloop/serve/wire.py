@@ -67,6 +67,8 @@ class _Message(_Loose):
     content: str | list[_Part] | None = None
     tool_calls: list[_Call] | None = None
     tool_call_id: str | None = None
+    function_call: Any = None
+    """A call as it was written before there were tools."""
 
 
 class _Named(_Loose):
@@ -185,10 +187,13 @@ def _messages(given: Sequence[_Message]) -> tuple[Message, ...]:
     """The dialogue in our form, its calls known by position as in every sample.
 
     Raises:
-        RequestError: a call's arguments are not a JSON object.
+        RequestError: a call's arguments are not a JSON object, or it is one of ``function_call``.
     """
     rows: list[dict[str, Any]] = []
     for number, message in enumerate(given):
+        if message.function_call is not None:
+            where = f"messages[{number}].function_call"
+            raise RequestError(400, "function_call is not read: give the call in tool_calls.", param=where)
         content = message.content
         if isinstance(content, list):
             content = "".join(part.text or part.refusal for part in content)

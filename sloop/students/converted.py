@@ -47,11 +47,15 @@ def gguf_file(path: str) -> Path | None:
     """
     if path.startswith(WHEEL):
         requirement, _, name = path.removeprefix(WHEEL).partition("/")
+        package, _, version = requirement.partition("==")
+        if not version:
+            raise UserError(f"student.path={path}: which version is missing: {WHEEL}NAME==VERSION/FILE")
         try:
-            held = distribution(requirement.partition("==")[0]).files or ()
+            held = distribution(package)
         except PackageNotFoundError:
-            held = ()
-        found = next((Path(str(file.locate())) for file in held if file.name == name), None)
+            held = None
+        files = held.files if held and held.version == version else None
+        found = next((Path(str(file.locate())) for file in files or () if file.name == name), None)
         if found is None or not found.is_file():
             raise UserError(
                 f"student.path={path}: no installed package {requirement} holds {name}. Install it without what it "

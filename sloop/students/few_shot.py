@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from sloop.records import Checkpoint, Decode, Message, Prediction, Sample
 from sloop.records.ranges import Count
 from sloop.store import Dataset
 from sloop.students.base import Identified, NotedStudent, Student
+
+_OWN = re.compile(r"call_([0-9]+)")
 
 
 class FewShotStudent:
@@ -74,8 +77,6 @@ def turns_of(examples: Sequence[Sample]) -> list[Message]:
 
 
 def _moved(message: Message, calls: int) -> Message:
-    """A message behind so many calls more."""
-    if message.tool_call_id is None:
-        return message
-    number = int(message.tool_call_id.removeprefix("call_")) + calls
-    return message.model_copy(update={"tool_call_id": f"call_{number}"})
+    """A message behind so many calls more; an answer to no call of the dialogue stays one."""
+    own = _OWN.fullmatch(message.tool_call_id or "")
+    return message.model_copy(update={"tool_call_id": f"call_{int(own[1]) + calls}"}) if own else message

@@ -113,7 +113,8 @@ class ServedStudent:
                 answer = Prediction(sample_id=sample.id, text=error.written, error="format", recovered=found)
                 return under_own_names(answer, own)
             raise
-        return under_own_names(read_answer(asked, reply, self.answer_format), own, sample.id)
+        answer = read_answer(asked, reply, self.answer_format)
+        return under_own_names(answer.model_copy(update={"sample_id": sample.id}), own)
 
     def close(self) -> None:
         """Close connections and the cache."""
@@ -166,13 +167,12 @@ def under_served_names(sample: Sample) -> tuple[Sample, dict[str, str]]:
     return sample.model_copy(update={"tools": tools, "messages": messages}), own
 
 
-def under_own_names(answer: Prediction, own: Mapping[str, str], sample_id: str | None = None) -> Prediction:
-    """An answer to what was sent as one to the sample itself; its text stays what the model wrote."""
+def under_own_names(answer: Prediction, own: Mapping[str, str]) -> Prediction:
+    """An answer with the tools' own names in its calls; its text stays what the model wrote."""
     if not own:
         return answer
-    calls, recovered = _renamed(answer.calls, own), _renamed(answer.recovered, own)
     return answer.model_copy(
-        update={"sample_id": sample_id or answer.sample_id, "calls": calls, "recovered": recovered}
+        update={"calls": _renamed(answer.calls, own), "recovered": _renamed(answer.recovered, own)}
     )
 
 

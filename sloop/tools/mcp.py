@@ -71,6 +71,7 @@ class McpServer:
                 ) from error
             self._target = StdioServerParameters(command=program, args=arguments, env=dict(env))
         self._keep_going, self._seconds = keep_going, seconds
+        self._notes: list[str] = []
         self._open = ExitStack()
         self._client: Client | None = None
         self._portal: BlockingPortal | None = None
@@ -83,6 +84,10 @@ class McpServer:
             UserError: it does not start or answer, or a definition cannot be read (see ``keep_going``).
         """
         return tuple(definition for definition, _ in self._list())
+
+    def notes(self) -> Sequence[str]:
+        """What was left out when they were last listed, and which names were changed, a sentence each."""
+        return tuple(self._notes)
 
     def runnable(self) -> dict[str, McpTool]:
         """Its tools by name.
@@ -147,7 +152,8 @@ class McpServer:
         else:
             raise UserError(f"the MCP server {self.where} lists tools without end: more than {MOST_PAGES} pages.")
         given = [(f"{self.where}, tool {row.name}", row.model_dump(by_alias=True, exclude_none=True)) for row in rows]
-        found = checked_tools(self.where, given, keep_going=self._keep_going)
+        self._notes.clear()
+        found = checked_tools(self.where, given, keep_going=self._keep_going, tell=self._notes.append)
         hints = {row.name: row.annotations for row in rows}
         return [(tool, (own, not (hints[own] and hints[own].read_only_hint))) for own, tool in found]
 

@@ -63,6 +63,7 @@ class OpenApi:
             raise UserError(f"base_url={base_url}: give an address that begins with http:// or https://.")
         self.document, self.base_url, self.token_variable, self.seconds = document, base_url, token_variable, seconds
         self._keep_going = keep_going
+        self._notes: list[str] = []
 
     def tools(self) -> Sequence[Tool]:
         """Its operations, in the document's order.
@@ -72,6 +73,10 @@ class OpenApi:
                 place as a JSON pointer, and why.
         """
         return tuple(tool for tool, _ in self._read())
+
+    def notes(self) -> Sequence[str]:
+        """What was left out when it was last read, and which names were changed, a sentence each."""
+        return tuple(self._notes)
 
     def runnable(self) -> dict[str, OpenApiTool]:
         """Its operations by name.
@@ -92,7 +97,9 @@ class OpenApi:
         if not rows:
             raise UserError(f'{self.document}: it has no operations under "paths".')
         by_name = {definition["name"]: operation for _, definition, operation in found if operation}
-        return [(tool, by_name[own]) for own, tool in checked_tools(self.document, rows, keep_going=self._keep_going)]
+        self._notes.clear()
+        tools = checked_tools(self.document, rows, keep_going=self._keep_going, tell=self._notes.append)
+        return [(tool, by_name[own]) for own, tool in tools]
 
 
 class OpenApiTool:
@@ -125,6 +132,8 @@ class OpenApiTool:
             asked["data"] = [(key, one) for key, value in body.items() for one in _texts(value)]
         elif body is not None:
             asked["json"] = body
+            if self._operation.media and "*" not in self._operation.media:  # such as application/merge-patch+json
+                headers["Content-Type"] = self._operation.media
         limit = aiohttp.ClientTimeout(total=self._source.seconds)
         where = URL(f"{str(self._source.base_url).rstrip('/')}{url}", encoded=True)
         try:
@@ -203,14 +212,8 @@ def _request(
             if text in ("", ".", ".."):
                 raise ToolError(f"{argument}: {text!r} cannot stand in a path")
             path = path.replace(f"{{{own}}}", quote(text, safe=""))
-        elif at == "query" and isinstance(value, dict):
-            deep = part.get("style") == "deepObject"
-            query += [(f"{own}[{key}]" if deep else key, one) for key, row in value.items() for one in _texts(row)]
         elif at == "query":
-            style = part.get("style", "form")
-            explode = part.get("explode", style == "form")
-            joined = {"spaceDelimited": " ", "pipeDelimited": "|"}.get(style, ",").join(_texts(value))
-            query += [(own, one) for one in (_texts(value) if explode else [joined])]
+            query += _query(own, value, part)
         elif at == "header":
             headers[own] = ",".join(_texts(value))
         else:
@@ -219,6 +222,19 @@ def _request(
     if "{" in path:
         raise ToolError(f"a part of the path {operation.path} is missing")
     return path, query, headers, body
+
+
+def _query(name: str, value: Any, part: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A parameter of the query, in the style that its definition names."""
+    style = part.get("style", "form")
+    explode = part.get("explode", style == "form")
+    if isinstance(value, dict) and (explode or style == "deepObject"):
+        deep = style == "deepObject"
+        return [(f"{name}[{key}]" if deep else key, one) for key, row in value.items() for one in _texts(row)]
+    texts = [one for pair in value.items() for one in pair] if isinstance(value, dict) else value
+    if explode:
+        return [(name, one) for one in _texts(texts)]
+    return [(name, {"spaceDelimited": " ", "pipeDelimited": "|"}.get(style, ",").join(_texts(texts)))]
 
 
 def _texts(value: Any) -> list[str]:

@@ -38,6 +38,15 @@ class ToolSource(Protocol):
         ...
 
 
+@runtime_checkable
+class NotedSource(ToolSource, Protocol):
+    """A source of which a reader must know something once it was read."""
+
+    def notes(self) -> Sequence[str]:
+        """What that is, a sentence each, such as what was left out."""
+        ...
+
+
 def load_tools(
     path: str | Path,
     split: str | None = None,

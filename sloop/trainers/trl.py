@@ -28,7 +28,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from sloop.records import Checkpoint, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
-from sloop.store import Dataset, read_json, write_json
+from sloop.store import Dataset, file_digest, read_json, write_json
 from sloop.students.local import Device, DTypeName, load_tokenizer, save_trained
 from sloop.trainers.answers import Reader, Row, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training
@@ -175,7 +175,9 @@ class TRLTrainer(ABC):
         model = attach(plain, self.lora)
         tell = progress or _unheard
         work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, tell, load)
-        partial = _Partial(out / "sidecar" / "partial", digest([repr(self), start.digest, data.sha256, steps, seed]))
+        answers = file_digest(predictions) if predictions else ""
+        key = digest([repr(self), start.digest, data.sha256, answers, steps, seed])
+        partial = _Partial(out / "sidecar" / "partial", key)
         with _quiet(), memory_told(KEYS), blocks_apart(folder):
             memory = self._check_memory(work)
             trainer = self.trainer(work, self._common(work, partial.folder))

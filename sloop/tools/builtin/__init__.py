@@ -44,6 +44,7 @@ def builtin_tools(
         "web_fetch": WebFetch,
         "write_file": lambda: WriteFile(root=root),
     }
-    if unknown := sorted({*allow} - {*made}):
+    wanted = dict.fromkeys(allow)
+    if unknown := sorted(wanted.keys() - made.keys()):
         raise UserError(f"allow: no built-in tool is called {', '.join(unknown)}. Choose from {', '.join(NAMES)}.")
-    return {name: made[name]() for name in allow}
+    return {name: made[name]() for name in wanted}

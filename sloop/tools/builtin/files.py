@@ -225,7 +225,7 @@ class WriteFile(_InWorkspace):
         above, name = _named(path)
         if len(data) > self.most_bytes:
             raise ValueError(f"the text has {len(data)} bytes; {self.most_bytes} are allowed")
-        held, files = self._held()
+        held, files = self._held(Path(*above, name))
         if held + len(data) > self.most_total or files + len(above) + 1 > self.most_files:
             raise ValueError(
                 f"the workspace would hold more than {self.most_total} bytes or {self.most_files} files and folders"
@@ -243,12 +243,15 @@ class WriteFile(_InWorkspace):
                 raise ValueError(f"path {path!r}: {error.strerror}") from error
         return f"wrote {len(data)} bytes to {path}"
 
-    def _held(self) -> tuple[int, int]:
-        """Bytes, and files and folders, of the workspace."""
+    def _held(self, path: Path) -> tuple[int, int]:
+        """Bytes, and files and folders, of the workspace, but for a file and the folders that lead to it."""
         total = number = 0
-        for _, folders, files, folder in os.fwalk(self.root, follow_symlinks=False):
-            number += len(folders) + len(files)
+        apart = {path, *path.parents}
+        for top, folders, files, folder in os.fwalk(self.root, follow_symlinks=False):
+            place = Path(top).relative_to(self.root)
+            number += sum(place / name not in apart for name in (*folders, *files))
             for name in files:
                 with contextlib.suppress(OSError):
-                    total += os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+                    if place / name != path:
+                        total += os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
         return total, number

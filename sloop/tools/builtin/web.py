@@ -144,6 +144,8 @@ class WebFetch:
                     return bytes(data[: self.most_bytes]), True
         except zlib.error as error:
             raise ValueError(f"the text is not packed as it says: {error}") from error
+        if unpacker and sent and not unpacker.eof:
+            raise ValueError("the text is not packed as it says: it breaks off")
         return bytes(data), False
 
 
