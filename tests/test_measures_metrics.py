@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
+from sloop.environments.files import Files
 from sloop.environments.phonebook import Phonebook
 from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores, worth_showing
 from sloop.records import EnvSpec, Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
@@ -339,6 +340,15 @@ def test_a_call_that_is_run_is_right_without_an_error_and_by_the_state(calls, ex
     assert graded(in_a_book(ADA, TO_ADA), *calls).executed == executed
     # of an episode that ends with an answer that cannot be read, what was run before it counts
     assert graded(in_a_book(ADA, TO_ADA), *calls, error="format").executed == executed
+
+
+def test_where_one_stands_at_the_end_makes_no_call_wrong():
+    env = EnvSpec(toolkit="files", state={"root": {"a": {"x.txt": "one\n"}}, "_folder": "/"})
+    whole, near = (call("append_text", path=path, text="two") for path in ("/a/x.txt", "x.txt"))
+    asked = Sample(
+        tools=Files().tools, messages=(Message(role="user", content="?"),), label=Label(calls=(whole,)), env=env
+    )
+    assert graded(asked, call("change_folder", path="/a"), near).executed == (2, 2)
 
 
 def test_execution_success_is_there_only_where_something_was_run():

@@ -18,7 +18,7 @@ Where a sample was asked several times, every answer counts in the metrics above
 are in one cluster.
 
 ``execution_success`` is there only where something was run. A call that changes the state is right where the answer's
-calls, all together, leave the state that the label's leave.
+calls, all together, have done what the label's have (`sloop.environments.checks.done`).
 
 A call that cannot be parsed is an attempt, whatever a lenient reading makes of it: what a server's parser would serve
 of it counts in ``format_recovered`` alone. So is reasoning that was never finished, which is no answer. An answer cut
@@ -34,7 +34,7 @@ from sloop.calls.formats import opens_call
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
 from sloop.environments.base import difference
-from sloop.environments.checks import can_run, run_after
+from sloop.environments.checks import can_run, done, run_after
 from sloop.environments.domains import DOMAINS
 from sloop.measures.stats import flip_rate, mean_score, pass_hat, rate
 from sloop.records import Grade, Prediction, Sample, Score, ToolCall, UserError
@@ -148,7 +148,7 @@ def _executed(sample: Sample, wanted: Sequence[ToolCall], calls: Sequence[ToolCa
     if sample.env is None or not can_run(sample):
         return None
     (begun, given), (_, right) = run_after(sample, calls), run_after(sample, wanted)
-    equal = difference(given.state, right.state) is None
+    equal = difference(done(given.state), done(right.state)) is None
     writes, failed = DOMAINS[sample.env.toolkit]().writes, set(given.failed)
     met = [equal or call.name not in writes for place, call in enumerate(calls, begun) if place not in failed]
     return sum(met), len(calls)
