@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import pytest
 import yaml
@@ -10,7 +11,19 @@ import yaml
 from sloop.calls.schema import call_errors
 from sloop.calls.surface import stands_in
 from sloop.engine.build import build
-from sloop.records import Dialogue, Label, Message, Order, Rejected, Sample, Tool, ToolCall, UserError, decisions
+from sloop.records import (
+    Dialogue,
+    Label,
+    Message,
+    Order,
+    Rejected,
+    Sample,
+    TaskKind,
+    Tool,
+    ToolCall,
+    UserError,
+    decisions,
+)
 from sloop.simulation.phrases import Phrase
 from sloop.simulation.template import TemplateTeacher
 from sloop.simulation.templates import EVERYDAY, load_templates
@@ -65,6 +78,11 @@ def test_every_call_is_valid_and_stands_in_its_request(split, part):
     offered = tuple(SPLITS[split])
     for seed, name in enumerate(offered * 15):
         assert_right(sample(write(order("single", offered, [name]), seed, by)))
+
+
+@pytest.mark.parametrize("kind", get_args(TaskKind))
+def test_a_task_in_an_environment_is_no_kind_of_request(kind):
+    assert write(order(kind, OFFER, OFFER[:1])).reason == "cannot_express"
 
 
 def test_two_tools_are_joined_in_one_request():
