@@ -356,6 +356,18 @@ def test_a_template_that_does_not_fit_the_tool_is_left_to_the_grammar():
         ({"joins": {"train": ["{a} then"]}}, "must hold"),
         ({"values": {"x": {"integers": [1, 2], "dates": []}}}, "exactly one"),
         ({"values": {"x": {"list": ["a"], "made_up": "song"}}}, "made_up"),
+        ({"values": {"x": {"list": []}}}, r"values\.x.*at least one"),
+        ({"values": {"x": {"codes": [7]}}}, "one text"),
+        ({"values": {"x": {"patterns": "{city} airport"}}}, "give a list"),
+        ({"values": {"x": {"groups": [["km"], []]}}}, "none of them empty"),
+        ({"values": {"x": {"integers": [90, 2]}}}, "smaller one first"),
+        ({"values": {"x": {"numbers": [0.5, 2]}}}, "two whole numbers"),
+        ({"values": {"x": {"expressions": 5}}}, "two whole numbers"),
+        ({"values": {"x": {"items": "city"}}}, "such as count"),
+        ({"values": {"x": {"dates": ["2025-12-31", "2025-01-01"]}}}, "earlier one first"),
+        ({"values": {"x": {"dates": ["soon", "later"]}}}, "two dates"),
+        ({"values": {"x": {"times": 0}}}, "1 to 900"),
+        ({"values": {"x": {"list": ["a"], "made_up": "letters", "length": [4, 2]}}}, "length"),
     ],
 )
 def test_a_bad_template_file_is_a_user_error_that_names_the_trouble(tmp_path, content, word):
@@ -380,6 +392,11 @@ def test_a_phrase_is_read_back_from_what_it_says():
     assert phrase.cover({"city": "Rome", "soon": False}, Random(0)) is None
     assert phrase.cover({"city": "Rome", "soon": 1}, Random(0)) is None
     assert phrase.cover({"unit": "celsius"}, Random(0)) is None
+
+
+def test_numbers_that_are_all_large_are_drawn():
+    values = Values({"price": {"numbers": [200, 900]}}, part="train", random_values=0.0)
+    assert all(200 <= values.draw("price", Random(seed)) <= 900 for seed in range(50))
 
 
 def test_every_fifth_value_is_for_test_and_the_one_before_for_dev():
