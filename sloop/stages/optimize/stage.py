@@ -133,9 +133,10 @@ class Optimize:
         """Raise a `UserError` for a sample without an answer."""
         answers = predictions_at(self.predictions)
         if unanswered := [i for part in self.datasets for i in part.ids() if i not in answers]:
+            also = f" unseen={self.unseen.path}" if self.unseen else ""
             raise UserError(
                 f"{self.predictions} has no answer to {len(unanswered)} of the samples, such as {unanswered[0]}. Probe "
-                f"the very file that is optimized: sloop probe data={self.data.path}"
+                f"the very files that are optimized: sloop probe data={self.data.path}{also}"
             )
 
     @property
