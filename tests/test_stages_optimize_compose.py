@@ -225,6 +225,7 @@ def test_error_seeds_without_a_call_are_bounded():
     plan = _plan(rulings, trained=[ruling.sample_id for ruling in rulings])
     assert sum(i.startswith("n") for i in plan.errors) == 2
     assert len(plan.errors) == 8
+    assert plan.summary(0)["held_back"] == {"unseen": 0, "error": 18, "mastered": 0}
 
 
 def test_what_student_and_label_get_wrong_makes_room_for_new_samples_in_its_place():
@@ -243,6 +244,7 @@ def test_unseen_and_mastered_samples_are_no_more_refusals_than_their_share():
     plan = _plan(rulings, trained, unseen, no_call=silent)
     assert plan.mastered == ["c10", "c11", "c9", "n0"]
     assert plan.unseen == [*(f"u{n}" for n in range(6)), "v0", "v1"]
+    assert plan.summary(0)["held_back"] == {"unseen": 4, "error": 0, "mastered": 3}
 
 
 def test_data_of_more_refusals_keep_their_own_share():

@@ -178,6 +178,11 @@ class Plan:
         self.lost = by_hash([i for i in [*trained, *unseen] if i in lost], salt)
         mastered = {i: perplexity.get(i) for i in kept if i not in failed}
         self.mastered = capped(hardest(mastered, len(mastered)), self.no_call, share)
+        self.held_back = {
+            "unseen": len(joining) - len(self.unseen),
+            "error": len(errors) - len(self.errors),
+            "mastered": len(mastered) - len(self.mastered),
+        }
         self._unmeasured = {i for i, measured in mastered.items() if measured is None}
         num_grown = len(self.seeds) + len(self.lost)
         self.quotas = quotas(budget, len(self.unseen), len(self.errors), len(self.mastered), num_grown, shares)
@@ -199,7 +204,8 @@ class Plan:
         """Counts of outcomes, sources and rejections, and any shortfall.
 
         ``mastered_by_id``: mastered samples of which no perplexity was measured, taken after those that have one, in
-        the order of their ids, which is as good as at random.
+        the order of their ids, which is as good as at random. ``held_back``: samples without a call that were
+        candidates and are none, as there were more of them than `Shares.no_call` allows.
         """
         picked = self.chosen(expanded)
         chosen = Counter(picked.values())
@@ -208,6 +214,7 @@ class Plan:
             "outcomes": dict(sorted(self.outcomes.items())),
             "composition": {**dict(sorted(chosen.items())), "expanded": expanded},
             "mastered_by_id": sum(source == "mastered" and i in self._unmeasured for i, source in picked.items()),
+            "held_back": self.held_back,
             "quotas": self.quotas.model_dump(),
             "expansion_orders": self.placed,
             "rejected": dict(sorted(self.rejected.items())),

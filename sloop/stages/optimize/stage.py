@@ -76,6 +76,8 @@ class OptimizeSummary(Record):
     """Samples of the next set by why they stand in it."""
     mastered_by_id: int
     """Mastered samples without a perplexity: taken last, in the order of their ids, which is as good as at random."""
+    held_back: dict[str, int]
+    """Samples without a call that were candidates, by source, and are none: more than `Shares.no_call` allows."""
     quotas: Quotas
     expansion_orders: int
     rejected: dict[str, int]
