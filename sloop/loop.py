@@ -20,7 +20,7 @@ from sloop.engine.stage import Made, Place, run_stage
 from sloop.measures.overlap import Contamination, OverlapSettings, forbidden_requests
 from sloop.records import Checkpoint, Decode, Record, RoundRecord, Sample, Source, Tool, UserError
 from sloop.records.ranges import Name, Within
-from sloop.simulation.corruption import Corruption, is_foreign
+from sloop.simulation.corruption import Corruption, is_foreign, kept
 from sloop.stages.accept import TRUTH
 from sloop.stages.corrupt import Corrupt
 from sloop.stages.evaluate import Evaluate
@@ -207,7 +207,8 @@ class _Loop:
         if settings.is_clean or self.settings.variant.clean:
             return [pool]
         data, made, foreign = pool.dataset(TRAIN), [pool], None
-        if others := sum(is_foreign(sample_id, settings, seed) for sample_id in data.ids()):
+        here = kept(data.ids(), settings, seed)
+        if others := sum(here(sample_id) and is_foreign(sample_id, settings, seed) for sample_id in data.ids()):
             tools, there = self.parts.foreign_tools, place.at(f"{name}_foreign")
             made.append(self.generate(there, tools, round=round, source=source, count=others))
             foreign = made[-1].dataset(TRAIN)

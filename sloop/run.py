@@ -277,13 +277,13 @@ def _run_train(parts: Builder, place: Place, kept: Kept, project: Callable[[Path
 
 def _run_probe(parts: Builder, place: Place, kept: Kept, project: Callable[[Path], None]) -> None:
     config = parts.config
-    data = parts.dataset("data")
-    kept.inputs = [_input("data", data)]
-    keep_questions(place.folder, ("data", data))
+    given = _trained_on_and_unseen(parts)
+    kept.inputs = [_input(*asked) for asked in given.items()]
+    keep_questions(place.folder, *given.items())
     stage = Probe(
-        data=(data,),
+        data=tuple(given.values()),
         student=parts.spec("student"),
-        checkpoint=parts.trained(data, place),
+        checkpoint=parts.trained(given["data"], place),
         decode=config.decode,
         batch_size=config.batch_size,
     )
@@ -292,26 +292,29 @@ def _run_probe(parts: Builder, place: Place, kept: Kept, project: Callable[[Path
 
 def _run_optimize(parts: Builder, place: Place, kept: Kept, project: Callable[[Path], None]) -> None:
     config = parts.config
-    data = parts.dataset("data")
-    unseen = parts.dataset("unseen") if config.unseen else None
+    given = _trained_on_and_unseen(parts)
     predictions = parts.path("predictions")
-    given = [(name, part) for name, part in (("data", data), ("unseen", unseen)) if part is not None]
-    kept.inputs = [_input(*asked) for asked in given]
+    kept.inputs = [_input(*asked) for asked in given.items()]
     kept.inputs.append(InputRecord(name="predictions", path=str(predictions), sha256=file_digest(predictions)))
-    keep_questions(place.folder, *given)
+    keep_questions(place.folder, *given.items())
     stage = Optimize(
-        data=data,
-        unseen=unseen,
+        data=given["data"],
+        unseen=given.get("unseen"),
         predictions=predictions,
         judge=parts.spec("judge"),
         teacher=parts.spec("teacher"),
         tools=parts.tools(),
         settings=config.optimize,
-        budget=len(data),
+        budget=len(given["data"]),
         seed=config.seed,
         round=1,
     )
     run_stage(stage, place)
+
+
+def _trained_on_and_unseen(parts: Builder) -> dict[str, Dataset]:
+    """What a student is probed on and what is optimized, by the keys that name it."""
+    return {key: parts.dataset(key) for key in ("data", "unseen") if key == "data" or parts.config.unseen}
 
 
 def _run_eval(parts: Builder, place: Place, kept: Kept, project: Callable[[Path], None]) -> None:

@@ -235,6 +235,13 @@ def test_the_clean_arm_has_the_set_before_anything_was_done_to_it(tmp_path: Path
     assert rounds(clean)[0]["data"]["rows"] == rounds(dirty)[0]["data"]["rows"] == BUDGET
 
 
+def test_of_few_samples_no_more_of_another_domain_are_written_than_take_their_place(tmp_path: Path) -> None:
+    words = ("corruption=wrong_domain", "corruption.keep=5", "loop.rounds=1", "variant=static")
+    seed = acme_loop(tmp_path / "few", *words) / "seed"
+    written, used = (read_json(seed / f"pool_{name}/stage.json")["summary"] for name in ("foreign", "corrupted"))
+    assert written["samples"] == used["kinds"]["foreign"] <= 5
+
+
 def test_labels_of_an_older_schema_reach_the_judge_and_leave_the_next_set(tmp_path: Path) -> None:
     full = acme_loop(tmp_path / "full", "corruption=schema_drift", "loop.rounds=2")
     ruled = [row for row in read_rows(full / "round_1/optimize/rulings.jsonl", Ruling) if row.old.calls]

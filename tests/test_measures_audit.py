@@ -299,7 +299,11 @@ def test_what_became_of_labels() -> None:
     known.add(Truth(sample_id=one.id, label=label(call(x=1))) for one in unjudged)
     answers += [answer(unjudged[0], call(x=1)), answer(unjudged[1], call(x=2))]
     answers.append(answer(sample("no answer", label()), error="model"))
-    found = repairs(rulings, answers, known)
+    failed = sample("the judge failed", label(call(x=2)))  # its label is wrong and the answer right: no agreement
+    known.learn([failed])
+    known.add([Truth(sample_id=failed.id, label=label(call(x=1)))])
+    answers.append(answer(failed, call(x=1)))
+    found = repairs(rulings, answers, {failed.id}, known)
     assert {score.name: (score.value, score.n) for score in found} == {
         "repairs/wrong/repaired": (pytest.approx(1 / 4), 4),
         "repairs/wrong/repaired_of_all": (pytest.approx(1 / 5), 5),
@@ -318,7 +322,7 @@ def test_what_became_of_labels() -> None:
 
 def test_repairs_without_truths_have_no_value() -> None:
     rulings, answers, _ = judged([("LABEL_WRONG", WRONG, RIGHT)])
-    assert {(score.value, score.n) for score in repairs(rulings, answers, Truths())} == {(None, 0)}
+    assert {(score.value, score.n) for score in repairs(rulings, answers, (), Truths())} == {(None, 0)}
 
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -337,7 +341,9 @@ def test_files_of_the_stages_are_read_together(tmp_path: Path) -> None:
     assert value(audit_dataset(Dataset(tmp_path / "next" / "dataset.jsonl"), paths), "data/label_noise") == (1, 1)
     given = answer(expanded, call(x=1))
     write_rows(tmp_path / "predictions.jsonl", [given])
-    found = audit_rulings([rule(expanded, given, WRONG, RIGHT)], predictions_at(tmp_path / "predictions.jsonl"), paths)
+    found = audit_rulings(
+        [rule(expanded, given, WRONG, RIGHT)], predictions_at(tmp_path / "predictions.jsonl"), (), paths
+    )
     assert value(found, "judge/LABEL_WRONG/precision") == (1, 1)
     assert value(found, "repairs/wrong/repaired") == (1, 1)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sloop.calls.formats import parse
 from sloop.environments.domains import make_environment
+from sloop.environments.files import Files
 from sloop.environments.phonebook import Phonebook
 from sloop.measures.metrics import METRICS, grade, pass_hat_scores, scores, worth_showing
 from sloop.records import EnvSpec, Grade, Label, Message, Prediction, Sample, Score, Tool, ToolCall, UserError
@@ -349,6 +350,15 @@ def test_where_one_stands_is_no_part_of_the_state_by_which_calls_are_right():
     told = (call("change_folder", path="/n"), call("move", source="a", target="/o"))
     assert graded(asked, *told).executed == (2, 2)
     assert graded(asked, *told[:1]).executed == (0, 1)
+
+
+def test_where_one_stands_at_the_end_makes_no_call_wrong():
+    env = EnvSpec(toolkit="files", state={"root": {"a": {"x.txt": "one\n"}}, "_folder": "/"})
+    whole, near = (call("append_text", path=path, text="two") for path in ("/a/x.txt", "x.txt"))
+    asked = Sample(
+        tools=Files().tools, messages=(Message(role="user", content="?"),), label=Label(calls=(whole,)), env=env
+    )
+    assert graded(asked, call("change_folder", path="/a"), near).executed == (2, 2)
 
 
 def test_execution_success_is_there_only_where_something_was_run():

@@ -262,6 +262,23 @@ def test_stages_chain_by_their_files(tmp_path: Path) -> None:
     assert recorded["eval/dev/call_accuracy"] == scores["call_accuracy"].value
 
 
+def test_what_is_unseen_is_probed_and_optimized_with_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = generated(tmp_path)
+    unseen = f"unseen={data.parent / 'dev.jsonl'}"
+    start_from = f"student.path={checkpoint(tmp_path, data)}"
+    assert sloop("probe", *acme(), f"data={data}", start_from, f"output_dir={tmp_path / 'half'}", ALONE) == 0
+    half = (f"data={data}", unseen, f"predictions={tmp_path / 'half' / 'predictions.jsonl'}")
+    capsys.readouterr()
+    assert sloop("optimize", *acme(), *half, f"output_dir={tmp_path / 'next'}", ALONE) == 2
+    assert f"sloop probe data={data} {unseen}" in capsys.readouterr().err
+    assert sloop("probe", *acme(), f"data={data}", unseen, start_from, f"output_dir={tmp_path / 'probe'}", ALONE) == 0
+    whole = (f"data={data}", unseen, f"predictions={tmp_path / 'probe' / 'predictions.jsonl'}")
+    assert sloop("optimize", *acme(), *whole, f"output_dir={tmp_path / 'next'}", ALONE) == 0
+    assert read_json(tmp_path / "next" / "stage.json")["summary"]["composition"]["unseen"] > 0
+
+
 def test_a_stage_alone_repeats_to_the_byte(tmp_path: Path) -> None:
     first, second = (generated(tmp_path / name).parent for name in ("a", "b"))
     assert manifests(first) == manifests(second)

@@ -11,8 +11,20 @@ import yaml
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
 from sloop.engine.build import build
-from sloop.records import Dialogue, Label, Lineage, Order, Prediction, Rejected, Sample, Tool, UserError, decisions
-from sloop.simulation.mistakes import MISTAKES
+from sloop.records import (
+    Dialogue,
+    Label,
+    Lineage,
+    Order,
+    Prediction,
+    Rejected,
+    Sample,
+    Tool,
+    ToolCall,
+    UserError,
+    decisions,
+)
+from sloop.simulation.mistakes import MISTAKES, packaged_grammar
 from sloop.simulation.noisy import NoisyTeacher
 from sloop.simulation.template import TemplateTeacher
 from sloop.tools.sources import load_tools
@@ -86,6 +98,14 @@ def test_each_mistake_is_what_its_name_says(mistake):
         else:
             assert not any(call_errors(call, sample.tools) for call in wrong)
         assert {call.name for call in wrong} <= {tool.name for tool in sample.tools}
+
+
+def test_parameters_that_take_anything_can_be_altered():
+    schema = {"type": "object", "properties": {"a": True, "b": True}, "required": ["a", "b"]}
+    tag = Tool(name="tag", description="Tag a thing.", parameters=schema)
+    right = Label(calls=(ToolCall(name="tag", arguments={"a": "red", "b": "blue"}),))
+    made = [MISTAKES["altered_value"]((tag,), "tag red blue", right, Random(n), packaged_grammar()) for n in range(9)]
+    assert all(wrong and wrong != right for wrong in made)
 
 
 def test_altered_values_keep_their_type():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import pytest
 import yaml
@@ -10,7 +11,19 @@ import yaml
 from sloop.calls.schema import call_errors
 from sloop.calls.surface import stands_in
 from sloop.engine.build import build
-from sloop.records import Dialogue, Label, Message, Order, Rejected, Sample, Tool, ToolCall, UserError, decisions
+from sloop.records import (
+    Dialogue,
+    Label,
+    Message,
+    Order,
+    Rejected,
+    Sample,
+    TaskKind,
+    Tool,
+    ToolCall,
+    UserError,
+    decisions,
+)
 from sloop.simulation.phrases import Phrase
 from sloop.simulation.template import TemplateTeacher
 from sloop.simulation.templates import EVERYDAY, load_templates
@@ -65,6 +78,11 @@ def test_every_call_is_valid_and_stands_in_its_request(split, part):
     offered = tuple(SPLITS[split])
     for seed, name in enumerate(offered * 15):
         assert_right(sample(write(order("single", offered, [name]), seed, by)))
+
+
+@pytest.mark.parametrize("kind", get_args(TaskKind))
+def test_a_task_in_an_environment_is_no_kind_of_request(kind):
+    assert write(order(kind, OFFER, OFFER[:1])).reason == "cannot_express"
 
 
 def test_two_tools_are_joined_in_one_request():
@@ -338,6 +356,18 @@ def test_a_template_that_does_not_fit_the_tool_is_left_to_the_grammar():
         ({"joins": {"train": ["{a} then"]}}, "must hold"),
         ({"values": {"x": {"integers": [1, 2], "dates": []}}}, "exactly one"),
         ({"values": {"x": {"list": ["a"], "made_up": "song"}}}, "made_up"),
+        ({"values": {"x": {"list": []}}}, r"values\.x.*at least one"),
+        ({"values": {"x": {"codes": [7]}}}, "one text"),
+        ({"values": {"x": {"patterns": "{city} airport"}}}, "give a list"),
+        ({"values": {"x": {"groups": [["km"], []]}}}, "none of them empty"),
+        ({"values": {"x": {"integers": [90, 2]}}}, "smaller one first"),
+        ({"values": {"x": {"numbers": [0.5, 2]}}}, "two whole numbers"),
+        ({"values": {"x": {"expressions": 5}}}, "two whole numbers"),
+        ({"values": {"x": {"items": "city"}}}, "such as count"),
+        ({"values": {"x": {"dates": ["2025-12-31", "2025-01-01"]}}}, "earlier one first"),
+        ({"values": {"x": {"dates": ["soon", "later"]}}}, "two dates"),
+        ({"values": {"x": {"times": 0}}}, "1 to 900"),
+        ({"values": {"x": {"list": ["a"], "made_up": "letters", "length": [4, 2]}}}, "length"),
     ],
 )
 def test_a_bad_template_file_is_a_user_error_that_names_the_trouble(tmp_path, content, word):
@@ -362,6 +392,11 @@ def test_a_phrase_is_read_back_from_what_it_says():
     assert phrase.cover({"city": "Rome", "soon": False}, Random(0)) is None
     assert phrase.cover({"city": "Rome", "soon": 1}, Random(0)) is None
     assert phrase.cover({"unit": "celsius"}, Random(0)) is None
+
+
+def test_numbers_that_are_all_large_are_drawn():
+    values = Values({"price": {"numbers": [200, 900]}}, part="train", random_values=0.0)
+    assert all(200 <= values.draw("price", Random(seed)) <= 900 for seed in range(50))
 
 
 def test_every_fifth_value_is_for_test_and_the_one_before_for_dev():

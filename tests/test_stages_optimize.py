@@ -40,6 +40,7 @@ from sloop.stages.optimize.stage import (
     Optimize,
     OptimizeSettings,
     agrees,
+    unjudged_at,
 )
 from sloop.stages.probe import PREDICTIONS, Probe
 from sloop.stages.samplers import RandomSampler
@@ -408,4 +409,5 @@ def test_a_sample_at_which_the_judge_failed_leaves(tmp_path, probed):
 
     stage = _optimize(tmp_path / "out", probed, judge=Failing(abstain=0.0), budget=1000)
     assert [r.reason for r in read_rows(stage.folder / UNJUDGED, Rejected)] == ["failed:ConnectionError"]
+    assert unjudged_at(stage.folder) == {lost}
     assert lost not in _set(stage)

@@ -10,16 +10,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sloop.records import Label, Message, Prediction, Sample, Tool, ToolCall
-from sloop.stages.optimize.expand import axes_of, order_for, plan_expansions, plan_replacements, replacement_for
+from sloop.stages.optimize.expand import (
+    axes_of,
+    kind_of,
+    order_for,
+    plan_expansions,
+    plan_replacements,
+    replacement_for,
+)
 
 AXES = ("values", "phrasing", "tools", "contrast")
 TOOLS = tuple(Tool(name=f"f{n}", parameters={"type": "object", "properties": {}}) for n in range(8))
+DEMANDING = tuple(
+    tool.model_copy(update={"parameters": {"type": "object", "properties": {"x": {}}, "required": ["x"]}})
+    for tool in TOOLS
+)
 IDS = [f"{n:032x}" for n in range(40)]
 
 
-def _seed(called=(0,), offered=3, kind="single"):
+def _seed(called=(0,), offered=3, kind="single", tools=TOOLS):
     return Sample(
-        tools=TOOLS[:offered],
+        tools=tools[:offered],
         messages=(Message(role="user", content="do it"),),
         label=Label(calls=tuple(ToolCall(name=f"f{n}", arguments={}) for n in called)),
         kind=kind,
@@ -107,9 +118,16 @@ def test_where_nothing_is_called_one_of_the_offered_tools_goes_and_none_comes(ax
     assert order.wanted == ()
 
 
-@pytest.mark.parametrize("called", [(), (0,)])
-def test_a_seed_without_a_kind_gets_that_of_its_label(called):
-    assert _order("values", _seed(called, kind=None)).kind == ("single" if called else "irrelevant")
+@pytest.mark.parametrize(("called", "kind"), [((), "irrelevant"), ((0,), "single"), ((0, 1), "parallel")])
+def test_a_seed_without_a_kind_gets_that_of_its_label(called, kind):
+    assert _order("values", _seed(called, kind=None)).kind == kind
+
+
+def test_an_answer_to_what_a_tool_said_is_no_refusal():
+    told = Message(role="tool", content="done", tool_call_id="call_0")
+    seed = _seed((), kind=None)
+    calling = Message(role="assistant", tool_calls=(ToolCall(name="f0", arguments={}),))
+    assert kind_of(seed.model_copy(update={"messages": (*seed.messages, calling, told)})) == "single"
 
 
 def test_an_order_carries_its_seed_and_the_mistake():
@@ -151,12 +169,28 @@ def test_every_lost_sample_is_written_anew_once_before_any_is_again():
      ("irrelevant", "irrelevant", 1), (None, "single", 1), ("multi_step", "multi_step", 1)],
 )  # fmt: skip
 def test_a_replacement_is_of_a_kind_of_the_data_and_about_what_the_lost_one_offers(kind, asked, wanted):
-    order = replacement_for("k", _seed(), _seed(kind=kind), Random(1))
+    order = replacement_for("k", _seed(tools=DEMANDING), _seed(kind=kind), Random(1))
     assert (order.kind, len(order.wanted)) == (asked, wanted)
     offered, about = {*_names(order.tools)}, {*_names(order.wanted)}
     assert offered | about == {"f0", "f1", "f2"}
     assert bool(offered & about) == (asked not in ("irrelevant", "chat"))
     assert (order.seed, order.axis, order.mistake) == (None, None, None)
+
+
+@pytest.mark.parametrize(("called", "kind"), [((), "irrelevant"), ((0,), "single"), ((0, 1), "parallel")])
+def test_what_stands_in_for_a_lost_trace_asks_for_what_the_labels_of_traces_do(called, kind):
+    assert replacement_for("k", _seed(), _seed(called, kind=None), Random(1)).kind == kind
+
+
+def test_nothing_is_left_out_where_nothing_is_required():
+    order = replacement_for("k", _seed(), _seed(kind="incomplete"), Random(1))
+    assert (order.kind, order.wanted[0] in order.tools) == ("single", True)
+
+
+@pytest.mark.parametrize("kind", ["single", "incomplete", "irrelevant", None])
+def test_where_no_tool_is_offered_none_is_asked_for(kind):
+    order = replacement_for("k", _seed((), offered=0), _seed(kind=kind), Random(1))
+    assert (order.kind, order.tools, order.wanted) == ("chat", (), ())
 
 
 def test_where_one_tool_is_offered_nothing_is_asked_for_that_it_cannot_do():

@@ -10,7 +10,7 @@ Samples are streamed; of each, only its truth, its parent and references to shar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -114,10 +114,12 @@ def audit_dataset(data: Iterable[Sample], truths: Sequence[Path]) -> list[Score]
     return label_noise(data, known)
 
 
-def audit_rulings(rulings: Iterable[Ruling], answers: Iterable[Prediction], truths: Sequence[Path]) -> list[Score]:
+def audit_rulings(
+    rulings: Iterable[Ruling], answers: Iterable[Prediction], unjudged: Container[str], truths: Sequence[Path]
+) -> list[Score]:
     """`judge_quality` and `repairs`, from truth files; ``answers`` (iterated twice) are to everything probed."""
     known, by_id = load_truths(truths), {ruling.sample_id: ruling for ruling in rulings}
-    return [*judge_quality(by_id.values(), answers, known), *repairs(by_id.values(), answers, known)]
+    return [*judge_quality(by_id.values(), answers, known), *repairs(by_id.values(), answers, unjudged, known)]
 
 
 def label_noise(samples: Iterable[Sample], truths: Truths) -> list[Score]:
@@ -164,7 +166,9 @@ def judge_quality(rulings: Iterable[Ruling], answers: Iterable[Prediction], trut
     ]
 
 
-def repairs(rulings: Iterable[Ruling], answers: Iterable[Prediction], truths: Truths) -> list[Score]:
+def repairs(
+    rulings: Iterable[Ruling], answers: Iterable[Prediction], unjudged: Container[str], truths: Truths
+) -> list[Score]:
     """What became of wrong and of clean labels, as shares of them.
 
     - ``repairs/wrong/<fate>``: repaired (replaced by the truth), dropped (the sample left), kept (still wrong).
@@ -172,7 +176,7 @@ def repairs(rulings: Iterable[Ruling], answers: Iterable[Prediction], truths: Tr
 
     Over the labels that were judged; ``<fate>_of_all``: over all that were probed. Truths must be known. A sample that
     was probed and not ruled on is one on which student and label agree, so its answer tells what its label is; one
-    that got no answer is left out.
+    that got no answer, or is among the ``unjudged`` as no verdict on it could be had, is left out.
     """
     by_id = {ruling.sample_id: ruling for ruling in rulings}
     fates: list[tuple[str, str, str, bool]] = []
@@ -182,7 +186,7 @@ def repairs(rulings: Iterable[Ruling], answers: Iterable[Prediction], truths: Tr
         if ruling is not None:
             before = truths.right(answer.sample_id, ruling.old.calls)
             after = None if ruling.new is None else truths.right(answer.sample_id, ruling.new.calls)
-        elif answer.error is not None:
+        elif answer.error is not None or answer.sample_id in unjudged:
             continue
         if before is None:
             continue

@@ -229,9 +229,10 @@ def _alterations(call: ToolCall, tool: Tool, request: str, rng: Random, grammar:
 def _exchangeable(call: ToolCall, tool: Tool, first: str, second: str) -> bool:
     """True for two arguments that one may take for each other: of one type, and of about the same length."""
     values = call.arguments[first], call.arguments[second]
+    given = [tool.properties.get(name) for name in (first, second)]
     schemas = [
-        {key: part for key, part in (tool.properties.get(name) or {}).items() if key != "description"}
-        for name in (first, second)
+        {key: part for key, part in schema.items() if key != "description"} if isinstance(schema, Mapping) else {}
+        for schema in given
     ]
     lengths = [len(str(value).split()) for value in values]
     same_type = type(values[0]) is type(values[1]) and not isinstance(values[0], bool)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 from sloop.calls.surface import surface_forms
 from sloop.records import (
     Dialogue,
+    Kind,
     Label,
     Message,
     Order,
@@ -33,6 +34,7 @@ from sloop.simulation.templates import Heard, Reply, Template, load_templates
 from sloop.simulation.values import Values
 from sloop.teachers.base import continued
 
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 _TRIES = 10
 
 
@@ -119,6 +121,8 @@ class TemplateTeacher:
 
     def _fresh(self, order: Order, rng: Random) -> Dialogue:
         """A new request of the order's kind; of a seed only the tools that it is about are kept."""
+        if order.kind not in _KINDS:
+            raise Unsayable("cannot_express", f"kind {order.kind}: it takes a dialogue in an environment")
         if order.kind == "chat":
             reply = rng.choice(self._templates.chat)
             request = self._small_talk(reply, rng)

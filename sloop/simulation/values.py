@@ -8,7 +8,7 @@ A type of values is one of these, in the ``values`` part of a template file:
 ``{patterns: ["{city} airport"]}``    other types put together
 ``{items: city, count: [1, 3]}``      a list of values of another type, all different
 ``{integers: [2, 90]}``               a whole number, ends included
-``{numbers: [2, 9999]}``              a number; a quarter of them below 100 with one decimal
+``{numbers: [2, 9999]}``              a number; a quarter of them, where they may be, below 100 with one decimal
 ``{expressions: [2, 999]}``           arithmetic with two or three operands, such as ``12 + 30 * 2``
 ``{dates: [2025-01-01, 2025-12-31]}``  an ISO date
 ``{times: 15}``                       an ISO time from 07:00 to 21:59 in steps of so many minutes
@@ -42,6 +42,19 @@ SMALL_RANGE = 20
 _TRIES = 200
 _SLOT = re.compile(r"\{(\w+)\}")
 _GENERATORS = ("list", "groups", "patterns", "items", "integers", "numbers", "expressions", "dates", "times", "codes")
+_RISING = "give two whole numbers, the smaller one first, such as [2, 90]"
+_FORMS = {
+    **dict.fromkeys(("integers", "numbers", "expressions"), _RISING),
+    "list": "give a list of at least one value",
+    **dict.fromkeys(("patterns", "codes"), "give a list of at least one text"),
+    "groups": "give a list of lists, none of them empty",
+    "items": "give beside it how many, at least and at most, such as count: [1, 3]",
+    "dates": "give two dates, the earlier one first, such as [2025-01-01, 2025-12-31]",
+    "times": "give a number of minutes, 1 to 900",
+}
+"""By generator: what it wants."""
+_DAY = 15 * 60
+"""Minutes from the first time that is drawn to the last."""
 _ONSETS = "bcdfghjklmnprstvwz"
 _RIMES = ("a", "e", "i", "o", "u", "ar", "en", "il", "on", "us")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -136,6 +149,8 @@ class Values:
             found = [key for key in spec if key in _GENERATORS]
             if len(found) != 1 or not set(spec) <= {*_GENERATORS, "count", "made_up", "length"}:
                 raise UserError(f"{place}={dict(spec)}: give exactly one of {', '.join(_GENERATORS)}.")
+            if wanted := _wanted(found[0], spec):
+                raise UserError(f"{place}={dict(spec)}: {wanted}.")
             if spec.get("made_up", "word") not in ("word", "name", "letters", "text"):
                 raise UserError(f"{place}.made_up={spec['made_up']}: one of word, name, letters, text.")
             inner = [spec["items"]] if "items" in spec else []
@@ -204,6 +219,39 @@ class Values:
         return _SLOT.sub(lambda match: str(self.draw(match.group(1), rng)), pattern)
 
 
+def _wanted(kind: str, spec: Mapping[str, Any]) -> str:
+    """What to give instead of what a type's generator cannot draw from; empty where it can."""
+    given = spec[kind]
+    if kind in ("integers", "numbers", "expressions"):
+        good = _rising(given)
+    elif kind == "dates":
+        good = isinstance(given, list) and len(given) == 2 and _days_rise(given)
+    elif kind == "times":
+        good = type(given) is int and 1 <= given <= _DAY
+    elif kind == "items":
+        good = _rising(spec.get("count")) and spec["count"][0] >= 0
+    else:
+        texts = kind in ("patterns", "codes")
+        good = isinstance(given, list) and bool(given) and all(isinstance(one, str) for one in given if texts)
+        good = good and (kind != "groups" or all(isinstance(group, list) and group for group in given))
+    if not good:
+        return _FORMS[kind]
+    return "" if "length" not in spec or _rising(spec["length"]) else "give length as two whole numbers, such as [2, 4]"
+
+
+def _rising(ends: Any) -> bool:
+    """Whether these are two whole numbers, the larger one last."""
+    return isinstance(ends, list) and len(ends) == 2 and all(type(end) is int for end in ends) and ends[0] <= ends[1]
+
+
+def _days_rise(ends: Sequence[Any]) -> bool:
+    try:
+        first, last = map(_date, ends)
+    except ValueError:
+        return False
+    return first <= last
+
+
 def _made_up(spec: Mapping[str, Any], rng: Random) -> str:
     kind = spec["made_up"]
     if kind == "letters":
@@ -219,12 +267,13 @@ def _made_up(spec: Mapping[str, Any], rng: Random) -> str:
     )
 
 
-def _number(ends: Sequence[float], rng: Random) -> int | float:
+def _number(ends: Sequence[int], rng: Random) -> int | float:
     low, high = ends
     top = rng.choice([edge for edge in (99, 999, 9999) if low < edge < high] + [high])
-    if rng.random() < 0.25:
-        return rng.randint(int(low), int(min(top, 100)) - 1) + rng.randint(1, 9) / 10
-    return rng.randint(int(low), int(top))
+    below = min(top, 100) - 1
+    if low <= below and rng.random() < 0.25:
+        return rng.randint(low, below) + rng.randint(1, 9) / 10
+    return rng.randint(low, top)
 
 
 def _expression(ends: Sequence[int], rng: Random) -> str:
@@ -234,12 +283,16 @@ def _expression(ends: Sequence[int], rng: Random) -> str:
 
 
 def _day(ends: Sequence[Any], rng: Random) -> str:
-    first, last = (end if isinstance(end, dt.date) else dt.date.fromisoformat(str(end)) for end in ends)
+    first, last = map(_date, ends)
     return (first + dt.timedelta(days=rng.randint(0, (last - first).days))).isoformat()
 
 
+def _date(end: Any) -> dt.date:
+    return end if isinstance(end, dt.date) else dt.date.fromisoformat(str(end))
+
+
 def _clock(step: int, rng: Random) -> str:
-    minutes = 7 * 60 + step * rng.randrange(15 * 60 // step)
+    minutes = 7 * 60 + step * rng.randrange(_DAY // step)
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 

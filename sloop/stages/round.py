@@ -15,7 +15,7 @@ from sloop.measures.metrics import probe_scores
 from sloop.measures.overlap import Contamination, write_evidence
 from sloop.records import ROUND_FILE, DataRecord, RoundRecord, Score, StageFiles
 from sloop.stages.evaluate import SCORES, grades_of
-from sloop.stages.optimize.stage import rulings_at
+from sloop.stages.optimize.stage import rulings_at, unjudged_at
 from sloop.stages.probe import PREDICTIONS
 from sloop.stages.train import train_scores
 from sloop.store import Dataset, is_file, now, predictions_at, read_record, read_rows, write_json
@@ -48,10 +48,11 @@ def round_metrics(
         metrics += [score.model_copy(update={"name": f"eval/{name}/{score.name}"}) for score in scores]
         metrics += contamination.overlap().scores()
     if "optimize" in stages:
-        rulings = list(rulings_at(stages["optimize"].folder))
+        folder = stages["optimize"].folder
+        rulings = list(rulings_at(folder))
         answers = predictions_at(stages["probe"].folder / PREDICTIONS)
         metrics += probe_scores(answers, (r.sample_id for r in rulings if r.verdict_prediction is not None))
-        metrics += audit_rulings(rulings, answers, truths)
+        metrics += audit_rulings(rulings, answers, unjudged_at(folder), truths)
         summary = stages["optimize"].summary
         for source, count in summary.composition.items():
             metrics.append(Score(name=f"optimize/next/{source}", value=count, n=summary.samples))

@@ -37,7 +37,7 @@ class Shares(Record):
     expanded: Share
     """Most of the budget that expansions may take, unless there is nothing else to fill it with."""
     expansions: Annotated[int, Within(0, 1_000)]
-    """Most new samples for each error seed."""
+    """Most new samples for each failure, and for each sample that was lost."""
     no_call: Share
     """Most of the error seeds, and of the expansions, whose label does not call: a student that fails to refuse has
     many such errors, and a set full of refusals teaches it to refuse everything. Also most of the unseen and of the
@@ -52,10 +52,15 @@ class Shares(Record):
 
 def unseen_quota(budget: int, round: int, shares: Shares) -> int:
     """Unseen seed samples in the set of round ``round`` (2, 3, ...)."""
-    return int(budget * shares.unseen * shares.unseen_decay ** (round - 2))
+    return _whole(budget * shares.unseen * shares.unseen_decay ** (round - 2))
 
 
-def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, shares: Shares, num_lost: int = 0) -> Quotas:
+def _whole(number: float) -> int:
+    """Rounded down, but not below a whole number that binary fractions miss: 0.29 of 100 is 29."""
+    return int(number + 1e-9)
+
+
+def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, num_grown: int, shares: Shares) -> Quotas:
     """Divide the budget: the unseen share first, then error seeds up to their cap, then expansions, then mastered.
 
     Where there are too few mastered samples to fill the rest, expansions may take more than their share.
@@ -65,14 +70,14 @@ def quotas(budget: int, unseen: int, num_error: int, num_mastered: int, shares: 
         unseen: verified unseen samples that are there to be used.
         num_error: error seeds there are.
         num_mastered: mastered samples there are.
+        num_grown: samples for each of which new ones can be written: failures, unseen ones too, and what was lost.
         shares: see `Shares`.
-        num_lost: samples that left, in whose place new ones can be written, as many for each as for an error seed.
     """
     unseen = min(unseen, budget)
-    error = min(num_error, int(budget * shares.error), budget - unseen)
+    error = min(num_error, _whole(budget * shares.error), budget - unseen)
     left = budget - unseen - error
-    most = (num_error + num_lost) * shares.expansions
-    expanded = min(most, left, max(int(budget * shares.expanded), left - num_mastered))
+    most = num_grown * shares.expansions
+    expanded = min(most, left, max(_whole(budget * shares.expanded), left - num_mastered))
     mastered = min(num_mastered, left - expanded)
     return Quotas(
         unseen=unseen, error=error, expanded=expanded, mastered=mastered, shortfall=left - expanded - mastered
@@ -107,7 +112,7 @@ def capped(ids: Sequence[str], no_call: Container[str], share: float) -> list[st
     if share >= 1:
         return list(ids)
     calling = sum(i not in no_call for i in ids)
-    left = itertools.count(int(share / (1 - share) * calling + 1e-9), -1)
+    left = itertools.count(_whole(share / (1 - share) * calling), -1)
     return [i for i in ids if i not in no_call or next(left) > 0]
 
 
@@ -173,10 +178,14 @@ class Plan:
         self.lost = by_hash([i for i in [*trained, *unseen] if i in lost], salt)
         mastered = {i: perplexity.get(i) for i in kept if i not in failed}
         self.mastered = capped(hardest(mastered, len(mastered)), self.no_call, share)
+        self.held_back = {
+            "unseen": len(joining) - len(self.unseen),
+            "error": len(errors) - len(self.errors),
+            "mastered": len(mastered) - len(self.mastered),
+        }
         self._unmeasured = {i for i, measured in mastered.items() if measured is None}
-        self.quotas = quotas(
-            budget, len(self.unseen), len(self.errors), len(self.mastered), shares, num_lost=len(self.lost)
-        )
+        num_grown = len(self.seeds) + len(self.lost)
+        self.quotas = quotas(budget, len(self.unseen), len(self.errors), len(self.mastered), num_grown, shares)
 
     def chosen(self, expanded: int) -> dict[str, Source]:
         """What each kept sample stands in the next set for, in the set's order.
@@ -195,7 +204,8 @@ class Plan:
         """Counts of outcomes, sources and rejections, and any shortfall.
 
         ``mastered_by_id``: mastered samples of which no perplexity was measured, taken after those that have one, in
-        the order of their ids, which is as good as at random.
+        the order of their ids, which is as good as at random. ``held_back``: samples without a call that were
+        candidates and are none, as there were more of them than `Shares.no_call` allows.
         """
         picked = self.chosen(expanded)
         chosen = Counter(picked.values())
@@ -204,6 +214,7 @@ class Plan:
             "outcomes": dict(sorted(self.outcomes.items())),
             "composition": {**dict(sorted(chosen.items())), "expanded": expanded},
             "mastered_by_id": sum(source == "mastered" and i in self._unmeasured for i, source in picked.items()),
+            "held_back": self.held_back,
             "quotas": self.quotas.model_dump(),
             "expansion_orders": self.placed,
             "rejected": dict(sorted(self.rejected.items())),

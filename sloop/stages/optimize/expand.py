@@ -53,8 +53,21 @@ def order_for(
         kept = list(wanted) if axis == "tools" else []
         offered = [*kept, *others[: max(1, len(offered) - len(kept))]]
         rng.shuffle(offered)
-    kind = "irrelevant" if axis == "contrast" else (seed.kind or ("single" if called else "irrelevant"))
+    kind = "irrelevant" if axis == "contrast" else kind_of(seed)
     return Order(key=key, kind=kind, tools=tuple(offered), wanted=wanted, axis=axis, seed=seed, mistake=mistake)
+
+
+def kind_of(sample: Sample) -> AnyKind:
+    """What a sample asks for; where nobody said it, as of traces, by what its label does.
+
+    An answer to what a tool said is no refusal: its request has asked for a call.
+    """
+    if sample.kind:
+        return sample.kind
+    calls = len(sample.label.calls) if sample.label else 0
+    if not calls and sample.messages and sample.messages[-1].role == "user":
+        return "irrelevant"
+    return "parallel" if calls > 1 else "single"
 
 
 def plan_replacements(ids: Sequence[str], replacements: int) -> Iterator[tuple[str, str, None]]:
@@ -74,10 +87,12 @@ def replacement_for(key: str, lost: Sample, like: Sample, rng: Random) -> Order:
             kind alone would teach that nothing else is asked for.
         rng: the order's own generator.
     """
-    kind: AnyKind = like.kind or "single"
-    if kind == "irrelevant" and len(lost.tools) < 2:
-        kind = "single"
+    kind = kind_of(like)
     count = {"chat": 0, "parallel": 2}.get(kind, 1)
     wanted = tuple(rng.sample(lost.tools, min(count, len(lost.tools))))
+    if not lost.tools:
+        kind = "chat"
+    elif (kind == "irrelevant" and len(lost.tools) < 2) or (kind == "incomplete" and not wanted[0].required):
+        kind = "single"
     offered = tuple(tool for tool in lost.tools if kind != "irrelevant" or tool not in wanted)
     return Order(key=key, kind=kind, tools=offered, wanted=wanted)

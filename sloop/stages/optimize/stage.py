@@ -38,7 +38,7 @@ from sloop.stages.optimize.expand import order_for, plan_expansions, plan_replac
 from sloop.stages.optimize.pairs import RULED_WRONG, PreferencePair, pair_of_expansion, pair_of_ruling
 from sloop.stages.optimize.verify import rule, rule_agreement
 from sloop.stages.slices import written_samples
-from sloop.store import Dataset, Rows, predictions_at
+from sloop.store import Dataset, Rows, predictions_at, read_rows
 from sloop.teachers.base import Teacher
 
 DATASET = "dataset.jsonl"
@@ -76,6 +76,8 @@ class OptimizeSummary(Record):
     """Samples of the next set by why they stand in it."""
     mastered_by_id: int
     """Mastered samples without a perplexity: taken last, in the order of their ids, which is as good as at random."""
+    held_back: dict[str, int]
+    """Samples without a call that were candidates, by source, and are none: more than `Shares.no_call` allows."""
     quotas: Quotas
     expansion_orders: int
     rejected: dict[str, int]
@@ -133,9 +135,10 @@ class Optimize:
         """Raise a `UserError` for a sample without an answer."""
         answers = predictions_at(self.predictions)
         if unanswered := [i for part in self.datasets for i in part.ids() if i not in answers]:
+            also = f" unseen={self.unseen.path}" if self.unseen else ""
             raise UserError(
                 f"{self.predictions} has no answer to {len(unanswered)} of the samples, such as {unanswered[0]}. Probe "
-                f"the very file that is optimized: sloop probe data={self.data.path}"
+                f"the very files that are optimized: sloop probe data={self.data.path}{also}"
             )
 
     @property
@@ -181,6 +184,11 @@ def rulings_at(folder: Path) -> Rows[Ruling]:
     return Rows(folder / RULINGS, Ruling, _sample_of)
 
 
+def unjudged_at(folder: Path) -> frozenset[str]:
+    """The ids of the samples on which an optimize stage has no ruling because something is missing or failed."""
+    return frozenset(rejected.key for rejected in read_rows(folder / UNJUDGED, Rejected))
+
+
 def _sample_of(ruling: Ruling) -> str:
     return ruling.sample_id
 
@@ -197,9 +205,11 @@ def verify(stage: Optimize, desk: Desk, width: int) -> set[str]:
     with desk.writing(RULINGS, UNJUDGED) as append:
         for unit, records in desk.map([units], judge_answer, stage, (Ruling,), width=width, what="verify"):
             for record in records:
-                append[RULINGS if isinstance(record, Ruling) else UNJUDGED](record)
                 if isinstance(record, Rejected):
+                    append[UNJUDGED](record.model_copy(update={"key": units[unit]}))
                     unjudged.add(units[unit])
+                else:
+                    append[RULINGS](record)
     return unjudged
 
 
