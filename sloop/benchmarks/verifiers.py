@@ -69,7 +69,13 @@ class VerifiersBenchmark:
         seconds: Seconds,
         cache_path: PathText,
     ) -> None:
-        """Take the settings as they stand in ``conf/benchmark/verifiers.yaml``, which says what each value is."""
+        """Take the settings as they stand in ``conf/benchmark/verifiers.yaml``, which says what each value is.
+
+        Raises:
+            UserError: no environment is named.
+        """
+        if not environment.strip():
+            raise UserError("benchmark.environment='': name a taskset's module, such as benchmark.environment=glossary")
         self.name = name
         self.environment = environment
         self.arguments = arguments
