@@ -11,13 +11,13 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from endpoint import serving
-from running import ALONE, sloop
+from running import ALONE, CONF, sloop
 from verifiers_stand_in import REFUSALS, stand_in
 
 from sloop.benchmarks.base import Benchmark
@@ -38,6 +38,15 @@ real = pytest.mark.skipif(
     reason="plays with verifiers: SLOOP_VERIFIERS_PYTHON names a Python that has it (docs/environments.md)",
 )
 Say = Callable[[Sample], Prediction]
+MADE: list[VerifiersBenchmark] = []
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    """Ends the processes of a test."""
+    yield
+    while MADE:
+        MADE.pop().close()
 
 
 def bench(folder: Path, environment: str = "toy", **changes: Any) -> VerifiersBenchmark:
@@ -45,7 +54,8 @@ def bench(folder: Path, environment: str = "toy", **changes: Any) -> VerifiersBe
         "name": "foreign", "environment": environment, "python": stand_in(folder), "path": None, "arguments": {},
         "num_tasks": None, "slice_by": None, "right_from": 1.0, "seconds": 60.0, "cache_path": str(folder / "cache"),
     }  # fmt: skip
-    return VerifiersBenchmark(**{**plain, **changes})
+    MADE.append(VerifiersBenchmark(**{**plain, **changes}))
+    return MADE[-1]
 
 
 def seen(folder: Path, do: str) -> list[dict[str, Any]]:
@@ -233,6 +243,16 @@ def test_an_evaluation_keeps_what_the_environment_did_and_plays_the_constant_ans
     assert len(seen(tmp_path, "tell")) == 6 + 4
 
 
+def test_a_loop_asks_it_in_every_round(tmp_path: Path) -> None:
+    words = ["--config-dir", str(CONF), "experiment=acme", "benchmark=verifiers", "benchmark.environment=toy"]
+    words += [f"benchmark.python={stand_in(tmp_path)}", "benchmark.name=toy", "loop.rounds=2", "loop.budget=10"]
+    assert sloop("loop", *words, f"output_dir={tmp_path / 'loop'}", f"paths.outputs={tmp_path}", ALONE) == 0
+    for number in (1, 2):
+        (folder,) = (tmp_path / "loop" / f"round_{number}").glob("eval*")
+        scored = {score.name for score in read_rows(folder / "scores.jsonl", Score)}
+        assert {"reward", "call_accuracy", "baseline/always_refuse/reward"} <= scored
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 SAID = {
@@ -294,8 +314,7 @@ def test_a_process_that_hangs_is_ended_and_leaves_nothing(tmp_path: Path, monkey
     benchmark = bench(tmp_path, "hangs", num_tasks=1)
     assert len(benchmark.data) == 1
     benchmark.foreign._seconds = 0.5
-    line = benchmark.foreign._line
-    assert line is not None
+    line = benchmark.foreign.line
     with pytest.raises(UserError, match=r"it hangs after benchmark.seconds=0.5"):
         played(benchmark, right)
     assert line._process.poll() is not None
@@ -436,6 +455,8 @@ def test_what_the_real_package_cannot_play_is_refused(changes: dict[str, Any], w
 # --- verifiers' own evaluation ------------------------------------------------------------------------------------
 
 WAYS = ("right", "silent", "wrong_value", "unknown_tool", "wrong_end")
+ROUNDS = {"vf_shop": 2, "glossary": 2, "scratchpad": 1}
+"""How often all tasks are played, each time another way."""
 
 
 def line(tool: str, argument: str, wanted: str, step: int, heard: str, way: str) -> Label:
@@ -448,21 +469,20 @@ def line(tool: str, argument: str, wanted: str, step: int, heard: str, way: str)
     return Label(content="Something else." if way == "wrong_end" else f"<answer>{heard}</answer>")
 
 
-def plays(environment: str, messages: Sequence[Mapping[str, Any]], way: Callable[[str], str]) -> Label:
-    """What is said in an environment, by the words of its task alone."""
-    words = next(m["content"] for m in messages if m["role"] == "user")
+def plays(environment: str, messages: Sequence[Mapping[str, Any]], way: str) -> Label:
+    """What is said in an environment, by its messages alone."""
+    words = next(str(m["content"]) for m in messages if m["role"] == "user")
     step = sum(m["role"] == "assistant" for m in messages)
     heard = str(messages[-1]["content"])
     if environment == "vf_shop":
-        item = re.findall(r"of (\w+) cost", words)[0]
-        return line("shop_price", "item", item, step, heard, way(words))
+        return line("shop_price", "item", re.findall(r"of (\w+) cost", words)[0], step, heard, way)
     tool, argument = {"glossary": ("facts_lookup", "name"), "scratchpad": ("scratchpad_roundtrip", "word")}[environment]
-    return line(tool, argument, re.findall('"(.*?)"', words)[0], step, heard, way(words))
+    return line(tool, argument, re.findall('"(.*?)"', words)[0], step, heard, way)
 
 
 @real
 @pytest.mark.slow
-@pytest.mark.parametrize("environment", ["vf_shop", "glossary", "scratchpad"])
+@pytest.mark.parametrize("environment", ROUNDS)
 def test_vf_eval_gives_the_same_rewards_row_by_row(environment: str, tmp_path: Path) -> None:
     assert PYTHON is not None
     if not Path(PYTHON).with_name("uv").is_file():
@@ -470,27 +490,25 @@ def test_vf_eval_gives_the_same_rewards_row_by_row(environment: str, tmp_path: P
     if environment != "vf_shop" and PUBLIC is None:
         pytest.skip("plays verifiers' public environments: SLOOP_VERIFIERS_ENVIRONMENTS names their folder")
     path = OURS if environment == "vf_shop" else Path(PUBLIC or "") / environment
-    shift = 0
-
-    def way(words: str) -> str:
-        return WAYS[(sum(map(ord, words)) + shift) % len(WAYS)]
-
-    rows: list[tuple[float, float]] = []
     benchmark = genuine(tmp_path, environment, path)
-    for shift in range(len(WAYS)):
+    places = {sample.request: place for place, sample in enumerate(benchmark.data)}
+    rows: list[tuple[float, float]] = []
+    for shift in range(ROUNDS[environment]):
 
-        def say(sample: Sample) -> Prediction:
-            found = plays(environment, [message.to_openai() for message in sample.messages], way)
+        def said(messages: Sequence[Mapping[str, Any]], shift: int = shift) -> Label:
+            words = next(str(message["content"]) for message in messages if message["role"] == "user")
+            return plays(environment, messages, WAYS[(places[words] + shift) % len(WAYS)])
+
+        def say(sample: Sample, said: Callable[..., Label] = said) -> Prediction:
+            found = said([message.to_openai() for message in sample.messages])
             return Prediction(sample_id=sample.id, calls=found.calls, content=found.content, text=found.content)
 
         _, grades = played(benchmark, say)
-        theirs = _evaluated(
-            environment, path, tmp_path / str(shift), lambda body: plays(environment, body["messages"], way)
-        )
-        assert len(theirs) == len(grades)
+        theirs = _evaluated(environment, path, tmp_path / str(shift), lambda body, said=said: said(body["messages"]))
         rows += zip((grade.measured["reward"] for grade in grades), theirs, strict=True)
     assert [ours for ours, _ in rows] == [theirs for _, theirs in rows]
     assert len({ours for ours, _ in rows}) > 1
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
 
 
 def _evaluated(environment: str, path: Path, out: Path, answer: Callable[[dict[str, Any]], Label]) -> list[float]:

@@ -20,7 +20,7 @@ from sloop.engine.identity import unit_rng
 from sloop.environments.base import refusal
 from sloop.environments.checks import Outcome, done, heard, run, shortfall
 from sloop.environments.domains import make_environment
-from sloop.measures.metrics import grade, scores
+from sloop.measures.metrics import executed, grade, scores
 from sloop.records import Grade, Label, Message, Part, Prediction, Sample, Score, Task, ToolCall, UserError, digest
 from sloop.records.ranges import Name, PathText, Seed, Sha256, Within
 from sloop.rollout import MAX_STEPS, Episode
@@ -214,6 +214,8 @@ class EnvironmentEpisode:
         self._asked: Sample | None = self.first
         self._answers: list[Prediction] = []
         self._calls: list[ToolCall] = []
+        self._ran: list[ToolCall] = []
+        """Those of them that some tool on offer could take."""
         self._results: list[str] = []
         self._turn = 0
         self._in_turn = 0
@@ -252,7 +254,10 @@ class EnvironmentEpisode:
         """What a tool says; one that is not on offer in this turn does not act."""
         wants_none = not self.task.turns[self._turn].calls
         before = done(self.environment.state()) if wants_none else None
-        self._results.append(refusal(call, asked.tools) or self.environment.act(call))
+        withheld = refusal(call, asked.tools)
+        self._results.append(withheld or self.environment.act(call))
+        if withheld is None:
+            self._ran.append(call)
         if wants_none and done(self.environment.state()) != before:
             self._early = self._early or f"early: {call.name} was called in turn {self._turn + 1}, which wants no call"
         self._calls.append(call)
@@ -263,7 +268,8 @@ class EnvironmentEpisode:
         last = self._answers[-1]
         whole = self.first.model_copy(update={"tools": self.environment.tools, "label": Label(calls=self.task.calls)})
         told = last.model_copy(update={"sample_id": whole.id, "calls": tuple(self._calls)})
-        plain = grade(whole, told).model_copy(update={"sample_id": self.id})
+        ran = executed(whole, self.task.calls, self._ran)
+        plain = grade(whole, told).model_copy(update={"sample_id": self.id, "executed": ran})
         if last.error == "model":
             return (plain,)
         reason = plain.reason if last.error else self.shortfall()

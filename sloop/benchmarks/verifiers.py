@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from sloop.benchmarks.base import GRADING
 from sloop.calls.schema import call_errors
-from sloop.environments.verifiers import Foreign
+from sloop.environments.verifiers import Foreign, Line
 from sloop.measures.metrics import scores
 from sloop.measures.stats import mean_score
 from sloop.records import (
@@ -158,12 +158,12 @@ class Play:
         """Take the task's number; it is set up when it is begun."""
         self._foreign, self._task = foreign, task
         self._key = f"{next(self._keys)}"
-        self._open = False
+        self._line: Line | None = None
 
     def begin(self) -> Mapping[str, Any]:
         """What is asked first."""
-        self._open = True
-        found = self._foreign.ask("open", key=self._key, task=self._task)
+        self._line = self._foreign.line
+        found = self._foreign.ask(self._line, "open", key=self._key, task=self._task)
         if "asked" not in found:
             raise UserError(self._unscored(found.get("failed", "it ended before anything was asked")))
         asked: Mapping[str, Any] = found["asked"]
@@ -171,16 +171,17 @@ class Play:
 
     def tell(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """What comes of an answer: what is asked next, or how it ended."""
-        found: Mapping[str, Any] = self._foreign.ask("tell", key=self._key, answer=answer)
+        assert self._line is not None
+        found: Mapping[str, Any] = self._foreign.ask(self._line, "tell", key=self._key, answer=answer)
         if "failed" in found:
             raise UserError(self._unscored(found["failed"]))
         return found
 
     def close(self) -> None:
         """Give the task up, if it is not over."""
-        if self._open:
-            self._open = False
-            self._foreign.ask("close", key=self._key)
+        line, self._line = self._line, None
+        if line is not None and line.is_alive:
+            self._foreign.ask(line, "close", key=self._key)
 
     def _unscored(self, why: str) -> str:
         return (

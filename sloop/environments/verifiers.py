@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooSlow
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -64,41 +63,48 @@ class Foreign:
         self._path = path
         self._asked = {"environment": environment, "arguments": arguments, "num_tasks": num_tasks, "slice_by": slice_by}
         self._seconds = seconds
-        self._numbers = itertools.count()
-        self._lock = threading.Lock()
-        self._line: _Line | None = None
+        self._starting = threading.Lock()
+        self._line: Line | None = None
 
-    @cached_property
+    @property
     def loaded(self) -> Loaded:
         """The environment's tasks, and what they depend on.
 
         Raises:
             UserError: it cannot be loaded, or is none that a student can play.
         """
-        return Loaded(**self.ask("begin", **self._asked))
+        return self.line.loaded
 
-    def ask(self, do: str, **given: Any) -> Any:
-        """What the process finds; several threads may ask at a time.
+    @property
+    def line(self) -> Line:
+        """The process, with the environment loaded; another one where the last has ended. A task goes on in its own."""
+        with self._starting:
+            if self._line is None:
+                self._line = self._begun()
+                try:
+                    self._line.loaded = Loaded(**self.ask(self._line, "begin", **self._asked))
+                except UserError:
+                    self.close()
+                    raise
+            return self._line
+
+    def ask(self, line: Line, do: str, **given: Any) -> Any:
+        """What a process finds; several threads may ask at a time.
 
         Raises:
             UserError: it refuses, ends or hangs.
         """
-        with self._lock:
-            line = self._line = self._line or self._begun()
-            number, told = next(self._numbers), Future[dict[str, Any]]()
-            line.waiting[number] = told
-            with suppress(BrokenPipeError):
-                line.tell({"number": number, "do": do, **given})
+        told = line.ask({"do": do, **given})
         while True:
             try:
                 reply = told.result(self._seconds + _GRACE)
                 break
             except TooSlow:
                 if time.monotonic() - line.heard > self._seconds + _GRACE:
-                    self.close()
+                    self._end(line)
                     raise UserError(self._slow("it hangs")) from None
         if "ended" in reply:
-            self.close()
+            self._end(line)
             raise UserError(f"benchmark.environment={self.environment}: its process ended: {reply['ended']}")
         if "refused" in reply:
             raise UserError(self._refusal(*reply["refused"]))
@@ -106,12 +112,15 @@ class Foreign:
 
     def close(self) -> None:
         """End the process, and all that it has started."""
-        with self._lock:
-            if self._line is not None:
-                self._line.end()
-                self._line = None
+        if self._line is not None:
+            self._end(self._line)
 
-    def _begun(self) -> _Line:
+    def _end(self, line: Line) -> None:
+        if self._line is line:
+            self._line = None
+        line.end()
+
+    def _begun(self) -> Line:
         python = sys.executable if self._python is None else shutil.which(self._python)
         if python is None:
             raise UserError(
@@ -124,7 +133,7 @@ class Foreign:
                 "leave it out where that is installed."
             )
         # as it was named: what it resolves to is another environment's interpreter
-        return _Line(os.path.abspath(python), self._path and os.path.abspath(self._path), self._seconds)  # noqa: PTH100
+        return Line(os.path.abspath(python), self._path and os.path.abspath(self._path), self._seconds)  # noqa: PTH100
 
     def _refusal(self, kind: str, said: str) -> str:
         what = f"benchmark.environment={self.environment}"
@@ -168,12 +177,15 @@ class Foreign:
         )
 
 
-class _Line:
+class Line:
     """The process, and those who wait for what it says."""
 
     def __init__(self, python: str, path: str | None, seconds: float) -> None:
-        self.waiting: dict[int, Future[dict[str, Any]]] = {}
+        self.loaded = Loaded([], {})
         self.heard = time.monotonic()
+        self._waiting: dict[int, Future[dict[str, Any]]] = {}
+        self._numbers = itertools.count()
+        self._writing = threading.Lock()
         home = tempfile.mkdtemp(prefix="sloop-verifiers-")
         variables = {
             "PATH": f"{Path(python).parent}:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": home, "PYTHONHASHSEED": "0",
@@ -189,20 +201,34 @@ class _Line:
         )  # fmt: skip
         self._process = process
         self.end = weakref.finalize(self, _end, process, home)
-        threading.Thread(target=_listen, args=(process, said, self.waiting, weakref.ref(self)), daemon=True).start()
+        threading.Thread(target=_listen, args=(process, said, self._waiting, weakref.ref(self)), daemon=True).start()
 
-    def tell(self, request: Mapping[str, Any]) -> None:
-        """Send a request."""
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._process.poll() is None
+
+    def ask(self, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        """Send a request; where the process is no more, that is the answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        told: Future[dict[str, Any]] = Future()
+        with self._writing:
+            number = next(self._numbers)
+            self._waiting[number] = told
+            try:
+                self._process.stdin.write(json.dumps({"number": number, **request}) + "\n")
+                self._process.stdin.flush()
+            except (OSError, ValueError):  # its end of the pipe is closed, or ours
+                if self._waiting.pop(number, None) is not None:
+                    told.set_result({"ended": "it was over before it was asked"})
+        return told
 
 
 def _listen(
     process: subprocess.Popen[str],
     said: IO[bytes],
     waiting: dict[int, Future[dict[str, Any]]],
-    line: weakref.ref[_Line],
+    line: weakref.ref[Line],
 ) -> None:
     """Hand over what the process says, until it ends, and then that to all who wait."""
     assert process.stdout is not None

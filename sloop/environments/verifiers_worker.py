@@ -178,10 +178,11 @@ def _config(name: str, arguments: dict[str, Any]) -> tuple[Any, str]:
         raise RefusedError("verifiers", f"{error}" if found is None else f"verifiers {found} has no v1") from error
     version = importlib.metadata.version("verifiers")
     try:
+        loaders.import_taskset(name)
         kind = loaders.env_config_type(name, arguments.get("id") or "")
         own = loaders.default_harness_id(name)
     except ModuleNotFoundError as error:
-        raise RefusedError("environment", f"{error}") from error
+        raise RefusedError("environment", f"{error.__cause__ or error}") from error
     seats = {each: field.default for each, field in kind.model_fields.items() if isinstance(field.default, AgentConfig)}
     if len(seats) != 1:
         raise RefusedError("seats", ", ".join(seats))

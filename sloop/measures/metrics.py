@@ -18,7 +18,8 @@ Where a sample was asked several times, every answer counts in the metrics above
 are in one cluster.
 
 ``execution_success`` is there only where something was run. A call that changes the state is right where the answer's
-calls, all together, leave the state that the label's leave.
+calls, all together, leave the state that the label's leave. One that no tool on offer can take was never run: it counts
+in ``format_correctness`` alone.
 
 A call that cannot be parsed is an attempt, whatever a lenient reading makes of it: what a server's parser would serve
 of it counts in ``format_recovered`` alone. So is reasoning that was never finished, which is no answer. An answer cut
@@ -33,7 +34,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sloop.calls.formats import opens_call
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
-from sloop.environments.base import difference
+from sloop.environments.base import difference, refusal
 from sloop.environments.checks import can_run, run_after
 from sloop.environments.domains import DOMAINS
 from sloop.measures.stats import flip_rate, mean_score, pass_hat, rate
@@ -69,7 +70,7 @@ def grade(sample: Sample, prediction: Prediction) -> Grade:
         recovered=bool(lenient) and not any(call_errors(call, sample.tools) for call in lenient),
         tool_correct=match.tools_equal if expected and asked else None,
         argument_pairs=(match.right, match.paired) if expected else (0, 0),
-        executed=_executed(sample, sample.label.calls, prediction.calls),
+        executed=executed(sample, sample.label.calls, prediction.calls),
         correct=match.valid if asked else None,
         error=error,
         reason="truncated: the answer was cut off" if error == "truncated" else match.reason if asked else None,
@@ -141,12 +142,13 @@ def probe_scores(answers: Iterable[Prediction], contested: Iterable[str]) -> lis
     ]
 
 
-def _executed(sample: Sample, wanted: Sequence[ToolCall], calls: Sequence[ToolCall]) -> tuple[int, int] | None:
+def executed(sample: Sample, wanted: Sequence[ToolCall], calls: Sequence[ToolCall]) -> tuple[int, int] | None:
     """(calls of an answer that ran as they should, calls that were run); None where the sample has no environment of
-    ours. The calls so far are made first.
+    ours. The calls so far are made first, and a call is not run that no tool on offer can take.
     """
     if sample.env is None or not can_run(sample):
         return None
+    calls = [call for call in calls if refusal(call, sample.tools) is None]
     (begun, given), (_, right) = run_after(sample, calls), run_after(sample, wanted)
     equal = difference(given.state, right.state) is None
     writes, failed = DOMAINS[sample.env.toolkit]().writes, set(given.failed)
