@@ -248,8 +248,8 @@ def test_a_loop_asks_it_in_every_round(tmp_path: Path) -> None:
     words += [f"benchmark.python={stand_in(tmp_path)}", "benchmark.name=toy", "loop.rounds=2", "loop.budget=10"]
     assert sloop("loop", *words, f"output_dir={tmp_path / 'loop'}", f"paths.outputs={tmp_path}", ALONE) == 0
     for number in (1, 2):
-        (folder,) = (tmp_path / "loop" / f"round_{number}").glob("eval*")
-        scored = {score.name for score in read_rows(folder / "scores.jsonl", Score)}
+        (path,) = (tmp_path / "loop" / f"round_{number}" / "evaluate").rglob("scores.jsonl")
+        scored = {score.name for score in read_rows(path, Score)}
         assert {"reward", "call_accuracy", "baseline/always_refuse/reward"} <= scored
 
 
