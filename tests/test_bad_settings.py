@@ -32,6 +32,7 @@ from sloop.teachers.base import Teacher
 CONF = conf_folder()
 TOOLS = str(Path(__file__).parent / "plugin" / "acme_tools.json")
 GIVEN = {"tools.path": TOOLS, "student.path": "somewhere", "benchmark.path": "sloop_bench/dev.jsonl.gz", "*.model": "m",
+         "benchmark.environment": "glossary",
          "trainer.teacher": "somewhere",
          "tools.document": str(Path(__file__).parent / "plugin" / "acme_api.json"),
          "tools.server": f"{sys.executable} {Path(__file__).with_name('mcp_server.py')}",
@@ -68,6 +69,8 @@ LIKE: dict[str, Any] = {
     "student.attn_implementation": "text",
     "*skip_special_tokens": True,
     **dict.fromkeys(("*answer_format", "*sha256", "tools.split", "serve.model", "benchmark.reading"), "text"),
+    **dict.fromkeys(("benchmark.python", "benchmark.slice_by"), "text"),
+    "benchmark.num_tasks": 1,
     "trainer.desirable_weight": 1.0,
     "student.scratch": {},
     "*digests": {},
@@ -128,6 +131,9 @@ FREE = {
     "trainer.lora.targets": "is looked for in the model",
     "benchmark.path": "is looked for when the data are read",
     "benchmark.digests*": "are compared when the data are read",
+    **dict.fromkeys(
+        ("benchmark.environment", "benchmark.python", "benchmark.slice_by"), "is looked for by its process"
+    ),
     "*known_bad*": "are looked for when the data are read",
     **dict.fromkeys(("*.model", "serve.model", "*query*"), "only the server knows"),
     "*.key_header": "only the server knows",
@@ -144,6 +150,7 @@ EMPTY = {
     "benchmark.kinds": "all that there are",
     "*digests*": "any data",
     "prices": "no price is known",
+    "benchmark.arguments": "the environment's own",
     "*chat_template_kwargs": "a template has its own values",
     "serve.judge": "is asked for by a simulated model alone",
     "serve.teacher": "is asked for by a simulated model alone",
@@ -154,6 +161,7 @@ OPEN = {
     "*query": "names what a server takes",
     "*digests": "names files",
     "serve.*": "parts",
+    "benchmark.arguments": "names what an environment of verifiers takes",
 }
 """Sections whose keys are somebody else's."""
 NULL = {

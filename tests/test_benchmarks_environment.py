@@ -190,8 +190,9 @@ def test_a_tool_that_is_withheld_does_not_act_until_it_is_on_offer() -> None:
     assert [tool.name for tool in steps[0].asked.tools] == ["find_number"]
     assert steps[2].asked.messages[-1].content.startswith("error: ")
     assert not found.correct
-    found, _ = acted(WITHHELD, [FIND], [SEND], [], [SEND], [])
-    assert (found.correct, found.executed) == (True, (2, 3)), "a call that was refused has done nothing"
+    assert acted(WITHHELD, [FIND], [SEND], [], [SEND], [])[0].correct, "a call that was refused has done nothing"
+    assert acted(WITHHELD, [FIND, SEND], [], [SEND], [])[0].executed == (2, 2), "nor was it run"
+    assert acted(WITHHELD, [FIND, SEND], [], [])[0].executed == (1, 1)
     found, steps = acted(WITHHELD, [FIND], [], [SEND], [])
     assert [tool.name for tool in steps[2].asked.tools] == ["find_number", "send_message"]
     assert (found.correct, found.schema_valid) == (True, True)

@@ -334,6 +334,8 @@ def in_a_book(*calls: ToolCall, env: EnvSpec | None = BOOK) -> Sample:
         ((TO_ADA, TO_NOBODY), (1, 2)),
         ((TO_ADA, TO_ADA), (0, 2)),
         ((ADA,), (1, 1)),
+        ((TO_ADA, call("send_message", number=7)), (1, 1)),  # no tool can take it: it is not run
+        ((call("no_such_tool"), TO_ADA), (1, 1)),
         ((), (0, 0)),
     ],
 )

@@ -39,6 +39,7 @@ NOT_RUN = {
     "teacher@teacher.teacher=llm": "asks a model; composed here, asked in tests/test_teachers_llm.py",
     "benchmark=bfcl": "takes the official files; composed here, run in tests/test_benchmarks_bfcl.py",
     "benchmark=bfcl_multi_turn": "takes the wheel; composed here, run in tests/test_benchmarks_bfcl_multi_turn.py",
+    "benchmark=verifiers": "takes a Python with verifiers; composed here, run in tests/test_benchmarks_verifiers.py",
     "benchmark=acebench": "takes the official files; composed here, run in tests/test_benchmarks_acebench.py",
     "experiment=real": "trains a pretrained model for hours; composed here",
     "experiment=stateful": "of six decisions some are too long for its student; composed here",

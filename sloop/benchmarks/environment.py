@@ -215,6 +215,8 @@ class EnvironmentEpisode:
         self._answers: list[Prediction] = []
         self._calls: list[ToolCall] = []
         self._results: list[str] = []
+        self._ran: list[int] = []
+        """Places of the calls that some tool on offer could take."""
         self._turn = 0
         self._in_turn = 0
         self._early: str | None = None
@@ -252,7 +254,10 @@ class EnvironmentEpisode:
         """What a tool says; one that is not on offer in this turn does not act."""
         wants_none = not self.task.turns[self._turn].calls
         before = done(self.environment.state()) if wants_none else None
-        self._results.append(refusal(call, asked.tools) or self.environment.act(call))
+        withheld = refusal(call, asked.tools)
+        self._results.append(withheld or self.environment.act(call))
+        if withheld is None:
+            self._ran.append(len(self._calls))
         if wants_none and done(self.environment.state()) != before:
             self._early = self._early or f"early: {call.name} was called in turn {self._turn + 1}, which wants no call"
         self._calls.append(call)
@@ -271,10 +276,15 @@ class EnvironmentEpisode:
             "correct": reason is None,
             "reason": reason,
             "attempted": plain.attempted or bool(self._calls),
-            # By what came of them here, where a tool may not have been on offer
-            "executed": met(self._calls, self._outcome, run(self.task.env, self.task.calls), self.environment.writes),
+            "executed": self._executed(),
         }
         return (plain.model_copy(update=changes),)
+
+    def _executed(self) -> tuple[int, int]:
+        """By what came of the calls here, where a tool may not have been on offer."""
+        calls, results = ([of[place] for place in self._ran] for of in (self._calls, self._results))
+        given = Outcome(self.environment.state(), tuple(results))
+        return met(calls, given, run(self.task.env, self.task.calls), self.environment.writes)
 
     @property
     def _outcome(self) -> Outcome:

@@ -18,7 +18,8 @@ Where a sample was asked several times, every answer counts in the metrics above
 are in one cluster.
 
 ``execution_success`` is there only where something was run. A call that changes the state is right where the answer's
-calls, all together, leave the state that the label's leave (`sloop.environments.checks.done`).
+calls, all together, leave the state that the label's leave (`sloop.environments.checks.done`). One that no tool on
+offer can take was never run: it counts in ``format_correctness`` alone.
 
 A call that cannot be parsed is an attempt, whatever a lenient reading makes of it: what a server's parser would serve
 of it counts in ``format_recovered`` alone. So is reasoning that was never finished, which is no answer. An answer cut
@@ -33,6 +34,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sloop.calls.formats import opens_call
 from sloop.calls.match.strict import strict
 from sloop.calls.schema import call_errors
+from sloop.environments.base import refusal
 from sloop.environments.checks import Outcome, can_run, met, run_after
 from sloop.environments.domains import DOMAINS
 from sloop.measures.stats import flip_rate, mean_score, pass_hat, rate
@@ -142,10 +144,11 @@ def probe_scores(answers: Iterable[Prediction], contested: Iterable[str]) -> lis
 
 def _executed(sample: Sample, wanted: Sequence[ToolCall], calls: Sequence[ToolCall]) -> tuple[int, int] | None:
     """(calls of an answer that ran as they should, calls that were run); None where the sample has no environment of
-    ours. The calls so far are made first.
+    ours. The calls so far are made first, and a call is not run that no tool on offer can take.
     """
     if sample.env is None or not can_run(sample):
         return None
+    calls = [call for call in calls if refusal(call, sample.tools) is None]
     (begun, given), (_, right) = run_after(sample, calls), run_after(sample, wanted)
     return met(calls, Outcome(given.state, given.results[begun:]), right, DOMAINS[sample.env.toolkit]().writes)
 

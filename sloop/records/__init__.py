@@ -45,6 +45,7 @@ from sloop.records.runs import (
 from sloop.records.samples import (
     AnyKind,
     Axis,
+    Consequence,
     Decode,
     Dialogue,
     EnvSpec,

@@ -119,5 +119,7 @@ class Grade(Record):
     """The verdict of the benchmark's own rules, where it has its own."""
     needless: tuple[int, int] = Field((0, 0), exclude_if=lambda turns: not any(turns))
     """Of the turns of an episode in which nothing was to be called: (those in which something was, all)"""
+    measured: dict[str, float] = Field(default_factory=dict, exclude_if=lambda measured: not measured)
+    """What an environment of another package measures of the episode, by name; ``reward`` is its verdict."""
     trial: int = trial_field()
     """Which of several answers to the sample, from 0."""

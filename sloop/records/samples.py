@@ -372,6 +372,21 @@ class Utterance(Record):
     """A mistake of the user's: no words, a call in their place, or no reply could be had."""
 
 
+class Consequence(Record):
+    """What an environment of another package did upon an answer: the next question, or how the episode ended."""
+
+    keeps: int = 0
+    """How many messages of the question stand in the next one."""
+    messages: tuple[Message, ...] = ()
+    """Those that follow."""
+    tools: tuple[Tool, ...] | None = Field(None, exclude_if=lambda tools: tools is None)
+    """On offer from then on; None: the same."""
+    ended: str | None = Field(None, exclude_if=lambda ended: ended is None)
+    """Why it is over, in the environment's words; None: it goes on."""
+    measured: dict[str, float] = Field(default_factory=dict, exclude_if=lambda measured: not measured)
+    """At the end: what the environment measures, by name; ``reward`` is its verdict."""
+
+
 class Prediction(Record):
     """A student's answer to one sample. No usage and no clock: those are sidecars, which no digest covers."""
 
@@ -396,6 +411,8 @@ class Prediction(Record):
     """Which of several answers to the sample, from 0."""
     reply: Utterance | None = Field(None, exclude_if=lambda reply: reply is None)
     """What a simulated user said to it: kept, so that the episode can be graded again without the user."""
+    consequence: Consequence | None = Field(None, exclude_if=lambda consequence: consequence is None)
+    """What an environment of another package did upon it: kept, so that the episode can be graded again without it."""
 
     @property
     def failed(self) -> bool:
