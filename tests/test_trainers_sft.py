@@ -99,12 +99,13 @@ def test_a_training_that_was_interrupted_resumes_to_the_same_bytes(how: int, tmp
 
     with pytest.raises(Interrupted):
         trainer(**KILLED[how]).train(start, data, None, **arguments, out=tmp_path / "cut", progress=interrupt)
-    assert 0 < torch.load(tmp_path / "cut" / "sidecar" / "partial.pt", weights_only=True)["step"] <= 10
+    kept = torch.load(tmp_path / "cut" / "sidecar" / "partial.pt", weights_only=True)["step"]
+    assert 0 < kept <= 10
     told: list[int] = []
     resumed = trainer(**KILLED[how]).train(
         start, data, None, **arguments, out=tmp_path / "cut", progress=lambda n, *_: told.append(n)
     )
-    assert min(filter(None, told)) >= 10
+    assert min(filter(None, told)) >= kept
     assert resumed.digest == trainer(**KILLED[how]).train(start, data, None, **arguments, out=tmp_path / "whole").digest
 
 
