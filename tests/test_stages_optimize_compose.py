@@ -46,7 +46,7 @@ def _plan(rulings=(), trained=(), unseen=(), perplexity=None, budget=10, shares=
 # --- quotas -------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
 def test_quotas_are_never_negative_and_add_up_to_the_budget_with_the_shortfall(budget, unseen, error, mastered, shares):
     found = quotas(budget, unseen, error, mastered, shares)
@@ -55,7 +55,7 @@ def test_quotas_are_never_negative_and_add_up_to_the_budget_with_the_shortfall(b
     assert sum(parts.values()) == budget
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
 def test_quotas_never_ask_for_more_than_there_is(budget, unseen, error, mastered, shares):
     found = quotas(budget, unseen, error, mastered, shares)
@@ -65,7 +65,7 @@ def test_quotas_never_ask_for_more_than_there_is(budget, unseen, error, mastered
     assert found.mastered <= mastered
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
 def test_a_shortfall_is_reported_only_where_everything_is_used_up(budget, unseen, error, mastered, shares):
     found = quotas(budget, unseen, error, mastered, shares)
@@ -74,7 +74,7 @@ def test_a_shortfall_is_reported_only_where_everything_is_used_up(budget, unseen
         assert found.expanded == error * shares.expansions
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
 def test_expansions_exceed_their_share_only_where_mastered_samples_run_out(budget, unseen, error, mastered, shares):
     found = quotas(budget, unseen, error, mastered, shares)
@@ -120,7 +120,7 @@ def test_a_negative_number_of_expansions_is_named():
 # --- balanced, hardest, by_hash -----------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.booleans(), max_size=80), st.floats(0, 1))
 def test_items_without_a_call_are_never_more_than_their_share_of_what_has_come(no_calls, share):
     come = 0
@@ -129,7 +129,7 @@ def test_items_without_a_call_are_never_more_than_their_share_of_what_has_come(n
         assert come <= share * count + 1e-9
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.booleans(), max_size=80), st.floats(0, 1))
 def test_no_item_with_a_call_is_lost_and_each_sort_keeps_its_order(no_calls, share):
     items = list(enumerate(no_calls))
@@ -139,7 +139,7 @@ def test_no_item_with_a_call_is_lost_and_each_sort_keeps_its_order(no_calls, sha
     assert kept == [item for item in items if item[1]][: len(kept)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.booleans(), max_size=80), st.floats(0, 1))
 def test_of_the_ids_without_a_call_the_last_ones_go_until_the_rest_are_their_share(no_calls, share):
     ids = [f"{n}" for n in range(len(no_calls))]
