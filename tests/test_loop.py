@@ -267,7 +267,7 @@ def killed_until_done(
         process = start(*command, cwd=folder.parent)
         if number < kills:
             # Wait until the run is open and for a seeded number of new stages, then for a seeded moment.
-            target, patience = len(before) + rng.randrange(2), time.monotonic() + 30
+            target, patience = len(before) + rng.randrange(2), time.monotonic() + 120
             while process.poll() is None and time.monotonic() < patience:
                 if opened_by(folder) == process.pid and len(manifests(folder)) >= target:
                     break
