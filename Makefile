@@ -11,7 +11,7 @@ SIDE_BY_SIDE := hydra/launcher=joblib hydra.launcher.n_jobs=2
 # Bytecode is compiled when first used and kept: without it every process compiles hundreds of modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-real test coverage lint smoke bench docs ui clean
+.PHONY: demo demo-real test test-slow coverage lint smoke bench docs ui clean
 
 demo: $(READY)  ## the closed loop and its static control: three rounds, trained from scratch on the CPU
 	OMP_NUM_THREADS=1 $(BIN)/sloop loop -m experiment=demo variant=full,static $(SIDE_BY_SIDE)
@@ -24,6 +24,9 @@ demo-real: $(SMOLLM2)  ## the same on SmolLM2, a pretrained model: an hour or tw
 
 test: $(READY)  ## the tests
 	$(TESTS)
+
+test-slow: $(READY)  ## the tests behind the marker slow: kills, clusters, launchers, documented commands
+	$(TESTS) -m 'slow and not gpu'
 
 coverage: $(READY)  ## the tests again, half as long again, and which lines they ran
 	$(TESTS) --cov --cov-report=term --cov-fail-under=85

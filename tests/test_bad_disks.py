@@ -95,7 +95,13 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return next(line for line in lines if line.startswith("sloop: "))
 
 
-@pytest.mark.parametrize(("stage", "share"), [*((stage, 0.5) for stage in STAGES), ("loop", 0.05), ("loop", 0.9)])
+@pytest.mark.parametrize(
+    ("stage", "share"),
+    [
+        *((stage, 0.5) for stage in STAGES),
+        *(pytest.param("loop", share, marks=pytest.mark.slow) for share in (0.05, 0.9)),
+    ],
+)
 def test_a_stage_whose_disk_fills_says_so_and_goes_on_to_the_same_bytes(
     stage: str, share: float, small: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +118,9 @@ def test_a_stage_whose_disk_fills_says_so_and_goes_on_to_the_same_bytes(
     assert content(folder) == content(whole)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=[] if stage in ("gen", "loop") else [pytest.mark.slow]) for stage in STAGES]
+)
 def test_a_stage_that_meets_the_limit_of_a_file_says_so_and_goes_on(
     stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -174,7 +174,7 @@ def test_parameters_that_are_no_json_schema_are_shown_by_type() -> None:
 
 
 @given(st.recursive(JSON, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYWORDS, inner), max_leaves=8))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_whatever_the_parameters_what_is_shown_is_a_json_schema(parameters: Any) -> None:
     declared = {"properties": {"x": parameters, "y": {"type": "int"}}, "required": ["x"]}
     tool = shown({"name": "f", "parameters": declared})

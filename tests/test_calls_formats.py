@@ -181,6 +181,11 @@ def test_one_bad_block_spoils_the_answer() -> None:
     assert parse("hermes", block('{"name": "f"}') + block("?")).calls == ()
 
 
+LENGTHS = [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
+"""Of texts that a reader must not take long for: what is not done in one pass is noticed at the first."""
+
+
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize(
     "unit",
     [
@@ -195,20 +200,20 @@ def test_one_bad_block_spoils_the_answer() -> None:
         "[",
     ],
 )
-def test_a_megabyte_of_tags_is_read(unit: str) -> None:
-    text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
+def test_a_long_text_of_tags_is_read(unit: str, length: int) -> None:
+    text = (unit * (length // len(unit) + 1))[:length]
     assert parse("hermes", text).error in {None, "format"}
     assert parse("hermes", '<tool_call>{"name": "f", "arguments": {"x": ' + text).error == "format"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(TAG_SOUP)
 def test_no_text_raises_and_an_error_has_no_calls(text: str) -> None:
     parsed = parse("hermes", text)
     assert not (parsed.error and parsed.calls)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.builds(Label, calls=st.lists(CALLS, max_size=3).map(tuple), content=CONTENT))
 def test_what_is_rendered_is_read_back(label: Label) -> None:
     assume(label.calls or label.content)  # nothing said is no answer
@@ -347,7 +352,7 @@ SOUP = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(sorted(FORMATS)), SOUP)
 def test_no_text_raises_in_any_format(form: str, text: str) -> None:
     parsed = parse(form, text)
@@ -355,20 +360,21 @@ def test_no_text_raises_in_any_format(form: str, text: str) -> None:
     opens_call(text)
 
 
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("form", WRITTEN)
 @pytest.mark.parametrize(
     "unit",
     [" ", "[", "{", "(", "[f(", "-", "```\n", "```", "[TOOL_CALLS]", "[ARGS]", "<think>", '{"name": ', "f.",
      "a\n", "\\", "[TOOL_CALLS][]", '{"name": "f", "parameters": {}};', "<|python_tag|>"],
 )  # fmt: skip
-def test_a_megabyte_of_anything_is_read_in_every_format(form: str, unit: str) -> None:
-    soup = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
+def test_a_long_text_of_anything_is_read_in_every_format(form: str, unit: str, length: int) -> None:
+    soup = (unit * (length // len(unit) + 1))[:length]
     for text in (soup, "[f(x=" + soup, "```json\n" + soup, '{"name": "f", "parameters": ' + soup, " " + soup + "["):
         assert parse(form, text).error in {None, "format"}
         opens_call(text)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.dictionaries(st.from_regex(r"\A[a-z_]{1,6}\Z").filter(str.isidentifier), JSON, max_size=3))
 def test_a_pythonic_call_is_read_back(arguments: dict[str, object]) -> None:
     import keyword

@@ -254,7 +254,7 @@ def test_the_first_difference_is_named(given_calls: list[ToolCall], asked: list[
 # --- laws -------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(LISTS, st.booleans())
 def test_matching_is_reflexive(calls: list[ToolCall], ordered: bool) -> None:
     match = strict(TOOLS, calls, Label(calls=tuple(calls), ordered=ordered))
@@ -264,7 +264,7 @@ def test_matching_is_reflexive(calls: list[ToolCall], ordered: bool) -> None:
     assert match.right == match.paired == len(calls)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(LISTS, LISTS, st.booleans())
 def test_matching_is_symmetric(one: list[ToolCall], other: list[ToolCall], ordered: bool) -> None:
     forward = strict(TOOLS, one, Label(calls=tuple(other), ordered=ordered))
@@ -273,7 +273,7 @@ def test_matching_is_symmetric(one: list[ToolCall], other: list[ToolCall], order
     assert forward.valid == (forward.reason is None)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(LISTS, st.randoms(use_true_random=False))
 def test_order_of_calls_and_of_arguments_changes_nothing(calls: list[ToolCall], rng: random.Random) -> None:
     shuffled = []
@@ -285,7 +285,7 @@ def test_order_of_calls_and_of_arguments_changes_nothing(calls: list[ToolCall], 
     assert matches(shuffled, *calls)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(CALLS)
 def test_normalising_twice_changes_nothing_more(one: ToolCall) -> None:
     normal = normalise_call(one, TOOLS)
@@ -293,13 +293,13 @@ def test_normalising_twice_changes_nothing_more(one: ToolCall) -> None:
     assert matches([normal], one)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.text(st.sampled_from("a \n\r\t\u00e9e\u0301\u2003\u1100\u1161\x1c")))
 def test_normalising_text_twice_changes_nothing_more(text: str) -> None:
     assert normalise_text(normalise_text(text)) == normalise_text(text)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(LISTS, LISTS)
 def test_the_pairing_is_the_largest_there_is(one: list[ToolCall], other: list[ToolCall]) -> None:
     left = list(other)
@@ -326,7 +326,7 @@ ANY_SCHEMA = st.dictionaries(st.sampled_from(KEYWORDS), ANYTHING, max_size=5)
 ANY_ARGUMENTS = st.dictionaries(st.sampled_from(["a", "b", "properties"]), VALUES | ANYTHING, max_size=3)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=100)
 @given(ANY_SCHEMA, ANY_ARGUMENTS, ANY_ARGUMENTS)
 def test_no_schema_makes_the_comparator_raise(
     parameters: dict[str, Any], one: dict[str, Any], other: dict[str, Any]

@@ -113,7 +113,7 @@ def test_an_answer_without_a_list_of_calls_is_unreadable(text: str) -> None:
 
 
 @given(st.text(alphabet="[](){}f=,.x'1-+*\\ \n", max_size=60), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_text_raises(text: str, step: bool) -> None:
     calls = read_bracketed(text, step=step)
     assert calls is None or all(len(call) == 1 for call in calls)

@@ -141,7 +141,7 @@ def told(found: Any) -> list[tuple[str, list[Any], str]]:
     return sorted((str(error.validator), list(error.absolute_path), error.message) for error in found)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(SCHEMAS, VALUES)
 def test_what_is_wrong_is_what_jsonschema_finds(schema: Any, value: Any) -> None:
     assert {row[:2] for row in map(_plain, told(faults(validator(schema), value)))} == {

@@ -18,7 +18,7 @@ SCALARS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(SCALARS, st.integers(0, 1000))
 def test_every_surface_form_of_a_scalar_stands_in_a_request_that_says_it(value, which):
     forms = surface_forms(value, {})

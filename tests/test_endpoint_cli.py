@@ -206,7 +206,8 @@ def test_an_evaluation_through_faults_writes_the_bytes_of_one_without(
     ("cache", "lost"),
     [
         ("use", 4),  # a reply is kept before its place among the requests in flight is free again
-        ("off", WAITING_FACTOR * 4),  # else it is on its way until it stands in the journal
+        # Else it is on its way until it stands in the journal
+        pytest.param("off", WAITING_FACTOR * 4, marks=pytest.mark.slow),
     ],
 )
 def test_an_evaluation_that_was_killed_asks_again_only_for_what_was_on_its_way(

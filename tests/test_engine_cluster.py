@@ -154,6 +154,7 @@ def test_a_mistake_of_the_readers_arrives_as_it_is_and_what_was_done_is_kept(sha
     )
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_has_its_shard_redone_by_another(shared: Ray, tmp_path: Path) -> None:
     stage = Squares(count=50, marks=tmp_path, dies=30)
     there = made(stage, tmp_path / "there", shared)
@@ -190,6 +191,7 @@ def test_keys_reach_the_workers_alone_and_ray_reports_to_nobody(shared: Ray, tmp
     assert (found.returncode, found.stdout) == (1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -210,6 +212,7 @@ def test_a_cluster_that_will_not_do_is_refused(
 # --- from the command line --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_loop_over_ray_is_the_loop_of_one_process(cluster: Any, tmp_path: Path) -> None:
     words = ("loop.rounds=2", "label_noise=0.3")
     here = acme_loop(tmp_path / "here", *words)
@@ -252,6 +255,7 @@ def test_what_workers_spend_is_the_runs_and_ends_it_at_its_limit(
 # --- the last, as it takes a node away --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_in_mid_run_has_its_shards_redone_by_the_other(
     cluster: Any, shared: Ray, tmp_path: Path
 ) -> None:

@@ -137,7 +137,7 @@ def any_calls(draw: st.DrawFn) -> ToolCall:
     return ToolCall(name=tool.name if draw(st.integers(0, 19)) else draw(st.text(max_size=5)), arguments=arguments)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(any_calls(), max_size=8))
 def test_whatever_is_called_is_answered_and_the_same_calls_end_in_the_same_state(calls: list[ToolCall]) -> None:
     given = copy.deepcopy(STATE)

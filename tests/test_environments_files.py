@@ -213,7 +213,7 @@ def calls(draw: st.DrawFn) -> ToolCall:
     return ToolCall(name=draw(st.sampled_from([tool.name] * 20 + ["", "sh"])), arguments=arguments)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(given_calls=st.lists(calls(), max_size=12))
 def test_any_calls_are_answered_alike_and_only_what_writes_and_is_met_changes_the_state(
     given_calls: list[ToolCall],

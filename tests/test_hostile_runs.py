@@ -211,9 +211,23 @@ def changes(row: Any, known: set[Any], new: Iterator[Any]) -> Iterator[tuple[Any
                 yield (part, "*"), value, {**row, part: changed}
 
 
+def by_job(found: Sequence[Found]) -> dict[str, list[Found]]:
+    """What came of jobs, by the beginning of their names."""
+    told: dict[str, list[Found]] = {}
+    for row in found:
+        told.setdefault(row.job.partition(" ")[0], []).append(row)
+    return told
+
+
 @pytest.fixture(scope="module")
 def read(elsewhere: Elsewhere) -> dict[str, list[Found]]:
-    """What came of every job, by its beginning; in one process, as it takes seconds to start one."""
+    """What came of whole runs, in one process, as it takes seconds to start one."""
+    return by_job(elsewhere.watched([*whole_jobs(elsewhere), *linked_jobs(elsewhere)]))
+
+
+@pytest.fixture(scope="module")
+def strings(elsewhere: Elsewhere) -> dict[str, list[Found]]:
+    """What came of runs of which one string was changed, every string in its turn: hundreds of commands."""
     jobs: list[dict[str, Any]] = []
     known: dict[str, set[Any]] = {}
     for run, name in NUMBERS:
@@ -226,11 +240,7 @@ def read(elsewhere: Elsewhere) -> dict[str, list[Found]]:
         for at, value, row in changes(rows[0], known.setdefault(Path(name).name, set()), new):
             files = {str(folder / name): written([row, *rows[1:]])}
             jobs.append({"name": f"{run}/{name} {at} = {value!r:.80}", "files": files, "commands": [next(turns)]})
-    jobs += [*whole_jobs(elsewhere), *linked_jobs(elsewhere)]
-    found: dict[str, list[Found]] = {}
-    for row in elsewhere.watched(jobs):
-        found.setdefault(row.job.partition(" ")[0], []).append(row)
-    return found
+    return by_job(elsewhere.watched(jobs))
 
 
 def whole_jobs(elsewhere: Elsewhere) -> Iterator[dict[str, Any]]:
@@ -272,10 +282,11 @@ def reads(kind: type[Any]) -> Callable[[Any], bool]:
     return allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("run", "name"), NUMBERS)
-def test_any_string_of_a_run_may_be_hostile(read: dict[str, list[Found]], run: str, name: str) -> None:
-    harmless(read[f"{run}/{name}"])
-    assert len(read[f"{run}/{name}"]) > 5
+def test_any_string_of_a_run_may_be_hostile(strings: dict[str, list[Found]], run: str, name: str) -> None:
+    harmless(strings[f"{run}/{name}"])
+    assert len(strings[f"{run}/{name}"]) > 5
 
 
 @pytest.mark.parametrize("how", ["untouched", "all", "nearly"])
@@ -284,8 +295,9 @@ def test_all_strings_of_a_run_may_be_hostile_at_once(read: dict[str, list[Found]
     assert how == "all" or {row.status for row in read[how]} == {0}, [row for row in read[how] if row.status]
 
 
-def test_enough_was_tried(read: dict[str, list[Found]]) -> None:
-    assert sum(map(len, read.values())) > 300
+@pytest.mark.slow
+def test_enough_was_tried(read: dict[str, list[Found]], strings: dict[str, list[Found]]) -> None:
+    assert sum(map(len, (*read.values(), *strings.values()))) > 300
 
 
 LINKED = (

@@ -149,6 +149,7 @@ def test_a_run_that_cannot_be_logged_ends_and_says_what_helps(kind: Kind, run, s
     assert re.search(f"not logged: .*{kind.comes}", said), said
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_has_missed_is_delivered_when_it_answers_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -274,7 +274,7 @@ def killed_until_done(
         process = start(*command, cwd=folder.parent)
         if number < kills:
             # Wait until the run is open and for a seeded number of new stages, then for a seeded moment.
-            target, patience = len(before) + rng.randrange(2), time.monotonic() + 30
+            target, patience = len(before) + rng.randrange(2), time.monotonic() + 120
             while process.poll() is None and time.monotonic() < patience:
                 if opened_by(folder) == process.pid and len(manifests(folder)) >= target:
                     break
@@ -295,11 +295,12 @@ def never_made_twice(seen: list[dict[str, int]]) -> bool:
     return all(before.items() <= after.items() for before, after in pairwise(seen))
 
 
-def test_killed_at_ten_moments_gives_the_bytes_of_a_run_in_one_piece(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_some_moments_gives_the_bytes_of_a_run_in_one_piece(kills: int, tmp_path: Path) -> None:
     whole = acme_loop(tmp_path / "one" / "run", *SLOW)
     (tmp_path / "two").mkdir()
     folder = tmp_path / "two" / "run"
-    seen = killed_until_done(folder, 10, Random(1), ALONE)
+    seen = killed_until_done(folder, kills, Random(1), ALONE)
     assert manifests(folder) == manifests(whole)
     assert never_made_twice(seen)
     assert [content["metrics"] for content in rounds(folder)] == [content["metrics"] for content in rounds(whole)]
@@ -310,6 +311,7 @@ def test_killed_at_ten_moments_gives_the_bytes_of_a_run_in_one_piece(tmp_path: P
     assert not list(folder.rglob("*partial*"))
 
 
+@pytest.mark.slow
 def test_a_killed_loop_is_one_run_in_mlflow(tmp_path: Path) -> None:
     fresh_database(tmp_path / "mlruns")
     seen = killed_until_done(tmp_path / "run", 2, Random(2))

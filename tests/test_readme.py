@@ -1,5 +1,5 @@
-"""What README and the pages of docs/ show: every command in a block runs at toy size or is looked up, every example
-runs, every link leads somewhere, the layout stands.
+"""What README and the pages of docs/ show: every command in a block composes, and runs at toy size or is looked up,
+every example runs, every link leads somewhere, the layout stands. What makes something runs behind the marker slow.
 """
 
 from __future__ import annotations
@@ -151,9 +151,19 @@ def reason(words: list[str]) -> str | None:
     return next((why for word, why in NOT_RUN.items() if word in words), None)
 
 
+def first_job(words: list[str]) -> list[str]:
+    """Of a sweep, its first job; of a search, what it does not search."""
+    return [word.split(",")[0] for word in words if word != "-m" and "interval(" not in word]
+
+
+def makes(words: list[str]) -> bool:
+    """Whether a command makes something by a stage: seconds each, and composed by default."""
+    return words[0] in STAGES and "--cfg" not in words
+
+
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder as the pages' reader has it: tools, dialogues and parts of their own, a demo, what the stages made."""
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as the pages' reader has it: tools, dialogues and parts of their own."""
     folder = tmp_path_factory.mktemp("desk")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -165,24 +175,46 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             path = Path(block.splitlines()[0].removeprefix("# "))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block)
-        fresh_database(Path("mlruns"))
-        for begin in (["loop", "-m"], ["gen", "num_samples=500", "output_dir=outputs/data"], ["train", "data=outputs"]):
-            words = next(one for one in OURS if all(map(str.startswith, one, begin)))
-            assert sloop(*toy(words)) == 0
         yield folder
 
 
-@pytest.mark.parametrize("words", [one for one in OURS if not reason(one)], ids=" ".join)
-def test_a_command_runs(words: list[str], desk: Path) -> None:
+def shown(*beginnings: str) -> list[str]:
+    """The first command whose words begin so."""
+    return next(one for one in OURS if all(map(str.startswith, one, beginnings)))
+
+
+@pytest.fixture(scope="module")
+def desk(own: Path) -> Path:
+    """The same with a demo."""
+    fresh_database(Path("mlruns"))
+    assert sloop(*toy(shown("loop", "-m"))) == 0
+    return own
+
+
+@pytest.fixture(scope="module")
+def trained(desk: Path) -> Path:
+    """The same with what the stages made, one from the other."""
+    for command in (shown("gen", "num_samples=500", "output_dir=outputs/data"), shown("train", "data=outputs")):
+        assert sloop(*toy(command)) == 0
+    return desk
+
+
+@pytest.mark.parametrize("words", [one for one in OURS if not reason(one) and not makes(one)], ids=" ".join)
+def test_a_command_that_shows_something_runs(words: list[str], desk: Path) -> None:
+    assert sloop(*toy(words)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [one for one in OURS if not reason(one) and makes(one)], ids=" ".join)
+def test_a_command_that_makes_something_runs(words: list[str], trained: Path) -> None:
     assert sloop(*toy(words)) == 0
 
 
 @pytest.mark.parametrize(
-    "words", [*(one for one in OURS if reason(one) and one[0] in STAGES and "DIGEST" not in one), *INLINE], ids=" ".join
+    "words", [*(one for one in OURS if one[0] in STAGES and "DIGEST" not in one), *INLINE], ids=" ".join
 )
-def test_a_command_composes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    one = [word.split(",")[0] for word in words if word != "-m"]  # of a sweep, its first job
-    assert sloop(*one, "--cfg", "job") == 0
+def test_a_command_composes(words: list[str], own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sloop(*first_job(words), "--cfg", "job") == 0
     assert "stage: " + words[0] in capsys.readouterr().out
 
 

@@ -8,6 +8,8 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import pytest
+
 from sloop.benchmarks.base import SampleBenchmark
 from sloop.store import write_rows
 
@@ -27,6 +29,7 @@ def run_script(name: str, folder: Path, *arguments: str, **variables: str) -> st
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_sweep_and_the_benchmarking_of_its_checkpoint(tmp_path: Path) -> None:
     frozen = SampleBenchmark(name="frozen", path="sloop_bench/dev.jsonl.gz")
     bench = tmp_path / "bench.jsonl"

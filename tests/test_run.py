@@ -20,8 +20,14 @@ from sloop.store import Dataset, predictions_at, read_json, read_rows, write_row
 SECRET = "-".join(("sk", "planted", "0123456789"))  # in pieces, as run.json holds the diff of a changed checkout
 
 
-def test_the_record_says_what_ran(tmp_path: Path) -> None:
-    record = read_json(acme_loop(tmp_path / "run", "loop.rounds=1") / "run.json")
+@pytest.fixture(scope="module")
+def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A loop of one round, which is only read."""
+    return acme_loop(tmp_path_factory.mktemp("looped") / "run", "loop.rounds=1")
+
+
+def test_the_record_says_what_ran(looped: Path) -> None:
+    record = read_json(looped / "run.json")
     assert record["status"] == "FINISHED"
     assert record["kind"] == "loop"
     assert record["name"].startswith("acme-full-s0-")
@@ -47,8 +53,8 @@ def test_the_end_of_a_loop_says_which_data_it_was_asked_and_what_of_it_was_in_tr
     assert f"note: dev: {QUESTIONS} samples of {questions()}, sha256 {Dataset(questions()).sha256}" in out
 
 
-def test_the_record_of_a_checkout_says_commit_and_changes(tmp_path: Path) -> None:
-    code = read_json(acme_loop(tmp_path / "run", "loop.rounds=1") / "run.json")["code"]
+def test_the_record_of_a_checkout_says_commit_and_changes(looped: Path) -> None:
+    code = read_json(looped / "run.json")["code"]
     here = {"capture_output": True, "text": True, "cwd": Path(__file__).parent}
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=False, **here)
     if head.returncode:
@@ -112,12 +118,12 @@ def test_a_run_that_fails_says_so(tmp_path: Path) -> None:
     assert (record["status"], bool(record["finished"])) == ("FAILED", True)
 
 
-def test_a_student_without_an_answer_is_a_model_error(tmp_path: Path) -> None:
-    made = generated(tmp_path)
+def test_a_student_without_an_answer_is_a_model_error(made: Path, tmp_path: Path) -> None:
+    data, model = made / "data" / "train.jsonl", made / "model" / "checkpoint"
     words = ("student._target_=breaking.MuteStudent", "batch_size=10", f"output_dir={tmp_path / 'probe'}", ALONE)
-    assert sloop("probe", *acme(), f"data={made}", f"student.path={checkpoint(tmp_path, made)}", *words) == 0
+    assert sloop("probe", *acme(), f"data={data}", f"student.path={model}", *words) == 0
     answers = list(predictions_at(tmp_path / "probe" / "predictions.jsonl"))
-    assert {answer.sample_id for answer in answers} == set(Dataset(made).ids())
+    assert {answer.sample_id for answer in answers} == set(Dataset(data).ids())
     assert [answer.error for answer in answers].count("model") == 10
 
 
@@ -197,8 +203,16 @@ def checkpoint(folder: Path, data: Path) -> Path:
     return folder / "model" / "checkpoint"
 
 
-def test_a_stage_reads_dialogues_and_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [json.loads(line) for line in generated(tmp_path).read_text().splitlines()[:20]]
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data and a checkpoint trained on them, for tests that only read them."""
+    folder = tmp_path_factory.mktemp("made")
+    checkpoint(folder, generated(folder))
+    return folder
+
+
+def test_a_stage_reads_dialogues_and_says_how(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) for line in (made / "data" / "train.jsonl").read_text().splitlines()[:20]]
     given = tmp_path / "dialogues.jsonl"
     with given.open("w") as file:
         for row in rows:
@@ -215,10 +229,10 @@ def test_a_stage_reads_dialogues_and_says_how(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_an_evaluation_says_what_its_benchmark_shares_with_training_data(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = generated(tmp_path)
-    path = f"student.path={checkpoint(tmp_path, data)}"
+    data = made / "data" / "train.jsonl"
+    path = f"student.path={made / 'model' / 'checkpoint'}"
     bench = [*islice(Dataset(data), 3), *islice(Dataset(questions()), 5)]
     write_rows(tmp_path / "bench.jsonl", bench)
     words = (f"benchmark.path={tmp_path / 'bench.jsonl'}", path, f"output_dir={tmp_path / 'eval'}", ALONE)
@@ -240,9 +254,9 @@ def test_an_evaluation_says_what_its_benchmark_shares_with_training_data(
     assert measured["eval/dev/call_accuracy_clean"]["n"] == 8 - len(evidence)
 
 
-def test_stages_chain_by_their_files(tmp_path: Path) -> None:
-    data = generated(tmp_path)
-    start_from = f"student.path={checkpoint(tmp_path, data)}"
+def test_stages_chain_by_their_files(made: Path, tmp_path: Path) -> None:
+    data = made / "data" / "train.jsonl"
+    start_from = f"student.path={made / 'model' / 'checkpoint'}"
     assert sloop("probe", *acme(), f"data={data}", start_from, f"output_dir={tmp_path / 'probe'}", ALONE) == 0
     answers = f"predictions={tmp_path / 'probe' / 'predictions.jsonl'}"
     assert sloop("optimize", *acme(), f"data={data}", answers, f"output_dir={tmp_path / 'next'}", ALONE) == 0
@@ -251,13 +265,13 @@ def test_stages_chain_by_their_files(tmp_path: Path) -> None:
     words = (f"data={following}", start_from, "steps=3", f"output_dir={tmp_path / 'model2'}", ALONE)
     assert sloop("train", *acme(), *words) == 0
     better = tmp_path / "model2" / "checkpoint"
-    dev = f"benchmark.path={tmp_path / 'data' / 'dev.jsonl'}"
+    dev = f"benchmark.path={made / 'data' / 'dev.jsonl'}"
     assert sloop("eval", *acme(), dev, f"student.path={better}", f"output_dir={tmp_path / 'eval'}", ALONE) == 0
     scores = {score.name: score for score in read_rows(tmp_path / "eval" / "scores.jsonl", Score) if not score.slice}
-    assert scores["call_accuracy"].n == len(Dataset(tmp_path / "data" / "dev.jsonl"))
+    assert scores["call_accuracy"].n == len(Dataset(made / "data" / "dev.jsonl"))
     record = read_json(tmp_path / "eval" / "run.json")
     assert record["kind"] == "eval"
-    assert record["inputs"][0]["sha256"] == Dataset(tmp_path / "data" / "dev.jsonl").sha256
+    assert record["inputs"][0]["sha256"] == Dataset(made / "data" / "dev.jsonl").sha256
     recorded = {row["name"]: row["value"] for row in record["metrics"] if not row["slice"]}
     assert recorded["eval/dev/call_accuracy"] == scores["call_accuracy"].value
 
@@ -287,16 +301,19 @@ def test_a_stage_alone_repeats_to_the_byte(tmp_path: Path) -> None:
     )
 
 
-def test_epochs_count_steps(tmp_path: Path) -> None:
-    data = generated(tmp_path)
-    words = (f"data={data}", "epochs=2", "steps=1", f"output_dir={tmp_path / 'model'}", ALONE)
+def test_epochs_count_steps(made: Path, tmp_path: Path) -> None:
+    words = (f"data={made / 'data' / 'train.jsonl'}", "epochs=2", "steps=1", f"output_dir={tmp_path / 'model'}", ALONE)
     assert sloop("train", *acme(), *words) == 2, "acme's trainer has no batch size to count with"
     assert sloop("train", *acme(), *words, "+trainer.batch_size=16") == 2, "nor does it take one"
 
 
-def test_an_evaluation_takes_the_packaged_benchmark(tmp_path: Path) -> None:
-    model = checkpoint(tmp_path, generated(tmp_path))
-    words = ("benchmark=sloop_dev", f"student.path={model}", f"output_dir={tmp_path / 'eval'}", ALONE)
+def test_an_evaluation_takes_the_packaged_benchmark(made: Path, tmp_path: Path) -> None:
+    words = (
+        "benchmark=sloop_dev",
+        f"student.path={made / 'model' / 'checkpoint'}",
+        f"output_dir={tmp_path / 'eval'}",
+        ALONE,
+    )
     assert sloop("eval", *acme()[:-1], *words) == 0
     assert read_json(tmp_path / "eval" / "stage.json")["summary"]["samples"] > QUESTIONS
 
@@ -317,9 +334,8 @@ def test_the_real_student_goes_through_every_stage(tmp_path: Path) -> None:
     assert sloop("eval", *bench, f"output_dir={tmp_path / 'eval'}", *path) == 0
 
 
-def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
-    folder = acme_loop(tmp_path / "runs" / "one", "loop.rounds=1")
-    assert find_run(tmp_path, "acme-full").folder == folder
-    assert find_run(tmp_path, str(folder)).folder == folder
+def test_a_run_is_found_by_the_beginning_of_its_name(looped: Path) -> None:
+    assert find_run(looped.parent, "acme-full").folder == looped
+    assert find_run(looped.parent, str(looped)).folder == looped
     with pytest.raises(UserError, match="no run matches"):
-        find_run(tmp_path, "nobody")
+        find_run(looped.parent, "nobody")

@@ -351,7 +351,7 @@ def test_an_abandoned_sweep_is_reaped(tmp_path: Path) -> None:
     assert client_of(tmp_path / "mlruns").get_run(run_id).info.status == "KILLED"
 
 
-@pytest.mark.parametrize("stage", ["gen", "eval"])
+@pytest.mark.parametrize("stage", ["gen", pytest.param("eval", marks=pytest.mark.slow)])
 def test_any_stage_sweeps(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fresh_database(tmp_path / "mlruns")

@@ -23,7 +23,7 @@ PIECES = (
 )
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=7).map("".join))
 @example('<think>a</think>b</think>c<tool_call>{"name": "g"}</tool_call>')
 def test_a_text_says_the_same_through_tool_calls_as_by_its_format(text: str) -> None:

@@ -25,7 +25,7 @@ JSON = st.recursive(
 KEYS = ("messages", "tools", "tool_choice", "max_tokens", "stop", "response_format", "stream", "stream_options", "n")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON), st.booleans())
 def test_any_json_is_a_request_or_refused(fields: dict[str, Any], with_messages: bool) -> None:
     if with_messages:

@@ -87,7 +87,7 @@ NAME = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(NAME, SCHEMA, max_size=4), st.integers(0, 10_000), st.sampled_from(["train", "dev", "test"]))
 def test_any_schema_gives_a_valid_call_that_stands_in_its_request(properties, seed, part):
     made = Tool(

@@ -149,7 +149,7 @@ def test_what_was_refused_is_not_remembered():
 WORDS = st.lists(st.sampled_from(["red", "blue", "old", "5", "six", "fox", "dog"]), min_size=1, max_size=14)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(WORDS, WORDS, st.sampled_from([0.3, 0.5, 0.8, 1.0]))
 def test_near_duplicates_are_found_exactly_where_the_similarity_says(one, other, similarity):
     def shingles(words):

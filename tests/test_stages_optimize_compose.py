@@ -46,36 +46,58 @@ def _plan(rulings=(), trained=(), unseen=(), perplexity=None, budget=10, shares=
 # --- quotas -------------------------------------------------------------------------------------------------------
 
 
+<<<<<<< HEAD
 @settings(deadline=None, max_examples=150)
 @given(*[COUNTS] * 5, shares())
 def test_quotas_are_never_negative_and_add_up_to_the_budget_with_the_shortfall(
     budget, unseen, error, mastered, grown, shares
 ):
     found = quotas(budget, unseen, error, mastered, grown, shares)
+=======
+@settings(deadline=None, max_examples=50)
+@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
+def test_quotas_are_never_negative_and_add_up_to_the_budget_with_the_shortfall(budget, unseen, error, mastered, shares):
+    found = quotas(budget, unseen, error, mastered, shares)
+>>>>>>> suite14
     parts = found.model_dump()
     assert min(parts.values()) >= 0
     assert sum(parts.values()) == budget
 
 
+<<<<<<< HEAD
 @settings(deadline=None, max_examples=150)
 @given(*[COUNTS] * 5, shares())
 def test_quotas_never_ask_for_more_than_there_is(budget, unseen, error, mastered, grown, shares):
     found = quotas(budget, unseen, error, mastered, grown, shares)
+=======
+@settings(deadline=None, max_examples=50)
+@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
+def test_quotas_never_ask_for_more_than_there_is(budget, unseen, error, mastered, shares):
+    found = quotas(budget, unseen, error, mastered, shares)
+>>>>>>> suite14
     assert found.unseen <= unseen
     assert found.error <= min(error, budget * shares.error + 1e-6)
     assert found.expanded <= grown * shares.expansions
     assert found.mastered <= mastered
 
 
+<<<<<<< HEAD
 @settings(deadline=None, max_examples=150)
 @given(*[COUNTS] * 5, shares())
 def test_a_shortfall_is_reported_only_where_everything_is_used_up(budget, unseen, error, mastered, grown, shares):
     found = quotas(budget, unseen, error, mastered, grown, shares)
+=======
+@settings(deadline=None, max_examples=50)
+@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
+def test_a_shortfall_is_reported_only_where_everything_is_used_up(budget, unseen, error, mastered, shares):
+    found = quotas(budget, unseen, error, mastered, shares)
+>>>>>>> suite14
     if found.shortfall:
         assert found.mastered == mastered
         assert found.expanded == grown * shares.expansions
 
 
+<<<<<<< HEAD
 @settings(deadline=None, max_examples=150)
 @given(*[COUNTS] * 5, shares())
 def test_expansions_exceed_their_share_only_where_mastered_samples_run_out(
@@ -83,6 +105,13 @@ def test_expansions_exceed_their_share_only_where_mastered_samples_run_out(
 ):
     found = quotas(budget, unseen, error, mastered, grown, shares)
     if found.expanded > budget * shares.expanded + 1e-6:
+=======
+@settings(deadline=None, max_examples=50)
+@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
+def test_expansions_exceed_their_share_only_where_mastered_samples_run_out(budget, unseen, error, mastered, shares):
+    found = quotas(budget, unseen, error, mastered, shares)
+    if found.expanded > int(budget * shares.expanded):
+>>>>>>> suite14
         assert found.mastered == mastered
 
 
@@ -132,7 +161,7 @@ def test_a_negative_number_of_expansions_is_named():
 # --- balanced, hardest, by_hash -----------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.booleans(), max_size=80), st.floats(0, 1))
 def test_items_without_a_call_are_never_more_than_their_share_of_what_has_come(no_calls, share):
     come = 0
@@ -141,7 +170,7 @@ def test_items_without_a_call_are_never_more_than_their_share_of_what_has_come(n
         assert come <= share * count + 1e-9
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.booleans(), max_size=80), st.floats(0, 1))
 def test_no_item_with_a_call_is_lost_and_each_sort_keeps_its_order(no_calls, share):
     items = list(enumerate(no_calls))
@@ -151,7 +180,7 @@ def test_no_item_with_a_call_is_lost_and_each_sort_keeps_its_order(no_calls, sha
     assert kept == [item for item in items if item[1]][: len(kept)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.booleans(), max_size=80), st.floats(0, 1))
 def test_of_the_ids_without_a_call_the_last_ones_go_until_the_rest_are_their_share(no_calls, share):
     ids = [f"{n}" for n in range(len(no_calls))]

@@ -460,6 +460,7 @@ def test_a_loop_runs_with_both_roles_and_a_second_one_asks_nothing(endpoint: End
     assert manifests(tmp_path / "a" / "run") == manifests(tmp_path / "b" / "run")
 
 
+@pytest.mark.slow
 def test_a_killed_loop_repeats_what_was_in_flight_and_ends_in_the_same_bytes(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:

@@ -27,10 +27,17 @@ from sloop.trainers.base import TRAINING_FILE, Progress, Trainer
 pytest.importorskip("trl", reason="needs TRL: pip install 'sloop[trl]'")
 
 METHODS = ("dpo", "kto", "grpo", "rloo", "distill", "ppo")
+SECOND = ("kto", "rloo", "distill")
+"""Methods that go on and take adapters by the code by which another one does, which stands for them by default."""
 QUICK = {
     "threads": 1, "batch_size": 4, "max_answer": 24, "learning_rate": 1e-3, "watched": 2, "watch_every": 2,
     "save_every": 2, "max_length": 256, "generations": 4,
 }  # fmt: skip
+
+
+def slow(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of a method's test that is a second look."""
+    return [pytest.mark.slow] if name in SECOND else []
 
 
 @functools.cache
@@ -100,7 +107,7 @@ class Killed(Exception):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slow(name)) for name in METHODS])
 def test_a_training_is_the_same_again_and_after_an_interruption(name: str, tmp_path: Path) -> None:
     teacher = {"teacher": str(scratch() / "half-taught" / "c0")} if name == "distill" else {}
     whole = train(name, tmp_path / "whole", **teacher)
@@ -165,6 +172,7 @@ print(trained, len(seen) > trained)
 """
 
 
+@pytest.mark.slow
 def test_no_method_opens_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CI", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -261,7 +269,10 @@ def test_a_pass_of_ppo_goes_on_for_all_updates_on_its_answers() -> None:
     assert method("ppo", batch_size=5, updates=3).steps_for(start, data, 1.0) == 6  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("name", "bits"), [*((name, None) for name in METHODS), ("dpo", 4), ("grpo", 4), ("ppo", 4)])
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [*(pytest.param(name, None, marks=slow(name)) for name in METHODS), ("dpo", 4), ("grpo", 4), ("ppo", 4)],
+)
 def test_adapters_are_trained_alone_and_merged(name: str, bits: int | None, tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs peft: pip install 'sloop[lora]'")
     if bits:
