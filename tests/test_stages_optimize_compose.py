@@ -46,72 +46,43 @@ def _plan(rulings=(), trained=(), unseen=(), perplexity=None, budget=10, shares=
 # --- quotas -------------------------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(*[COUNTS] * 5, shares())
 def test_quotas_are_never_negative_and_add_up_to_the_budget_with_the_shortfall(
     budget, unseen, error, mastered, grown, shares
 ):
     found = quotas(budget, unseen, error, mastered, grown, shares)
-=======
-@settings(deadline=None, max_examples=50)
-@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
-def test_quotas_are_never_negative_and_add_up_to_the_budget_with_the_shortfall(budget, unseen, error, mastered, shares):
-    found = quotas(budget, unseen, error, mastered, shares)
->>>>>>> suite14
     parts = found.model_dump()
     assert min(parts.values()) >= 0
     assert sum(parts.values()) == budget
 
 
-<<<<<<< HEAD
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(*[COUNTS] * 5, shares())
 def test_quotas_never_ask_for_more_than_there_is(budget, unseen, error, mastered, grown, shares):
     found = quotas(budget, unseen, error, mastered, grown, shares)
-=======
-@settings(deadline=None, max_examples=50)
-@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
-def test_quotas_never_ask_for_more_than_there_is(budget, unseen, error, mastered, shares):
-    found = quotas(budget, unseen, error, mastered, shares)
->>>>>>> suite14
     assert found.unseen <= unseen
     assert found.error <= min(error, budget * shares.error + 1e-6)
     assert found.expanded <= grown * shares.expansions
     assert found.mastered <= mastered
 
 
-<<<<<<< HEAD
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(*[COUNTS] * 5, shares())
 def test_a_shortfall_is_reported_only_where_everything_is_used_up(budget, unseen, error, mastered, grown, shares):
     found = quotas(budget, unseen, error, mastered, grown, shares)
-=======
-@settings(deadline=None, max_examples=50)
-@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
-def test_a_shortfall_is_reported_only_where_everything_is_used_up(budget, unseen, error, mastered, shares):
-    found = quotas(budget, unseen, error, mastered, shares)
->>>>>>> suite14
     if found.shortfall:
         assert found.mastered == mastered
         assert found.expanded == grown * shares.expansions
 
 
-<<<<<<< HEAD
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(*[COUNTS] * 5, shares())
 def test_expansions_exceed_their_share_only_where_mastered_samples_run_out(
     budget, unseen, error, mastered, grown, shares
 ):
     found = quotas(budget, unseen, error, mastered, grown, shares)
     if found.expanded > budget * shares.expanded + 1e-6:
-=======
-@settings(deadline=None, max_examples=50)
-@given(COUNTS, COUNTS, COUNTS, COUNTS, shares())
-def test_expansions_exceed_their_share_only_where_mastered_samples_run_out(budget, unseen, error, mastered, shares):
-    found = quotas(budget, unseen, error, mastered, shares)
-    if found.expanded > int(budget * shares.expanded):
->>>>>>> suite14
         assert found.mastered == mastered
 
 

@@ -26,6 +26,9 @@ from sloop.trainers.ranks import is_first, ranks
 
 ALL_LINEAR = "all-linear"
 
+# Transformers and peft import bitsandbytes, which warns, where a CPU multiplies bf16, that it lacks a kernel of the hub
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
 
 class LoraSettings(Record):
     """As they stand in ``conf/trainer/*.yaml``, which says what each value is."""
@@ -74,7 +77,13 @@ def load_trained(folder: Path, settings: LoraSettings, dtype: DTypeName, device:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=DTYPES[dtype],
     )
-    return load_model(folder, torch.float32, how={"quantization_config": quantized, "device_map": device})
+    model = load_model(folder, torch.float32, how={"quantization_config": quantized, "device_map": device})
+    for layer in model.modules():
+        # Where a CPU multiplies bf16, bitsandbytes lays weights out anew at the first answer and keeps them so: nothing
+        # is learnt through such a layer any more, and rows shorter than its blocks cannot be laid out at all
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return model
 
 
 def attach(model: Any, settings: LoraSettings) -> Any:
@@ -87,8 +96,6 @@ def attach(model: Any, settings: LoraSettings) -> Any:
     """
     if not settings.rank:
         return model
-    # peft imports bitsandbytes, which warns, where a CPU multiplies bf16, that a kernel of the hub is not installed
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
