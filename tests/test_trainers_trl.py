@@ -32,6 +32,8 @@ SECOND = ("kto", "rloo", "distill")
 QUICK = {
     "threads": 1, "batch_size": 4, "max_answer": 24, "learning_rate": 1e-3, "watched": 2, "watch_every": 2,
     "save_every": 2, "max_length": 256, "generations": 4,
+    # by names, too: how often an answer is wholly right depends on the last bits of the CPU
+    "reward": {"exact": 1.0, "names": 1.0, "keys": 0.0, "values": 0.0},
 }  # fmt: skip
 
 
