@@ -165,6 +165,7 @@ KEEPERS = (
     "sloop.models.endpoint", "sloop.models.environment", "sloop.models.preflight", "sloop.models.replay",
     "sloop.models.throttle",
     "sloop.models.usage",  # how, when and at what price is asked
+    "sloop.students.freed",  # gives memory back
     "sloop.stages.samplers",  # a component of its own
 )  # fmt: skip
 """Modules that results pass through and that change none."""

@@ -28,6 +28,7 @@ from sloop.store.files import named
 from sloop.students.chosen import OWN, Choice, Day, Source, Variables, dress, told
 from sloop.students.converted import converted, gguf_file
 from sloop.students.decoding import Draws, Watch, Written, draw_seed, generate
+from sloop.students.freed import give_back
 from sloop.students.templates import (
     check,
     encode,
@@ -340,6 +341,7 @@ class LocalStudent:
     def close(self) -> None:
         """Free the weights."""
         self._model = self._tokenizer = None
+        give_back()
 
     @property
     def _asked(self) -> str | None:

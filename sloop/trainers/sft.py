@@ -16,6 +16,7 @@ from sloop.records import Checkpoint, Record, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Seconds, Share, Threads, Tokens, Within
 from sloop.store import Dataset, write_json
 from sloop.store.files import filling
+from sloop.students.freed import give_back
 from sloop.students.local import DTYPES, Device, DTypeName, load_tokenizer, save_trained
 from sloop.students.tiny import is_from_scratch
 from sloop.students.trust import read_object
@@ -32,6 +33,8 @@ FLOOR = 0.02
 """The learning rate ends at this share of its peak."""
 REPORT_EVERY = 10
 """Steps between two points of the loss curve."""
+FREE_SECONDS = 30.0
+"""Seconds of training after which freed memory is given back."""
 Optimizer = Literal["muon", "adamw"]
 Rate = Annotated[float, Within(0, 1_000, above=True)]
 Warmup = Annotated[float, Within(0, 1e9)]
@@ -194,7 +197,7 @@ class SFT:
             )
             done, losses = partial.restore()
             watch = self._watch(folder, model, tokenizer, data, values.max_length) if is_first() else None
-            saved = time.monotonic()
+            saved = freed = time.monotonic()
             for step in range(done, steps):
                 rate = values.learning_rate * schedule(step, steps, values.warmup, values.decay)
                 # Of dropout: a training that goes on needs no generator's state
@@ -218,6 +221,9 @@ class SFT:
                 if is_first() and step + 1 < steps and (late or (step + 1) % self.save_every == 0):
                     partial.save(step + 1, losses)
                     saved = time.monotonic()
+                if time.monotonic() - freed > FREE_SECONDS:
+                    give_back()
+                    freed = time.monotonic()
             made = start
             if is_first():
                 made = save_trained(merged(model, folder, self.lora), tokenizer, folder, out)
