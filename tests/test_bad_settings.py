@@ -106,8 +106,10 @@ ZERO = {
     ),
     **dict.fromkeys(("trainer.*_weight", "trainer.reward.*", "trainer.beta", "trainer.gamma"), "none of it"),
     **dict.fromkeys(("trainer.watched", "trainer.divergence"), "none of it"),
+    "benchmark.right_from": "any reward but a loss",
     **dict.fromkeys(("*retries", "*backoff", "serve.batch_wait"), "at once, and once"),
 }
+NEGATIVE = {"benchmark.right_from": "environments take away as well"}
 NEVER_ZERO = (
     "corruption.keep",
     "*max_tokens",
@@ -268,7 +270,7 @@ def _bad(key: str, default: Any) -> list[Any]:
         bad = list(SWITCHES)
     elif isinstance(like, int | float):
         zero = _matches(key, ZERO) and not _matches(key, NEVER_ZERO)
-        bad = list(NOT_NUMBERS if zero else NUMBERS)
+        bad = [v for v in (NOT_NUMBERS if zero else NUMBERS) if not (v == -1 and _matches(key, NEGATIVE))]
     elif isinstance(like, str):
         named = key in ("name", "variant.name", "student.name", "benchmark.name")
         bad = [v for v in (NAMES if named else TEXTS) if not (v == "abc" and _matches(key, FREE))]
@@ -339,7 +341,7 @@ def test_a_bad_value_of_the_server_is_refused_with_its_key(key: str) -> None:
 @pytest.mark.parametrize("row", range(len(ROWS)))
 def test_what_is_made_bad_was_good(row: int) -> None:
     for group in PARTS:
-        if "categories" not in _plain(row)[group]:  # data of others, which are not here
+        if {"categories", "environment"}.isdisjoint(_plain(row)[group]):  # of others, whose data are not here
             _made(copy.deepcopy(_plain(row)), group)
 
 

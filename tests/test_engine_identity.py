@@ -166,6 +166,7 @@ KEEPERS = (
     "sloop.models.throttle",
     "sloop.models.usage",  # how, when and at what price is asked
     "sloop.students.freed",  # gives memory back
+    "sloop.tools.launch",  # starts a process, and leaves none behind
     "sloop.stages.samplers",  # a component of its own
 )  # fmt: skip
 """Modules that results pass through and that change none."""

@@ -64,7 +64,7 @@ class VerifiersBenchmark:
         path: PathText | None,
         arguments: dict[str, Any],
         num_tasks: Samples | None,
-        slice_by: str | None,
+        slice_by: Name | None,
         right_from: Reward,
         seconds: Seconds,
         cache_path: PathText,
