@@ -282,8 +282,8 @@ class EnvironmentEpisode:
 
     def _executed(self) -> tuple[int, int]:
         """By what came of the calls here, where a tool may not have been on offer."""
-        calls, results = ([of[place] for place in self._ran] for of in (self._calls, self._results))
-        given = Outcome(self.environment.state(), tuple(results))
+        given = Outcome(self.environment.state(), tuple(self._results[place] for place in self._ran))
+        calls = [self._calls[place] for place in self._ran]
         return met(calls, given, run(self.task.env, self.task.calls), self.environment.writes)
 
     @property
