@@ -459,13 +459,14 @@ ROUNDS = {"vf_shop": 2, "glossary": 2, "scratchpad": 1}
 """How often all tasks are played, each time another way."""
 
 
-def line(tool: str, argument: str, wanted: str, step: int, heard: str, way: str) -> Label:
+def line(tool: str, argument: str, wanted: str, step: int, heard: str, way: str, **more: int) -> Label:
     """An answer to a task of one call and its result, right or mutated."""
     if way == "silent":
         return Label(content="I do not know.")
     if step == 0:
         name = "no_such_tool" if way == "unknown_tool" else tool
-        return Label(calls=(ToolCall(name=name, arguments={argument: "zebra" if way == "wrong_value" else wanted}),))
+        given = {argument: "zebra" if way == "wrong_value" else wanted, **more}
+        return Label(calls=(ToolCall(name=name, arguments=given),))
     return Label(content="Something else." if way == "wrong_end" else f"<answer>{heard}</answer>")
 
 
@@ -475,7 +476,7 @@ def plays(environment: str, messages: Sequence[Mapping[str, Any]], way: str) -> 
     step = sum(m["role"] == "assistant" for m in messages)
     heard = str(messages[-1]["content"])
     if environment == "vf_shop":
-        return line("shop_price", "item", re.findall(r"of (\w+) cost", words)[0], step, heard, way)
+        return line("shop_price", "item", re.findall(r"of (\w+) cost", words)[0], step, heard, way, number=2)
     tool, argument = {"glossary": ("facts_lookup", "name"), "scratchpad": ("scratchpad_roundtrip", "word")}[environment]
     return line(tool, argument, re.findall('"(.*?)"', words)[0], step, heard, way)
 
