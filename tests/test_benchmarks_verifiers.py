@@ -291,7 +291,7 @@ def test_what_is_not_there_is_told(changes: dict[str, Any], words: str, tmp_path
 
 def test_a_python_without_verifiers_is_told_by_the_worker_itself(tmp_path: Path) -> None:
     if importlib.util.find_spec("verifiers") is not None:
-        pytest.skip("verifiers is installed beside sloop")
+        pytest.skip("is about a Python without verifiers, and the one that runs the tests has it")
     with pytest.raises(UserError, match=r"it has no verifiers 0\.4"):
         _ = bench(tmp_path, python=None).data
 
@@ -487,7 +487,7 @@ def plays(environment: str, messages: Sequence[Mapping[str, Any]], way: str) -> 
 def test_vf_eval_gives_the_same_rewards_row_by_row(environment: str, tmp_path: Path) -> None:
     assert PYTHON is not None
     if not Path(PYTHON).with_name("uv").is_file():
-        pytest.skip("vf-eval installs its chat loop by uv, which is not beside SLOOP_VERIFIERS_PYTHON")
+        pytest.skip("vf-eval needs uv beside SLOOP_VERIFIERS_PYTHON: pip install uv there")
     if environment != "vf_shop" and PUBLIC is None:
         pytest.skip("plays verifiers' public environments: SLOOP_VERIFIERS_ENVIRONMENTS names their folder")
     path = OURS if environment == "vf_shop" else Path(PUBLIC or "") / environment

@@ -286,10 +286,6 @@ class EnvironmentEpisode:
         calls = [self._calls[place] for place in self._ran]
         return met(calls, given, run(self.task.env, self.task.calls), self.environment.writes)
 
-    @property
-    def _outcome(self) -> Outcome:
-        return Outcome(self.environment.state(), tuple(self._results))
-
     def shortfall(self) -> str | None:
         """What is missing at the end, or was done too early; None where nothing is."""
         if self._answers[-1].calls or self._turn + 1 < len(self.task.turns):
@@ -297,7 +293,7 @@ class EnvironmentEpisode:
         calls = self.task.calls
         right = run(self.task.env, calls)
         read = heard(calls, right, [call for turn in self.task.turns for call in turn.reads])
-        return self._early or shortfall(self._outcome, right, read)
+        return self._early or shortfall(Outcome(self.environment.state(), tuple(self._results)), right, read)
 
 
 def first_question(task: Task) -> Sample:

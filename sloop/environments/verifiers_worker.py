@@ -209,7 +209,8 @@ def _add_harness() -> None:
     from verifiers.v1.runtimes import ProgramResult
 
     program = ModuleType("verifiers_chat")
-    exec(compile(CHAT_PROGRAM_SOURCE, "verifiers_chat", "exec"), program.__dict__)  # noqa: S102 - verifiers' own
+    # A constant of the installed package, which its harness runs as a script: no environment and no student writes it
+    exec(compile(CHAT_PROGRAM_SOURCE, "verifiers_chat", "exec"), program.__dict__)  # noqa: S102
     settings: ContextVar[argparse.Namespace] = ContextVar("settings")
     program.__dict__["parse_args"] = settings.get
 
