@@ -134,6 +134,24 @@ def test_a_component_names_its_modules_and_those_of_its_parts() -> None:
     assert modules_of(build(OUTER)) == modules_of(OUTER)
 
 
+class Caller:
+    """A component that runs what a dotted path names."""
+
+    MODULES: ClassVar[tuple[str, ...]] = ("sloop.records.base",)
+    CODE: ClassVar[frozenset[str]] = frozenset({"tools"})
+
+    def __init__(self, *, tools: list[str] | None) -> None:
+        self.tools = tools
+
+
+@pytest.mark.parametrize(
+    ("tools", "theirs"), [(["acme_tools.look_up", "toys.double"], {"acme_tools", "toys"}), (None, set())]
+)
+def test_code_that_an_argument_names_counts(tools: list[str] | None, theirs: set[str]) -> None:
+    spec = {"_target_": "test_engine_identity.Caller", "tools": tools}
+    assert modules_of(spec) == modules_of(build(spec)) == {"sloop.records.base", *theirs}
+
+
 def _imports(module: str) -> set[str]:
     """The modules of sloop that a module comes to import, itself among them."""
     seen: set[str] = set()

@@ -137,6 +137,26 @@ def test_the_user_is_told_what_is_wanted_and_what_else_is_on_offer(endpoint: End
     assert (brief["kind"], brief["style"], brief["seed"], brief["mistake"]) == ("single", "terse", None, None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "label", "asked"),
+    [
+        ("single_step", PARIS, "single"),
+        ("recovery", Label(calls=PARIS.calls + ROME.calls), "parallel"),
+        ("missing_value", Label(content="Which city?"), "incomplete"),
+        ("missing_tool", Label(content="None of my tools can do that."), "irrelevant"),
+        ("multi_turn", Label(content="You are welcome."), "chat"),
+        ("missing_value", PARIS, "single"),
+        ("multi_step", None, "single"),
+    ],
+)
+def test_a_decision_of_a_task_is_asked_for_as_what_it_does(
+    endpoint: Endpoint, kind: Any, label: Label | None, asked: str
+) -> None:
+    seed = label and QUESTION.model_copy(update={"label": label, "kind": kind})
+    written(teacher(endpoint.url), ORDER.model_copy(update={"kind": kind, "seed": seed, "axis": seed and "values"}))
+    assert [brief["kind"] for brief in briefs(endpoint, "user")] == [asked]
+
+
 def test_two_orders_ask_for_different_requests(endpoint: Endpoint) -> None:
     found = [written(teacher(endpoint.url), ORDER, seed) for seed in (1, 2)]
     assert len({dialogue.messages[0].content for dialogue in found if isinstance(dialogue, Dialogue)}) == 2

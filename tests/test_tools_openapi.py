@@ -70,6 +70,11 @@ async def echo(request: Request) -> list[str]:
     return [request.method, str(request.url.query), (await request.body()).decode()]
 
 
+@app.get("/styled/{rest:path}", include_in_schema=False)
+async def styled(request: Request) -> list[str | None]:
+    return [request.scope["raw_path"].decode().removeprefix("/styled/"), *map(request.headers.get, ("x-h", "cookie"))]
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
@@ -299,6 +304,53 @@ def test_what_a_document_may_write_is_sent_as_it_says(
     assert call(tool, **given) == sent
     with pytest.raises(ToolError, match="no argument is called so"):
         asyncio.run(tool.call({"other": 1}))
+
+
+COLOR = {"R": 100, "G": 200, "B": "1/2"}
+SHADES = ["blue", "black"]
+
+
+# The rows of OpenAPI 3.1.1, "Style Examples", and of RFC 6570, sections 3.2.2, 3.2.5 and 3.2.7
+@pytest.mark.parametrize(
+    ("style", "explode", "value", "sent"),
+    [
+        ("simple", False, "blue", "blue"),
+        ("simple", False, SHADES, "blue,black"),
+        ("simple", True, SHADES, "blue,black"),
+        ("simple", False, COLOR, "R,100,G,200,B,1%2F2"),
+        ("simple", True, COLOR, "R=100,G=200,B=1%2F2"),
+        ("label", False, "blue", ".blue"),
+        ("label", False, SHADES, ".blue,black"),
+        ("label", True, SHADES, ".blue.black"),
+        ("label", False, COLOR, ".R,100,G,200,B,1%2F2"),
+        ("label", True, COLOR, ".R=100.G=200.B=1%2F2"),
+        ("matrix", False, "blue", ";color=blue"),
+        ("matrix", False, SHADES, ";color=blue,black"),
+        ("matrix", True, SHADES, ";color=blue;color=black"),
+        ("matrix", False, COLOR, ";color=R,100,G,200,B,1%2F2"),
+        ("matrix", True, COLOR, ";R=100;G=200;B=1%2F2"),
+    ],
+)
+def test_a_part_of_a_path_is_written_in_its_style(
+    served: tuple[str, Path], tmp_path: Path, style: str, explode: bool, value: Any, sent: str
+) -> None:
+    part = {"name": "color", "in": "path", "required": True, "style": style, "explode": explode, "schema": {}}
+    path = document(tmp_path, {}, paths={"/styled/{color}": {"get": {"operationId": "f", "parameters": [part]}}})
+    (tool,) = opened(str(path), base_url=served[0]).runnable().values()
+    assert call(tool, color=value)[0] == sent
+
+
+@pytest.mark.parametrize(("explode", "sent"), [(False, "R,100,G,200,B,1/2"), (True, "R=100,G=200,B=1/2")])
+def test_objects_stand_in_headers_and_cookies(
+    served: tuple[str, Path], tmp_path: Path, explode: bool, sent: str
+) -> None:
+    parts = [
+        {"name": "x-h", "in": "header", "explode": explode, "schema": {}},
+        {"name": "c", "in": "cookie", "explode": False, "schema": {}},
+    ]
+    path = document(tmp_path, {}, paths={"/styled/a": {"get": {"operationId": "f", "parameters": parts}}})
+    (tool,) = opened(str(path), base_url=served[0]).runnable().values()
+    assert call(tool, **{"x-h": COLOR, "c": COLOR})[1:] == [sent, "c=R,100,G,200,B,1/2"]
 
 
 def test_a_body_is_sent_as_the_kind_of_json_that_the_document_names(served: tuple[str, Path], tmp_path: Path) -> None:

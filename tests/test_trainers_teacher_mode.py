@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from running import scratch
 
 from sloop.cli import conf_folder
+from sloop.engine import identity
 from sloop.engine.build import build
 from sloop.models.bounded import Exceeded
 from sloop.records import Checkpoint, Label, Message, Sample, ToolCall, UserError
@@ -180,6 +182,21 @@ def test_texts_become_a_kept_set_that_is_counted_and_trained_on(tmp_path: Path) 
     again = mode().train(checkpoint, data, None, steps=5, seed=1, out=tmp_path / "d")
     assert again.digest == made.digest
     assert said["left_out"].get(NO_CALL, 0) == 8 - len({sample.group for sample in kept})
+
+
+def test_calls_are_proposed_anew_where_the_code_of_a_tool_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "changed_tool.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = []
+    for code in ("2 * number", "2 * number", "2 * number + 1"):
+        module.write_text(f'def double(number: int) -> int:\n    """Twice a number."""\n    return {code}\n')
+        identity._name_digest.cache_clear()  # known for as long as a process lives
+        monkeypatch.delitem(sys.modules, "changed_tool", raising=False)
+        mode(tools=["changed_tool.double"]).train(*start(), None, steps=1, seed=1, out=tmp_path / "c")
+        found.append((tmp_path / "c" / "sidecar" / TRIED).stat().st_mtime_ns)
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_threshold_that_no_call_meets_is_said(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from models import ask, pool, spec, trainer
 from omegaconf import OmegaConf
 from running import scratch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sloop.cli import conf_folder
 from sloop.engine.build import build
@@ -150,6 +151,22 @@ def test_other_answers_resume_nothing(tmp_path: Path) -> None:
     write_rows(answers, [Prediction(sample_id=sample.id, text="No.", content="No.") for sample in half_taught()[1]])
     done: list[int] = []
     train("dpo", tmp_path / "c", lambda n, *_: done.append(n), predictions=answers)
+    assert [n for n in done if n] == [1, 2, 3, 4]
+
+
+def test_another_teacher_at_the_same_place_resumes_nothing(tmp_path: Path) -> None:
+    def kill(done: int, *_: object) -> None:
+        if done == 3:
+            raise Killed
+
+    teacher = tmp_path / "teacher"
+    shutil.copytree(half_taught()[0].path, teacher)
+    with pytest.raises(Killed):
+        train("distill", tmp_path / "c", kill, teacher=str(teacher))
+    halved = {name: weight / 2 for name, weight in load_file(teacher / "model.safetensors").items()}
+    save_file(halved, teacher / "model.safetensors", {"format": "pt"})
+    done: list[int] = []
+    train("distill", tmp_path / "c", lambda n, *_: done.append(n), teacher=str(teacher))
     assert [n for n in done if n] == [1, 2, 3, 4]
 
 

@@ -191,21 +191,28 @@ def _files_of(folder: Any, endings: frozenset[str] | None = None) -> Any:
 
 def modules_of(component: Any) -> set[str]:
     """The modules whose code a component's results depend on: those that its class and its parts' classes list in
-    ``MODULES``, else the module that defines the class.
+    ``MODULES``, else the module that defines the class; and those that hold what its arguments listed in ``CODE`` name.
 
     Args:
         component: an instance, or its specification; or plain data with such in it.
     """
-    cls: type | None = None
-    parts: Iterable[Any] = ()
     if isinstance(component, list | tuple):
-        parts = component
-    elif isinstance(component, Mapping):
-        cls, parts = find(component["_target_"], "") if "_target_" in component else None, component.values()
-    elif is_component(component):
-        cls, parts = type(component), _spec_of(component).values()
+        return set[str]().union(*map(modules_of, component))
+    if not isinstance(component, Mapping) and not is_component(component):
+        return set()
+    spec = component if isinstance(component, Mapping) else _spec_of(component)
+    cls = None if spec is component else type(component)
+    if "_target_" in spec and cls is None:
+        cls = find(spec["_target_"], "")
     named: Iterable[str] = getattr(cls, "MODULES", (cls.__module__,)) if cls else ()
-    return set(named).union(*map(modules_of, parts))
+    code: frozenset[str] = getattr(cls, "CODE", frozenset())
+    theirs = {module_of(path) for key in code for path in spec.get(key) or ()}
+    return theirs.union(named, *map(modules_of, spec.values()))
+
+
+def module_of(path: str) -> str:
+    """The module of what a dotted path names."""
+    return path.rpartition(".")[0]
 
 
 def code_digest(modules: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast, get_args
 
 from sloop.calls.formats import parse_tool_calls, render_tool_calls
 from sloop.calls.schema import call_errors
@@ -25,6 +25,7 @@ from sloop.models.prompts import Prompts, said
 from sloop.records import (
     AnyKind,
     Dialogue,
+    Kind,
     Label,
     Message,
     Order,
@@ -42,8 +43,10 @@ REQUEST: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 """What the user's role answers."""
-CALLS: Mapping[AnyKind, tuple[int, int]] = {"single": (1, 1), "parallel": (2, 99)}
+CALLS: Mapping[Kind, tuple[int, int]] = {"single": (1, 1), "parallel": (2, 99)}
 """Fewest and most calls that a kind of sample is about; any other kind is about none."""
+WITHOUT: Mapping[AnyKind, Kind] = {"missing_value": "incomplete", "missing_tool": "irrelevant"}
+"""By kind of task, what a decision of it is that calls nothing; one of any other kind of task is chat."""
 
 
 class LLMTeacher:
@@ -138,7 +141,7 @@ class LLMTeacher:
         mistake = order.mistake and (order.mistake.answer or Label(content=order.mistake.text))
         return {
             "role": "user",
-            "kind": order.kind,
+            "kind": kind_of(order),
             "axis": order.axis,
             "wanted": [tool.to_openai()["function"] for tool in order.wanted],
             "others": [{"name": tool.name, "description": tool.description} for tool in others],
@@ -163,9 +166,10 @@ class LLMTeacher:
                 raise _Unusable("not_offered", call.name)
             if errors := call_errors(call, order.tools):
                 raise _Unusable("invalid_call", f"{call.name}: {errors[0]}")
-        fewest, most = CALLS.get(order.kind, (0, 0))
+        kind = kind_of(order)
+        fewest, most = CALLS.get(kind, (0, 0))
         if not fewest <= len(parsed.calls) <= most:
-            raise _Unusable("other_kind", f"{order.kind} was asked for, and the answer has {len(parsed.calls)} calls")
+            raise _Unusable("other_kind", f"{kind} was asked for, and the answer has {len(parsed.calls)} calls")
         return Label(calls=parsed.calls, content=parsed.content)
 
     async def _ask(
@@ -191,6 +195,16 @@ class LLMTeacher:
             if error.kind == "filtered":
                 raise _Unusable("unfinished", f"the server withheld it: {error.detail}") from None
             raise
+
+
+def kind_of(order: Order) -> Kind:
+    """What is asked of the roles: the kind that was ordered or, where that is one of tasks in an environment, what the
+    decision does that is expanded, or as many calls as tools are wanted.
+    """
+    if order.kind in get_args(Kind):
+        return cast(Kind, order.kind)
+    calls = len(order.seed.label.calls) if order.seed and order.seed.label else len(order.wanted)
+    return "parallel" if calls > 1 else "single" if calls else WITHOUT.get(order.kind, "chat")
 
 
 def _names(request: str, name: str) -> bool:

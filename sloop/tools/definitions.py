@@ -175,9 +175,12 @@ def _toolbench(spec: Mapping[str, Any]) -> dict[str, Any]:
             row = {name: value for name, value in part.items() if value != ""} if isinstance(part, Mapping) else part
             if key == TOOLBENCH[0] and isinstance(row, Mapping):
                 row = {("examples" if name == "default" else name): value for name, value in row.items()}
-            properties |= parameters([row], f"#/{key}")["properties"]
+            found = parameters([row], f"#/{key}")["properties"]
+            if again := [name for name in found if properties.get(name, found[name]) != found[name]]:
+                raise ValueError(f"{key} has a second parameter called {again[0]}, and another than the first")
+            properties |= found
             needed += [row["name"]] if key == TOOLBENCH[0] else []
-    return {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
+    return {"type": "object", "properties": properties, **({"required": list(dict.fromkeys(needed))} if needed else {})}
 
 
 def _is_lost(key: str, value: Any) -> bool:

@@ -364,6 +364,10 @@ def _listed(given: Sequence[Any], at: str) -> dict[str, Any]:
             spec.setdefault("required", False)  # in OpenAPI
         elif spec.get("required") is True:
             spec.pop("default", None)
+        if named.get(part["name"], spec) != spec:
+            raise ValueError(
+                f"{pointer(at, k)} is a second parameter called {part['name']}, and another than the first"
+            )
         named[part["name"]] = spec
     return named
 

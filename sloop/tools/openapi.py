@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -208,16 +208,16 @@ def _request(
         if at == "body":
             body = value if operation.whole_body else {**(body or {}), own: value}
         elif at == "path":
-            text = ",".join(_texts(value))
+            text = _simple(value, part, own)
             if text in ("", ".", ".."):
                 raise ToolError(f"{argument}: {text!r} cannot stand in a path")
-            path = path.replace(f"{{{own}}}", quote(text, safe=""))
+            path = path.replace(f"{{{own}}}", text)
         elif at == "query":
             query += _query(own, value, part)
         elif at == "header":
-            headers[own] = ",".join(_texts(value))
+            headers[own] = _simple(value, part, own, encode=str)
         else:
-            pair = f"{own}={quote(','.join(_texts(value)))}"
+            pair = f"{own}={','.join(map(quote, _texts(_flat(value))))}"
             headers["Cookie"] = f"{headers['Cookie']}; {pair}" if "Cookie" in headers else pair
     if "{" in path:
         raise ToolError(f"a part of the path {operation.path} is missing")
@@ -231,10 +231,36 @@ def _query(name: str, value: Any, part: Mapping[str, Any]) -> list[tuple[str, st
     if isinstance(value, dict) and (explode or style == "deepObject"):
         deep = style == "deepObject"
         return [(f"{name}[{key}]" if deep else key, one) for key, row in value.items() for one in _texts(row)]
-    texts = [one for pair in value.items() for one in pair] if isinstance(value, dict) else value
+    texts = _texts(_flat(value))
     if explode:
-        return [(name, one) for one in _texts(texts)]
-    return [(name, {"spaceDelimited": " ", "pipeDelimited": "|"}.get(style, ",").join(_texts(texts)))]
+        return [(name, one) for one in texts]
+    return [(name, {"spaceDelimited": " ", "pipeDelimited": "|"}.get(style, ",").join(texts))]
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _simple(value: Any, part: Mapping[str, Any], name: str, encode: Callable[[str], str] = _quoted) -> str:
+    """A part of the path or a header, in the style that its definition names: ``simple``, ``label`` or ``matrix``.
+
+    As RFC 6570 expands {name}, {.name} and {;name}, to which OpenAPI refers (3.1.1, Style Values).
+    """
+    style, explode = part.get("style", "simple"), bool(part.get("explode"))
+    mark, between = {"label": (".", "."), "matrix": (";", ";")}.get(style, ("", ","))
+    if explode and isinstance(value, dict):
+        return mark + between.join(
+            f"{encode(key)}={encode(text)}" for key, row in value.items() for text in _texts(row)
+        )
+    texts = [encode(text) for text in _texts(_flat(value))]
+    if style == "matrix":
+        return "".join(f";{name}={text}" for text in (texts if explode else [",".join(texts)]))
+    return mark + (between if explode else ",").join(texts)
+
+
+def _flat(value: Any) -> Any:
+    """An object as a list of its names and values by turns; anything else as it is."""
+    return [one for pair in value.items() for one in pair] if isinstance(value, dict) else value
 
 
 def _texts(value: Any) -> list[str]:

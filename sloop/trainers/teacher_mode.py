@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 
 from sloop.calls.formats import parse
+from sloop.engine.identity import code_digest, module_of
 from sloop.models.bounded import Bounded, Exceeded
 from sloop.models.prompts import PACKAGED
 from sloop.records import Checkpoint, Label, Lineage, Message, Sample, Tool, ToolCall, UserError, digest
@@ -83,6 +84,7 @@ class TeacherMode:
         "sloop.trainers.teacher_mode",
     )
     NOT_RESULTS: ClassVar[frozenset[str]] = frozenset({"threads"})
+    CODE: ClassVar[frozenset[str]] = frozenset({"tools"})
 
     trainer: Trainer
     tools: Annotated[list[PathText], Field(min_length=1)]
@@ -115,7 +117,7 @@ class TeacherMode:
         """
         kept, counts = out / "sidecar" / KEPT, out / "sidecar" / COUNTS
         settings = {name: value for name, value in vars(self).items() if name not in ("trainer", "threads")}
-        key = digest([settings, start.digest, data.sha256, seed])
+        key = digest([settings, code_digest(map(module_of, self.tools)), start.digest, data.sha256, seed])
         if not counts.is_file() or read_json(counts)["key"] != key:
 
             def alive() -> None:

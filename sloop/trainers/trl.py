@@ -26,6 +26,7 @@ from datasets import Dataset as Table
 from datasets.utils.logging import disable_progress_bar
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from sloop.engine.identity import describe
 from sloop.records import Checkpoint, Sample, UserError, digest
 from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens, Within
 from sloop.store import Dataset, file_digest, read_json, write_json
@@ -176,7 +177,7 @@ class TRLTrainer(ABC):
         tell = progress or _unheard
         work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, tell, load)
         answers = file_digest(predictions) if predictions else ""
-        key = digest([repr(self), start.digest, data.sha256, answers, steps, seed])
+        key = digest([repr(self), describe(self), start.digest, data.sha256, answers, steps, seed])
         partial = _Partial(out / "sidecar" / "partial", key)
         with _quiet(), memory_told(KEYS), blocks_apart(folder):
             memory = self._check_memory(work)
