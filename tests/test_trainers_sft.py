@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -13,11 +14,15 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import TOKENIZER, ask, pool, spec, trainer
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
+from sloop.cli import conf_folder
+from sloop.engine.build import build
 from sloop.engine.stage import Place, run_stage
 from sloop.records import Checkpoint, UserError
 from sloop.stages.train import Train, train_scores
@@ -26,6 +31,7 @@ from sloop.students.chosen import base_template
 from sloop.students.local import load_model, load_tokenizer
 from sloop.students.templates import fit_tokenizer
 from sloop.students.tiny import RECORD_FILE
+from sloop.trainers.base import Trainer
 from sloop.trainers.batches import IGNORED, WINDOW, Example, batches, check_left_out, collate, examples, micro_batches
 from sloop.trainers.lora import LoraSettings, attach, merged
 from sloop.trainers.memory import PASSING, blocks_apart, kept_bytes, memory_told, merging, needs
@@ -107,6 +113,26 @@ def test_a_training_that_was_interrupted_resumes_to_the_same_bytes(how: int, tmp
     )
     assert min(filter(None, told)) >= kept
     assert resumed.digest == trainer(**KILLED[how]).train(start, data, None, **arguments, out=tmp_path / "whole").digest
+
+
+def test_a_training_goes_on_where_it_is_saved_more_often_from_now_on(tmp_path: Path) -> None:
+    start, data = begin(tmp_path)
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        stands: Any = OmegaConf.to_container(compose("config", ["trainer=sft"]).trainer)
+
+    def interrupt(done: int, *_: object) -> None:
+        if done == 10:
+            raise Interrupted
+
+    told: list[int] = []
+    for changes, progress in (
+        ({"save_every": 4}, interrupt),
+        ({"save_every": 5, "save_seconds": 60, "max_memory": 1_000, "watched": 1}, lambda n, *_: told.append(n)),
+    ):
+        made: Trainer = build({**stands, "threads": 1, **changes}, "trainer", kind=Trainer)
+        with suppress(Interrupted):
+            made.train(start, data, None, steps=20, seed=0, out=tmp_path / "c", progress=progress)
+    assert min(filter(None, told)) > 8
 
 
 @pytest.mark.slow

@@ -7,25 +7,35 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
 from models import ask, pool, spec, trainer
 from omegaconf import OmegaConf
 from running import scratch
 from safetensors.torch import load_file, save_file
+from test_students_templates import GOOD
+from test_students_templates import tokenizer as characters
 
 from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.records import Checkpoint, Prediction, Sample, ToolCall, UserError
-from sloop.store import Dataset, read_json, write_rows
-from sloop.students.local import load_tokenizer
+from sloop.store import Dataset, checkpoint_at, read_json, write_json, write_rows
+from sloop.students.local import load_model, load_tokenizer
+from sloop.students.templates import encode, render_prompt
+from sloop.trainers.answers import Row
 from sloop.trainers.base import TRAINING_FILE, Progress, Trainer
 
 pytest.importorskip("trl", reason="needs TRL: pip install 'sloop[trl]'")
+from sloop.trainers.batches import examples
+from sloop.trainers.preference import _given, _mixed, _turned
 
 METHODS = ("dpo", "kto", "grpo", "rloo", "distill", "ppo")
 SECOND = ("kto", "rloo", "distill")
@@ -170,6 +180,35 @@ def test_another_teacher_at_the_same_place_resumes_nothing(tmp_path: Path) -> No
     assert [n for n in done if n] == [1, 2, 3, 4]
 
 
+def test_what_changes_no_result_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
+    def kill(done: int, *_: object) -> None:
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train("dpo", tmp_path / "c", kill)
+    done: list[int] = []
+    train("dpo", tmp_path / "c", lambda n, *_: done.append(n), save_every=1, max_memory=1_000)
+    assert [n for n in done if n] == [3, 4]
+
+
+def test_a_teacher_with_room_for_more_tokens_is_the_same_teacher(tmp_path: Path) -> None:
+    plain = scratch() / "half-taught" / "c0"
+    wider = Path(shutil.copytree(plain, tmp_path / "wider"))
+    model = load_model(wider, torch.float32)
+    model.resize_token_embeddings(model.config.vocab_size + 64)
+    model.save_pretrained(wider)
+    one, other = (
+        train("distill", tmp_path / name, steps=1, watched=0, teacher=str(teacher))
+        for name, teacher in (("a", plain), ("b", wider))
+    )
+    assert one.digest == other.digest
+    with pytest.raises(UserError, match="has room for"):
+        method("distill", teacher=str(plain)).train(
+            checkpoint_at(wider), half_taught()[1], None, steps=1, seed=0, out=tmp_path / "c"
+        )
+
+
 CHILD = """
 import sys, threading
 seen = []
@@ -203,6 +242,45 @@ def test_no_method_opens_a_connection(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "it/s" not in done.stderr
 
 
+def named_less(folder: Path) -> None:
+    """A checkpoint as some are published: it draws and draws not, its tokenizer knows no padding and no end."""
+    drawing = {"do_sample": False, "temperature": 0.6, "top_p": 0.9, "no_repeat_ngram_size": 1}
+    for name, less, more in (
+        ("generation_config.json", (), drawing),
+        ("tokenizer_config.json", ("pad_token", "eos_token"), {}),
+    ):
+        kept = {key: value for key, value in read_json(folder / name).items() if key not in less}
+        write_json(folder / name, {**kept, **more})
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slow(name)) for name in METHODS])
+def test_a_checkpoint_is_trained_whatever_it_says_of_drawing_and_does_not_say_of_its_tokens(
+    name: str, tmp_path: Path
+) -> None:
+    taught, data = half_taught()
+    folder = Path(shutil.copytree(taught.path, tmp_path / "start", ignore=shutil.ignore_patterns("sidecar")))
+    named_less(folder)
+    made = method(name, watched=0, save_every=1)
+    trained = made.train(checkpoint_at(folder), data, None, steps=2, seed=1, out=tmp_path / "c")
+    for file in ("generation_config.json", "tokenizer_config.json"):
+        assert read_json(Path(trained.path, file)).items() >= read_json(folder / file).items(), file
+
+
+def test_answers_are_drawn_as_the_settings_say_whatever_the_checkpoint_does(tmp_path: Path) -> None:
+    taught, data = half_taught()
+    folder = Path(shutil.copytree(taught.path, tmp_path / "start", ignore=shutil.ignore_patterns("sidecar")))
+    told = read_json(folder / "generation_config.json")
+    write_json(folder / "generation_config.json", {**told, "no_repeat_ngram_size": 1})
+    lengths = []
+    for start in (taught, checkpoint_at(folder)):
+        drawn: list[dict[str, float]] = []
+        out = tmp_path / f"c{len(lengths)}"
+        progress: Progress = lambda _a, _b, values: drawn.append(values)  # noqa: B023, E731
+        method("grpo", watched=0).train(start, data, None, steps=1, seed=1, out=out, progress=progress)
+        lengths.append(drawn[-1]["completions/mean_length"])
+    assert lengths[0] == lengths[1]
+
+
 @pytest.mark.parametrize("name", ["dpo", "kto"])
 def test_what_is_preferred_is_our_own_rendering(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start, _ = half_taught()
@@ -229,6 +307,30 @@ def test_what_is_preferred_is_our_own_rendering(name: str, tmp_path: Path, monke
         else [r["completion_ids"] for r in rows if not r["label"]]
     )
     assert {tokenizer.decode(tokens) for tokens in refused} == {"nonsense<|im_end|>"}
+
+
+def test_what_a_student_wrote_has_the_tokens_that_it_has_behind_its_prompt(tmp_path: Path) -> None:
+    one = characters(f"{GOOD}", metaspace=True)  # as SentencePiece: every text on its own begins with a space
+    sample = ask("ping it", ToolCall(name="get_weather", arguments={}))
+    example = examples(one, [sample], 10**6)[0][0]
+    write_rows(tmp_path / "p.jsonl", [Prediction(sample_id=sample.id, text="No.")])
+    work: Any = SimpleNamespace(tokenizer=one, predictions=tmp_path / "p.jsonl")
+    tokens, right = _given(work, {sample.id: Row(sample, example)})[sample.id]
+    assert not right
+    assert example.prompt + tokens == encode(one, [render_prompt(one, sample) + "No.<|im_end|>"])[0]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.integers(2, 8))
+def test_the_divergence_is_estimated_by_answers_to_other_prompts(wrong: list[bool], size: int) -> None:
+    liked = [([row], [row]) for row in range(len(wrong))]
+    rows = _mixed(liked, [([row], [100 + row]) for row, is_wrong in enumerate(wrong) if is_wrong])
+    for at in range(0, len(rows), size):
+        part = rows[at : at + size]
+        others = _turned(part)
+        assert sorted(others) == sorted(answer for _, answer, _ in part)
+        prompts = Counter(prompt[0] for prompt, _, _ in part)
+        own = sum(other[0] % 100 == prompt[0] for (prompt, _, _), other in zip(part, others, strict=True))
+        assert not own or max(prompts.values()) * 2 > len(part)
 
 
 def test_where_pairs_come_from_is_counted(tmp_path: Path) -> None:

@@ -214,7 +214,8 @@ class LocalStudent:
         """Answer from these weights from now on.
 
         Raises:
-            UserError: no answer format is configured or recorded in the checkpoint, and its chat template shows none.
+            UserError: no answer format is configured or recorded in the checkpoint, and its chat template shows none;
+                or it names no token that ends an answer, or no longest context.
         """
         folder = Path(checkpoint.path)
         self.close()
@@ -231,10 +232,10 @@ class LocalStudent:
         self._tokenizer = tokenizer
         self._model = load_model(folder, self.dtype, self.attn_implementation).to(self.device).eval()
         self._stops = stop_ids(self._model, tokenizer)
-        if not self._stops or not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
+        if not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
             raise UserError(
-                f"checkpoint {folder}: it names no token that ends an answer, or no longest context (eos_token_id, "
-                "max_position_embeddings in config.json). Write them there, or give another checkpoint."
+                f"checkpoint {named(folder)}: it names no longest context (max_position_embeddings in config.json). "
+                "Write it there, or give another checkpoint."
             )
 
     def predict(self, samples: Sequence[Sample], decode: Decode) -> list[Prediction]:
@@ -439,7 +440,16 @@ def save_trained(model: Any, tokenizer: Any, start: Path, out: Path) -> Checkpoi
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end an answer: what the configurations name, and the ends of turns that the vocabulary holds."""
+    """Tokens that end an answer: what the configurations name, and the ends of turns that the vocabulary holds.
+
+    Raises:
+        UserError: there are none.
+    """
     configured: Any = model.generation_config.eos_token_id
     found = (*(configured if isinstance(configured, list) else [configured]), *end_marks(tokenizer).values())
-    return frozenset(token for token in found if token is not None)
+    if stops := frozenset(token for token in found if token is not None):
+        return stops
+    raise UserError(
+        f"checkpoint {named(Path(model.name_or_path))}: it names no token that ends an answer (eos_token_id in "
+        "config.json). Write it there, or give another checkpoint."
+    )

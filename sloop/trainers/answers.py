@@ -43,7 +43,8 @@ class Reader:
         """Take the format and the ends of turns of a loaded checkpoint.
 
         Raises:
-            UserError: neither its record nor its template says in which format it writes calls.
+            UserError: neither its record nor its template says in which format it writes calls, or nothing which
+                token ends an answer.
         """
         found = recorded_format(folder) or template_format(tokenizer)
         if found is None:

@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from sloop.engine.build import SPEC
+from sloop.engine.identity import SEEN
 from sloop.records import Checkpoint, Record, Sample
 from sloop.store import Dataset
 
@@ -69,3 +71,15 @@ class EpochTrainer(Trainer, Protocol):
     def steps_for(self, start: Checkpoint, data: Iterable[Sample], epochs: float) -> int:
         """Steps in which what can be trained on of ``data`` is seen ``epochs`` times; see `Trainer.train`."""
         ...
+
+
+def settings_of(trainer: Any) -> dict[str, Any]:
+    """The settings of a trainer on which its result depends, as plain data: a state of a training under others is none
+    to go on from.
+    """
+    passed_over = {SPEC, SEEN, *trainer.NOT_RESULTS}
+    return {
+        name: value.model_dump() if isinstance(value, Record) else value
+        for name, value in vars(trainer).items()
+        if name not in passed_over
+    }

@@ -46,9 +46,17 @@ class Distill(TRLTrainer):
                 f"trainer.teacher={self.teacher}: its vocabulary is not that of {work.start}, so that its chances are "
                 "those of other tokens. Give a teacher of the same family, or one trained on from the same checkpoint."
             )
+        teacher = load_model(folder, torch.float32)
+        theirs, ours = (one.config.get_text_config().vocab_size for one in (teacher, work.model))
+        if theirs < ours:
+            raise UserError(
+                f"trainer.teacher={self.teacher}: it has room for {theirs} tokens and {work.start} for {ours}. Give a "
+                "teacher that has as much, or more."
+            )
+        teacher.resize_token_embeddings(ours)  # sizes of one family have other room behind the same tokens
         made: Any = _Distillation(
             model=work.model,
-            teacher_model=load_model(folder, torch.float32).to(self.device).eval().requires_grad_(False),
+            teacher_model=teacher.to(self.device).eval().requires_grad_(False),
             args=DistillationConfig(
                 **common,
                 per_device_train_batch_size=self.parts(self.batch_size),

@@ -6,6 +6,8 @@ new samples, the start of the training is asked for its likeliest one.
 """
 # No postponed annotations: the settings' types are read off the classes.
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -19,7 +21,7 @@ from sloop.calls.match.strict import strict
 from sloop.records import UserError
 from sloop.records.ranges import Weight, Within
 from sloop.store import predictions_at
-from sloop.students.templates import encode
+from sloop.students.templates import encode_pairs, render_prompt
 from sloop.trainers.answers import Row, likeliest
 from sloop.trainers.trl import MODULES, TRLTrainer, Untouched, Work, table
 
@@ -68,7 +70,8 @@ def _given(work: Work, rows: dict[str, Row]) -> dict[str, tuple[list[int], bool]
             continue  # no text that could be unlearnt: the student is asked again
         end = [] if answer.error == "truncated" else row.example.answer[-1:]
         valid = strict(row.sample.tools, None if answer.error else answer.calls, row.sample.label).valid
-        found[answer.sample_id] = encode(work.tokenizer, [answer.text])[0] + end, valid
+        ((_, written),) = encode_pairs(work.tokenizer, [render_prompt(work.tokenizer, row.sample)], [answer.text])
+        found[answer.sample_id] = written + end, valid
     return found
 
 
@@ -147,7 +150,7 @@ class KTO(_Compared):
             [(pair.row.example.prompt, pair.wrong) for pair in pairs],
         )
         # Of another prompt in the same part of a step, as TRL pairs them: they estimate the divergence
-        others = [answer for at in range(0, len(rows), size) for _, answer, _ in _turned(rows[at : at + size])]
+        others = [answer for at in range(0, len(rows), size) for answer in _turned(rows[at : at + size])]
         balanced = self.undesirable_weight * len(pairs) / len(work.rows)  # both sides weigh the same (equation 8)
         return _KTO(
             model=work.model,
@@ -182,5 +185,9 @@ def _mixed(liked: list[Answered], disliked: list[Answered]) -> list[tuple[list[i
     return [row for _, *row in sorted(placed, key=lambda row: row[0])]  # type: ignore[misc]
 
 
-def _turned(rows: list[Any]) -> list[Any]:
-    return [*rows[-1:], *rows[:-1]]
+def _turned(rows: Sequence[tuple[list[int], list[int], bool]]) -> list[list[int]]:
+    """The answers of some rows, each at one of another prompt, as far as no prompt has more than half of the rows."""
+    ordered = sorted(range(len(rows)), key=lambda at: rows[at][0])
+    widest = max(Counter(tuple(prompt) for prompt, _, _ in rows).values())
+    turned = dict(zip(ordered, [*ordered[widest:], *ordered[:widest]], strict=True))
+    return [rows[turned[at]][1] for at in range(len(rows))]

@@ -21,7 +21,7 @@ from sloop.students.local import DTYPES, Device, DTypeName, load_tokenizer, save
 from sloop.students.tiny import is_from_scratch
 from sloop.students.trust import read_object
 from sloop.trainers.answers import Reader, graded, labelled
-from sloop.trainers.base import TRAINING_FILE, Progress, Training
+from sloop.trainers.base import TRAINING_FILE, Progress, Training, settings_of
 from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
 from sloop.trainers.lora import LoraSettings, attach, load_trained, merged, whole_bytes
 from sloop.trainers.loss import answer_loss
@@ -191,7 +191,7 @@ class SFT:
                 write_json(out / TRAINING_FILE, said.model_dump())
             partial = _Partial(
                 out / "sidecar" / "partial.pt",
-                key=digest([self._described(), start.digest, data.sha256, steps, seed]),
+                key=digest([settings_of(self), start.digest, data.sha256, steps, seed]),
                 model=model,
                 optimizers=optimizers,
             )
@@ -360,14 +360,6 @@ class SFT:
             return [muon, torch.optim.AdamW(groups, **rates)]
         groups.append({"params": matrices, "weight_decay": self.weight_decay})
         return [torch.optim.AdamW(groups, **rates, fused=True)]
-
-    def _described(self) -> dict[str, Any]:
-        """The settings on which the bytes depend."""
-        return {
-            name: value.model_dump() if isinstance(value, Record) else value
-            for name, value in vars(self).items()
-            if name not in self.NOT_RESULTS
-        }
 
 
 def schedule(step: int, steps: int, warmup: float, decay: float) -> float:

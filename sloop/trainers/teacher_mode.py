@@ -28,7 +28,7 @@ from sloop.students.decoding import Draws, draw_seed, generate
 from sloop.students.local import Device, load_model, load_tokenizer
 from sloop.students.templates import encode
 from sloop.tools.contract import RunnableTool, as_tool, definition, named, run_tool
-from sloop.trainers.base import TRAINING_FILE, Progress, Trainer, Training
+from sloop.trainers.base import TRAINING_FILE, Progress, Trainer, Training, settings_of
 
 WEIGHTS = tuple(max(0.0, 1 - 0.2 * place) / 3 for place in range(5))
 """Of what follows a call, by place: w_t = max(0, 1 - 0.2 t), over the sum of all (section 4.1)."""
@@ -116,7 +116,7 @@ class TeacherMode:
             UserError: a tool is not there, no call was kept, or whatever the other trainer says.
         """
         kept, counts = out / "sidecar" / KEPT, out / "sidecar" / COUNTS
-        settings = {name: value for name, value in vars(self).items() if name not in ("trainer", "threads")}
+        settings = {name: value for name, value in settings_of(self).items() if name != "trainer"}
         key = digest([settings, code_digest(map(module_of, self.tools)), start.digest, data.sha256, seed])
         if not counts.is_file() or read_json(counts)["key"] != key:
 

@@ -24,7 +24,7 @@ import huggingface_hub.constants
 import torch
 from datasets import Dataset as Table
 from datasets.utils.logging import disable_progress_bar
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import GenerationConfig, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from sloop.engine.identity import describe
 from sloop.records import Checkpoint, Sample, UserError, digest
@@ -32,7 +32,7 @@ from sloop.records.ranges import Batch, Count, Positive, Share, Threads, Tokens,
 from sloop.store import Dataset, file_digest, read_json, write_json
 from sloop.students.local import Device, DTypeName, load_tokenizer, save_trained
 from sloop.trainers.answers import Reader, Row, graded, labelled
-from sloop.trainers.base import TRAINING_FILE, Progress, Training
+from sloop.trainers.base import TRAINING_FILE, Progress, Training, settings_of
 from sloop.trainers.batches import Example, check_left_out
 from sloop.trainers.lora import LoraSettings, attach, load_trained, merged, whole_bytes
 from sloop.trainers.memory import GIB, blocks_apart, check_memory, free_memory, memory_told, merging, needs
@@ -171,13 +171,18 @@ class TRLTrainer(ABC):
         plain = load()
         configured = copy.deepcopy((plain.config, plain.generation_config))
         reader = Reader(folder, plain, tokenizer)
-        # TRL ends answers where this says, and masks what follows
-        plain.generation_config.eos_token_id = sorted(reader.stops)
+        # TRL ends answers where this says, and masks what follows. Nothing else of the checkpoint's stays: what it says
+        # of drawing would be followed where TRL says nothing, and Transformers saves no changed one that contradicts
+        # itself, as published ones do.
+        plain.generation_config = GenerationConfig(eos_token_id=sorted(reader.stops))
+        # What TRL pads and ends with; it cannot do without
+        tokenizer.eos_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(min(reader.stops))
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         model = attach(plain, self.lora)
         tell = progress or _unheard
         work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, tell, load)
         answers = file_digest(predictions) if predictions else ""
-        key = digest([repr(self), describe(self), start.digest, data.sha256, answers, steps, seed])
+        key = digest([settings_of(self), describe(self), start.digest, data.sha256, answers, steps, seed])
         partial = _Partial(out / "sidecar" / "partial", key)
         with _quiet(), memory_told(KEYS), blocks_apart(folder):
             memory = self._check_memory(work)
