@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from sloop.engine.stage import Place, run_stage
 from sloop.records import Message, Sample, Tool, ToolCall, UserError
 from sloop.stages.train import Start, checkpoint_of
-from sloop.store import Dataset, read_json, write_rows
+from sloop.store import Dataset, read_json, write_json, write_rows
 from sloop.students.local import LocalStudent, load_tokenizer
 from sloop.students.templates import learnt, render_prompt, template_format
 
@@ -91,6 +91,17 @@ def test_the_day_and_the_variables_of_a_template_are_pinned_in_it(tmp_path: Path
     _, made = started(tmp_path, DATED, date="2024-02-29", chat_template_kwargs={"enable_thinking": True})
     assert render_prompt(load_tokenizer(made), ask("hello")).startswith("29 Feb 202429 Feb 2024THINK")
     assert template_format(load_tokenizer(made)) == "hermes"
+
+
+def test_a_format_that_a_checkpoint_records_holds_for_its_own_template_alone(tmp_path: Path) -> None:
+    given, made = started(tmp_path, DATED)  # whose day is pinned, so that it has a folder of its own
+    assert read_json(made / "sloop.json")["format"] == "hermes"
+    write_json(given / "sloop.json", {"format": "pythonic"})
+    common = {"name": "s", "path": str(given), "scratch": None, "answer_format": None, "threads": 1, "dtype": "fp32"}
+    for source, found in (("own", "pythonic"), ("compact", "hermes")):
+        student = LocalStudent(**common | {"device": "cpu"} | UNSET | {"chat_template": source})  # type: ignore[arg-type]
+        made = Path(student.start(None, seed=0, out=tmp_path / source).path)
+        assert read_json(made / "sloop.json")["format"] == found
 
 
 def test_a_template_of_a_file_is_taken(tmp_path: Path) -> None:

@@ -154,8 +154,10 @@ def dress(
         read_json(given / name) if (given / name).is_file() else {} for name in (RECORD_FILE, TOKENIZER_FILE)
     )
     write_json(out / TOKENIZER_FILE, {key: value for key, value in settings.items() if key != "chat_template"})
+    # What a folder's owner says of its own template holds, as it does for the folder itself
+    holds = choice.source == "own" and not linked and fit.fitted.switches.get("tools") not in LISTINGS
     said = {
-        "format": format or fit.format,
+        "format": format or (known.get("format") if holds else None) or fit.format,
         "chat_template": choice.source if choice.source in ("own", *LISTINGS) else "file",
         "chat_template_kwargs": choice.kwargs,
         "date": choice.day,
