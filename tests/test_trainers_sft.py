@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 from models import TOKENIZER, ask, pool, spec, trainer
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, GPT2Config, GPT2LMHeadModel
 
 from sloop.cli import conf_folder
 from sloop.engine.build import build
 from sloop.engine.stage import Place, run_stage
-from sloop.records import Checkpoint, UserError
+from sloop.records import Checkpoint, Decode, UserError
 from sloop.stages.train import Train, train_scores
 from sloop.store import Dataset, checkpoint_at, write_rows
 from sloop.students.chosen import base_template
-from sloop.students.local import load_model, load_tokenizer
+from sloop.students.local import LocalStudent, load_model, load_tokenizer
 from sloop.students.templates import fit_tokenizer
 from sloop.students.tiny import RECORD_FILE
 from sloop.trainers.base import Trainer
@@ -363,6 +364,33 @@ def test_the_kind_of_checkpoint_chooses_what_is_left_open(kind: str, values: InF
     opened = dict.fromkeys(InForce.model_fields)
     assert trainer(**opened).in_force(Path(start.path)) == values
     assert trainer(**opened | {"learning_rate": 0.5}).in_force(Path(start.path)).learning_rate == 0.5
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma3"])
+def test_the_longest_sample_is_the_context_whatever_name_it_has_and_wherever_it_stands(
+    kind: str, tmp_path: Path
+) -> None:
+    start, data = begin(tmp_path)
+    size = load_model(Path(start.path), torch.float32).config.vocab_size
+    model: Any
+    if kind == "gpt2":
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=size, n_embd=8, n_layer=1, n_head=1, n_positions=24))
+    else:
+        text = {"vocab_size": size + 8, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 8,
+                "num_attention_heads": 1, "num_key_value_heads": 1, "max_position_embeddings": 24}  # fmt: skip
+        sight = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+                 "image_size": 28, "patch_size": 14}  # fmt: skip
+        marks = {"boi_token_index": size + 1, "eoi_token_index": size + 2, "image_token_index": size + 3}
+        model = Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=sight, **marks))
+    folder = Path(start.path)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder)
+    (folder / RECORD_FILE).write_text('{"format": "hermes"}')
+    with pytest.raises(UserError, match=r"9 too long"):
+        trainer(max_length=None).train(checkpoint_at(folder), data, None, steps=1, seed=0, out=tmp_path / "c1")
+    student = LocalStudent.at(str(folder), threads=1)
+    assert student.context == 24
+    assert student.predict([next(iter(data))], Decode(temperature=0.0, max_tokens=8))[0].error == "truncated"
 
 
 def test_a_warm_up_may_be_a_share() -> None:

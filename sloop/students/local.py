@@ -232,7 +232,7 @@ class LocalStudent:
         self._tokenizer = tokenizer
         self._model = load_model(folder, self.dtype, self.attn_implementation).to(self.device).eval()
         self._stops = stop_ids(self._model, tokenizer)
-        if not isinstance(getattr(self._model.config, "max_position_embeddings", None), int):
+        if longest_context(self._model.config) is None:
             raise UserError(
                 f"checkpoint {named(folder)}: it names no longest context (max_position_embeddings in config.json). "
                 "Write it there, or give another checkpoint."
@@ -286,7 +286,7 @@ class LocalStudent:
     @property
     def context(self) -> int:
         """Most tokens that a prompt and its answer may have together."""
-        return int(self._loaded()[0].config.max_position_embeddings)
+        return longest_context(self._loaded()[0].config) or 0
 
     @property
     def stops(self) -> frozenset[int]:
@@ -393,6 +393,25 @@ def raw_tokenizer(folder: Path) -> Any:
         )
 
 
+def load_config(folder: Path) -> Any:
+    """The configuration of the model in a folder.
+
+    Raises:
+        UserError: it cannot be loaded, or asks for code of its own.
+    """
+    check_files(folder)
+    with loading(folder, "configuration"):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def longest_context(config: Any) -> int | None:
+    """Most tokens that a model reads, by its configuration, whichever name that has there; of one that sees as well,
+    its text model. None: it does not say.
+    """
+    found = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return found if isinstance(found, int) else None
+
+
 def load_model(
     folder: Path, dtype: torch.dtype, attention: Attention | None = None, how: Mapping[str, Any] | None = None
 ) -> Any:
@@ -412,7 +431,7 @@ def load_model(
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with loading(folder, "model"):
         if entries is not None:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            config = load_config(folder)
             with torch.device("meta"), torch.random.fork_rng(devices=[]):
                 empty = auto.from_config(config, trust_remote_code=False)
             check_described(empty.num_parameters(), entries, folder / "config.json")

@@ -17,9 +17,8 @@ from sloop.records.ranges import Batch, Count, Positive, Seconds, Share, Threads
 from sloop.store import Dataset, write_json
 from sloop.store.files import filling
 from sloop.students.freed import give_back
-from sloop.students.local import DTYPES, Device, DTypeName, load_tokenizer, save_trained
+from sloop.students.local import DTYPES, Device, DTypeName, load_config, load_tokenizer, longest_context, save_trained
 from sloop.students.tiny import is_from_scratch
-from sloop.students.trust import read_object
 from sloop.trainers.answers import Reader, graded, labelled
 from sloop.trainers.base import TRAINING_FILE, Progress, Training, settings_of
 from sloop.trainers.batches import IGNORED, Example, batches, check_left_out, collate, examples, micro_batches
@@ -241,11 +240,9 @@ class SFT:
         """The settings, and where they are null what the checkpoint's kind asks for."""
         kind = SCRATCH
         if not is_from_scratch(folder):
-            context = read_object(folder / "config.json").get("max_position_embeddings")
+            context = longest_context(load_config(folder))
             rate = PRETRAINED.learning_rate * (LORA_RATE if self.lora.rank else 1)
-            kind = PRETRAINED.model_copy(
-                update={"learning_rate": rate, **({"max_length": context} if isinstance(context, int) else {})}
-            )
+            kind = PRETRAINED.model_copy(update={"learning_rate": rate, **({"max_length": context} if context else {})})
         given = {name: getattr(self, name) for name in InForce.model_fields}
         return kind.model_copy(update={name: value for name, value in given.items() if value is not None})
 
