@@ -88,6 +88,24 @@ def test_what_the_model_wrote_is_told_from_the_complaint(said: Any, wrote: str) 
     assert (error.kind, error.written) == ("unreadable", wrote)
 
 
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        # google-gemini/gemini-cli#13006, aws-samples/bedrock-chat#95, docker/docker-agent#569,
+        # huggingface/text-generation-inference#628 and #695
+        ("The input token count (1054016) exceeds the maximum number of tokens allowed (1048576).", "too_long"),
+        ("Input is too long for requested model.", "too_long"),
+        ("input length and `max_tokens` exceed context limit: 178959 + 64000 > 200000", "too_long"),
+        ("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 1244", "too_long"),
+        ("Input validation error: `inputs` must have less than 1024 tokens. Given: 1168.", "too_long"),
+        ("tools[0].description is too long", "refused"),
+        ("max_tokens exceeds the maximum of 8192", "refused"),
+    ],
+)
+def test_a_prompt_beyond_the_context_is_told_from_another_request_that_is_turned_down(said: str, kind: str) -> None:
+    assert told_failure({"message": said}, 400).kind == kind
+
+
 ODD = (None, -1, 1e308, True, "x", [], {}, [None], {"a": 1}, [{"type": {}}], [{"type": "text", "text": 5}], 10**30)
 
 

@@ -18,7 +18,13 @@ from sloop.models.base import CallText, ErrorKind, ModelError, Reply, Sampling, 
 from sloop.models.endings import read_ending, telling
 from sloop.records import Message, Tool, digest, to_json
 
-TOO_LONG = re.compile(r"context.?(length|window|size)|maximum context|too many tokens|prompt is too long", re.I)
+TOO_LONG = re.compile(
+    r"context.?(length|window|size|limit)|maximum context|too many tokens|prompt is too long"
+    r"|input token count.{0,30}exceeds the maximum"  # Gemini
+    r"|input is too long for"  # Bedrock
+    r"|`inputs` (tokens \+ `max_new_tokens` must be|must have less than)",  # TGI
+    re.I,
+)
 NO_MODEL = re.compile(r"model\W+\S+\W+(does not exist|(was |is )?not found)|(unknown|no such|invalid) model", re.I)
 """This ends a run, so the words must name the model itself; that "the model" cannot do something is another matter."""
 FLAGGED = re.compile(r"moderation|flagged", re.I)
