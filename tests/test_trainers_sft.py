@@ -501,6 +501,22 @@ def test_layers_that_are_not_there_are_named(tmp_path: Path) -> None:
         attach(model, LORA.model_copy(update={"targets": "nowhere"}))
 
 
+@pytest.mark.parametrize("targets", ["lm_head", ["embed_tokens"], ["q_proj", "lm_head"]])
+def test_weights_that_serve_twice_get_no_adapters(targets: str | list[str], tmp_path: Path) -> None:
+    start, _ = begin(tmp_path)  # its head is its embeddings
+    settings = LORA.model_copy(update={"targets": targets})
+    with pytest.raises(UserError, match="are the same weights"):
+        attach(load_model(Path(start.path), torch.float32), settings)
+
+
+def test_one_name_is_that_of_layers(tmp_path: Path) -> None:
+    start, _ = begin(tmp_path)
+    tuned = attach(load_model(Path(start.path), torch.float32), LORA.model_copy(update={"targets": "q_proj"}))
+    learning = {name for name, weight in tuned.named_parameters() if weight.requires_grad}
+    assert learning
+    assert all("q_proj" in name for name in learning)
+
+
 @pytest.mark.parametrize("targets", ["all-linear", "q_proj", ["q_proj", "v_proj"]])
 def test_the_last_layers_alone_get_adapters(targets: str | list[str], tmp_path: Path) -> None:
     model = load_model(Path(begin(tmp_path)[0].path), torch.float32)

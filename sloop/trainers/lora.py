@@ -92,7 +92,8 @@ def attach(model: Any, settings: LoraSettings) -> Any:
     The adapters are drawn from PyTorch's generator: seed it before.
 
     Raises:
-        UserError: peft is not installed, or the model has no layers of these names.
+        UserError: peft is not installed, the model has no layers of these names, or they are its embeddings or head and
+            it has the same weights for both.
     """
     if not settings.rank:
         return model
@@ -103,23 +104,33 @@ def attach(model: Any, settings: LoraSettings) -> Any:
             f"trainer.lora.rank={settings.rank}: the package peft is not installed: pip install 'sloop[lora]', or "
             "train all weights: trainer.lora.rank=0"
         ) from error
+    whole = settings.targets == ALL_LINEAR and settings.layers is None
+    words, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = head is not None and head.weight is words.weight
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=settings.targets if settings.layers is None else _named(model, settings.targets),
+        target_modules=ALL_LINEAR if whole else _named(model, settings.targets),
         layers_to_transform=_last(model, settings.layers),
     )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of names that peft asks transformers for
-            return get_peft_model(model, config)
+            adapted = get_peft_model(model, config)
     except ValueError as error:
         raise UserError(
             f"trainer.lora.targets={settings.targets}: {' '.join(str(error).split())[:300]} Give {ALL_LINEAR}, or "
             "names of the model's layers, such as trainer.lora.targets=[q_proj,v_proj]."
         ) from error
+    if tied and (adapted.get_input_embeddings() is not words or adapted.get_output_embeddings() is not head):
+        raise UserError(
+            f"trainer.lora.targets={settings.targets}: the model's embeddings and its head are the same weights, so "
+            "that what is learnt beside one of them cannot be added to it without changing the other. Leave both out: "
+            f"trainer.lora.targets={ALL_LINEAR}"
+        )
+    return adapted
 
 
 def _named(model: Any, targets: str | list[str]) -> list[str]:
