@@ -27,6 +27,7 @@ from sloop.trainers.teacher_mode import (
     KEPT,
     NO_CALL,
     NO_TEXT,
+    TOO_LONG,
     TRIED,
     WEIGHTS,
     TeacherMode,
@@ -202,6 +203,14 @@ def test_calls_are_proposed_anew_where_the_code_of_a_tool_has_changed(
 def test_a_threshold_that_no_call_meets_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none of \d+ proposed calls was kept .*lower trainer\.filter_threshold"):
         mode(filter_threshold=1000.0, positions=1, calls=1).train(*start(), None, steps=1, seed=1, out=tmp_path / "c")
+
+
+def test_a_text_beyond_the_context_is_left_out_and_counted(tmp_path: Path) -> None:
+    checkpoint, data = start()
+    long = said(" ".join(["twice"] * 3000), "as we know")
+    write_rows(tmp_path / "texts.jsonl", [*data, long])
+    mode().train(checkpoint, Dataset(tmp_path / "texts.jsonl"), None, steps=1, seed=1, out=tmp_path / "c")
+    assert read_json(tmp_path / "c" / TRAINING_FILE)["left_out"][TOO_LONG] == 1
 
 
 @functools.cache

@@ -50,7 +50,7 @@ class Reader:
         if found is None:
             raise UserError(
                 f"checkpoint {folder} does not say in which format it writes calls, so that no answer of its can be "
-                "read. Set student.answer_format, or use trainer=sft, which reads none."
+                "read. Set student.answer_format, or use trainer=sft trainer.watched=0, which reads none."
             )
         self.format = found
         self.tokenizer = tokenizer

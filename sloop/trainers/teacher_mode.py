@@ -25,7 +25,7 @@ from sloop.records import Checkpoint, Label, Lineage, Message, Sample, Tool, Too
 from sloop.records.ranges import Heat, PathText, Positive, Seconds, Share, Threads, Within
 from sloop.store import Dataset, read_json, write_json, write_rows
 from sloop.students.decoding import Draws, draw_seed, generate
-from sloop.students.local import Device, load_model, load_tokenizer
+from sloop.students.local import Device, load_model, load_tokenizer, longest_context
 from sloop.students.templates import encode
 from sloop.tools.contract import RunnableTool, as_tool, definition, named, run_tool
 from sloop.trainers.base import TRAINING_FILE, Progress, Trainer, Training, settings_of
@@ -35,6 +35,7 @@ WEIGHTS = tuple(max(0.0, 1 - 0.2 * place) / 3 for place in range(5))
 KEPT, COUNTS, TRIED = "with_calls.jsonl", "calls.json", "calls_tried.json"
 """Under a checkpoint's ``sidecar``: what was trained on, calls counted by what became of them, and each of them."""
 NO_TEXT, NO_CALL = "no words in the label, or a call", "no call within it helped"
+TOO_LONG = "too long for the model to be asked for calls within it"
 LONGEST_RESULT = 1_000
 """Characters of a result that are read."""
 
@@ -149,6 +150,8 @@ class TeacherMode:
         folder = Path(start.path)
         tokenizer = load_tokenizer(folder)
         model = load_model(folder, torch.float32).to(self.device).eval()
+        context = longest_context(model.config)
+        prompt = prompt_of([one.tool for one in tools.values()], self.demonstrations)
         calls, left_out, rows = Counter[str](), Counter[str](), list[dict[str, Any]]()
 
         def samples() -> Iterator[Sample]:
@@ -158,7 +161,11 @@ class TeacherMode:
                     left_out[NO_TEXT] += 1
                     continue
                 text = Text(tokenizer, sample)
-                tried = list(self._tried(model, text, tools, seed))
+                head = text.head(prompt)
+                if context and len(head) + len(text.body) + self.max_call > context:
+                    left_out[TOO_LONG] += 1
+                    continue
+                tried = list(self._tried(model, text, head, tools, seed))
                 kept = best(tried)
                 rows.extend(one.row(sample) for one in tried)
                 calls["proposed"] += len(tried)
@@ -174,10 +181,11 @@ class TeacherMode:
         write_json(sidecar / TRIED, rows)
         return {"calls": dict(calls), "left_out": dict(left_out)}
 
-    def _tried(self, model: Any, text: "Text", tools: Mapping[str, Runnable], seed: int) -> Iterator[Tried]:
-        """Every call that is proposed within a text, run, and held against the text without it."""
+    def _tried(
+        self, model: Any, text: "Text", head: list[int], tools: Mapping[str, Runnable], seed: int
+    ) -> Iterator[Tried]:
+        """Every call that is proposed within a text, behind a head, run, and held against the text without it."""
         offered = [one.tool for one in tools.values()]
-        head = text.head(prompt_of(offered, self.demonstrations))
         for place, opening in places(model, head, text, self.sampling_threshold, self.positions):
             seen = set[str]()
             bare = loss(model, text.before(place), text.body[place:])
