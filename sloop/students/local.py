@@ -469,6 +469,6 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
     if stops := frozenset(token for token in found if token is not None):
         return stops
     raise UserError(
-        f"checkpoint {named(Path(model.name_or_path))}: it names no token that ends an answer (eos_token_id in "
+        f"checkpoint {named(Path(str(model.name_or_path)))}: it names no token that ends an answer (eos_token_id in "
         "config.json). Write it there, or give another checkpoint."
     )

@@ -174,7 +174,7 @@ class TRLTrainer(ABC):
         # TRL ends answers where this says, and masks what follows. Nothing else of the checkpoint's stays: what it says
         # of drawing would be followed where TRL says nothing, and Transformers saves no changed one that contradicts
         # itself, as published ones do.
-        plain.generation_config = GenerationConfig(eos_token_id=sorted(reader.stops))
+        plain.generation_config = GenerationConfig(eos_token_id=sorted(reader.stops))  # type: ignore[no-untyped-call]
         # What TRL pads and ends with; it cannot do without
         tokenizer.eos_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(min(reader.stops))
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
