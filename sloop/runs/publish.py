@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from sloop.engine.identity import NOT_RESULTS, ROOT, config_hash, package_digest, source_digest
+from sloop.measures.overlap import CONTAMINATION
 from sloop.records import RUN_FILE, RunRecord, StageRecord, UserError, canonical_json, from_json
 from sloop.runs.bundle import (
     CRATE,
@@ -162,7 +163,7 @@ class _Parts:
         for place, stage in self.stages.items():
             for name, file in stage.files.items():
                 self._add(PurePosixPath(place, name).as_posix(), file.sha256)
-        loose = [*questions_of(self.run.folder), *self.run.files("round_*/contamination.jsonl")]
+        loose = [*questions_of(self.run.folder), *self._evidence()]
         for path in loose:
             self._add(path.relative_to(self.run.folder).as_posix())
         if (cache := _replies(record.config)) and cache.stat().st_size <= LARGEST_INPUT:
@@ -202,6 +203,10 @@ class _Parts:
             files=dict(sorted(self.files.items())),
             left_out=dict(sorted(self.left_out.items())),
         )
+
+    def _evidence(self) -> list[Path]:
+        """Of contamination: a loop's by round, an evaluation's beside its scores."""
+        return self.run.files(f"round_*/{CONTAMINATION}" if self.run.record.is_loop else CONTAMINATION)
 
     def _record(self, name: str, plain: Any) -> None:
         content = (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
