@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import warnings
@@ -77,7 +78,14 @@ def test_a_part_of_a_benchmark_is_graded_again(tmp_path: Path) -> None:
 
 def test_a_benchmark_without_labels_matches(tmp_path: Path) -> None:
     words = ["benchmark=verifiers", "benchmark.environment=toy", f"benchmark.python={stand_in(tmp_path)}"]
-    assert mismatches(evaluation(tmp_path, *words, "student.script=[refuse]")) == []
+    path = evaluation(tmp_path, *words, "student.script=[refuse]")
+    assert mismatches(path) == []
+    bundle = read_bundle(path)
+    (name,) = (name for name in bundle.sizes if name.startswith("every_eval_ever") and name.endswith(".json"))
+    configs = [one["metric_config"] for one in json.loads(bundle.read(name))["evaluation_results"]]
+    ends = {one["metric_name"]: (one["min_score"], one["max_score"], one.get("metric_unit")) for one in configs}
+    assert ends["reward"] == ends["measured/turns"] == (None, None, None)
+    assert ends["call_accuracy"] == (0, 1, "proportion")
 
 
 def test_it_opens_as_any_run_does(unpacked: Path, capsys: pytest.CaptureFixture[str]) -> None:

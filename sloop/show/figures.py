@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from sloop.measures.metrics import worth_showing
 from sloop.measures.stats import Comparison, rate
 from sloop.records import Grade, Score
+from sloop.runs.exchange import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-LOWER_IS_BETTER = ("false_refusal_rate", "flip_rate", "model_errors", "label_noise", "needless_call_rate")
 LOWER = "↓"
 MOST_KINDS = len(COLOURS) - 1
 """Kinds of error with a colour of their own; the rarer ones are summed up under the last colour."""
