@@ -246,7 +246,7 @@ class _Parts:
     def _inputs(self, record: RunRecord) -> Iterator[Input]:
         """Files and folders that the configuration names; files go into the bundle."""
         counted = {key: part for key, part in record.config.items() if key not in NOT_RESULTS[""]}
-        compared = {given.name: given.sha256 for given in record.inputs}
+        compared = {given.name: {given.sha256} for given in record.inputs}
         for key, value in _leaves(counted):
             last = key.rpartition(".")[2]
             if last in ("cache_path", "models") or not isinstance(value, str) or not ("/" in value or "." in value):
@@ -256,7 +256,8 @@ class _Parts:
                 yield Input(key=key, given=value, file=None, sha256=None)
             elif os.path.isfile(path):  # noqa: PTH113
                 sha256, place = file_digest(path), f"{INPUTS}/{key}/{path.name}"
-                other = compared.get(last, sha256) != sha256
+                made_of = compared.get(last) or self._digests(key.partition(".")[0], last)
+                other = bool(made_of) and sha256 not in made_of
                 if other or path.suffix not in ENDINGS or path.stat().st_size > LARGEST_INPUT:
                     why = "it was changed after the run" if other else "it is no data of a bundle, or too large for one"
                     self.left_out[place] = LeftOut(bytes=path.stat().st_size, sha256=sha256, why=why)
@@ -266,6 +267,11 @@ class _Parts:
                     self.content[place] = path
                     self.files[place] = FileEntry(bytes=path.stat().st_size, sha256=sha256)
                     yield Input(key=key, given=value, file=place, sha256=sha256)
+
+    def _digests(self, group: str, name: str) -> set[str]:
+        """Of the files that stages were made of, by the key's first and last name, as their components know them."""
+        leaves = (leaf for stage in self.stages.values() for leaf in _leaves({group: stage.parts.get(group)}))
+        return {value for key, value in leaves if key.endswith(f".{name}.file")}
 
     def _parents(self) -> dict[str, dict[str, str]]:
         """By stage: which file of the run each digest in its key is that of; of several equal ones the first."""
