@@ -212,6 +212,7 @@ class _Loop:
             tools, there = self.parts.foreign_tools, place.at(f"{name}_foreign")
             made.append(self.generate(there, tools, round=round, source=source, count=others))
             foreign = made[-1].dataset(TRAIN)
+            self.say_short(there, "samples of another domain", others, others - len(foreign))
         stage = Corrupt(data=data, foreign=foreign, settings=settings, seed=seed)
         return [*made, run_stage(stage, place.at(f"{name}_corrupted"))]
 

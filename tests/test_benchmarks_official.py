@@ -43,6 +43,21 @@ def test_a_mean_weighs_entries_or_categories() -> None:
     assert {score.n for name, score in found.items() if not name[1]} == {10}
 
 
+def test_a_mean_of_categories_of_the_same_scenes_is_no_surer_than_one_of_them() -> None:
+    alone, twin = _graded("a", 6, 10), _graded("b", 6, 10)
+    same = [b.model_copy(update={"cluster": a.cluster}) for a, b in zip(alone, twin, strict=True)]
+    mixed = [*same[1::2], *same[::2]]
+    other = [b.model_copy(update={"cluster": a.cluster}) for a, b in zip(alone, mixed, strict=True)]
+    one = _scores(alone)["official_accuracy", "a"]
+    assert one.low is not None
+    assert one.high is not None
+    half = (one.high - one.low) / 2
+    for beside, width in ((same, 1.0), (twin, 0.5**0.5), (other, 0.764)):
+        mean = _scores([*alone, *beside])["by_category", ""]
+        assert mean.high is not None
+        assert mean.high - 0.6 == pytest.approx(width * half, rel=0.001)
+
+
 def test_the_accuracy_without_bad_entries_is_given_where_there_are_some() -> None:
     graded = _graded("a", 3, 4)
     assert ("official_accuracy_without_known_bad", "") not in _scores(graded)

@@ -183,6 +183,14 @@ def test_the_environment_says_what_comes_next_and_what_it_is_worth(tmp_path: Pat
     assert all(grade.correct for grade in played(bench(tmp_path, right_from=0.25), mixed)[1])
 
 
+def test_trials_of_a_task_are_alike_and_say_no_more_of_the_mean_than_one(tmp_path: Path) -> None:
+    benchmark = bench(tmp_path)
+    _, grades = played(benchmark, mixed)
+    again = [grade.model_copy(update={"trial": trial}) for grade in grades for trial in range(4)]
+    alone, found = ({score.name: score for score in benchmark.score(rows)}["reward"] for rows in (grades, again))
+    assert found == alone
+
+
 def test_an_answer_goes_to_it_as_an_endpoint_would_give_it(tmp_path: Path) -> None:
     def unread(sample: Sample) -> Prediction:
         assert sample.env is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from itertools import islice, pairwise
@@ -240,6 +241,25 @@ def test_of_few_samples_no_more_of_another_domain_are_written_than_take_their_pl
     seed = acme_loop(tmp_path / "few", *words) / "seed"
     written, used = (read_json(seed / f"pool_{name}/stage.json")["summary"] for name in ("foreign", "corrupted"))
     assert written["samples"] == used["kinds"]["foreign"] <= 5
+
+
+def test_too_few_samples_of_another_domain_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    function = {"name": "reboot", "description": "Reboot it.", "parameters": {"type": "object", "properties": {}}}
+    tools = tmp_path / "tools.json"
+    tools.write_text(json.dumps([{"type": "function", "function": function}]))
+    kinds = [f"gen.kinds.{kind}={int(kind == 'single')}" for kind in ("single", "parallel", "irrelevant", "incomplete")]
+    words = (
+        "teacher=template",
+        "corruption=wrong_domain",
+        f"corruption.foreign_tools={tools}",
+        "loop.rounds=1",
+        *kinds,
+        "gen.kinds.chat=0",
+    )
+    run = acme_loop(tmp_path / "run", *words)
+    found = read_json(run / "seed/pool_foreign/stage.json")["summary"]
+    assert found["shortfall"] > 0
+    assert f"samples of another domain: {found['shortfall']} samples short of" in capfd.readouterr().err
 
 
 def test_labels_of_an_older_schema_reach_the_judge_and_leave_the_next_set(tmp_path: Path) -> None:

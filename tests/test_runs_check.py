@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import warnings
@@ -12,14 +13,17 @@ from typing import Any
 
 import pytest
 import yaml
-from bundles import cited, edit, edit_row, mismatches, sealed, small_run
-from running import sloop
+from bundles import BY, cited, edit, edit_row, mismatches, sealed, small_run
+from running import ALONE, questions, sloop
+from verifiers_stand_in import stand_in
 
 from sloop.cli import conf_folder
 from sloop.engine.identity import config_hash
 from sloop.records import UserError
 from sloop.runs.bundle import MANIFEST, VERSION, Tampered, foreign, read_bundle
-from sloop.runs.publish import Cited
+from sloop.runs.check import check
+from sloop.runs.publish import Cited, publish
+from sloop.runs.read import Run
 
 pytest.importorskip("rocrate", reason="needs the crate's library: pip install 'sloop[cite]'")
 
@@ -47,6 +51,41 @@ def unpacked(bundle: Cited, tmp_path: Path) -> Path:
 def test_a_bundle_matches_zipped_and_unpacked(bundle: Cited, unpacked: Path) -> None:
     assert mismatches(bundle.path, sha256=bundle.sha256) == []
     assert mismatches(unpacked, sha256=bundle.sha256) == []
+
+
+def evaluation(folder: Path, *words: str) -> Path:
+    """An evaluation of a student of known mistakes, as a bundle."""
+    told = ["student=scripted", *words, f"output_dir={folder / 'run'}", f"paths.outputs={folder / 'outputs'}", ALONE]
+    assert sloop("eval", *told) == 0
+    return publish(Run.at(folder / "run"), folder / "run.zip", [], by=BY, hub={}).path
+
+
+def test_a_bundle_of_an_evaluation_holds_what_of_it_stood_in_training(tmp_path: Path) -> None:
+    words = ["benchmark=jsonl", f"benchmark.path={questions()}", f"data={questions()}"]
+    path = evaluation(tmp_path, *words)
+    assert "run/contamination.jsonl" in read_bundle(path).manifest.files
+    assert mismatches(path) == []
+
+
+def test_a_part_of_a_benchmark_is_graded_again(tmp_path: Path) -> None:
+    path = evaluation(tmp_path, "benchmark=jsonl", f"benchmark.path={questions()}", "benchmark.limit=20")
+    told = {one.what: one.told for one in check(read_bundle(path), trust=True)}
+    assert told["run, grades"] == "20 graded again"
+    read_bundle(path).unpack(tmp_path / "unpacked")
+    edit_row(tmp_path / "unpacked/run/grades.jsonl", lambda row: row.update(correct=not row["correct"]))
+    assert any(line.startswith("run, grades: ") for line in mismatches(tmp_path / "unpacked"))
+
+
+def test_a_benchmark_without_labels_matches(tmp_path: Path) -> None:
+    words = ["benchmark=verifiers", "benchmark.environment=toy", f"benchmark.python={stand_in(tmp_path)}"]
+    path = evaluation(tmp_path, *words, "student.script=[refuse]")
+    assert mismatches(path) == []
+    bundle = read_bundle(path)
+    (name,) = (name for name in bundle.sizes if name.startswith("every_eval_ever") and name.endswith(".json"))
+    configs = [one["metric_config"] for one in json.loads(bundle.read(name))["evaluation_results"]]
+    ends = {one["metric_name"]: (one["min_score"], one["max_score"], one.get("metric_unit")) for one in configs}
+    assert ends["reward"] == ends["measured/turns"] == (None, None, None)
+    assert ends["call_accuracy"] == (0, 1, "proportion")
 
 
 def test_it_opens_as_any_run_does(unpacked: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,23 @@ def test_another_look_at_a_finished_run_leaves_its_times_and_status(tmp_path: Pa
     assert read_run(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("error", [UserError("other data"), KeyboardInterrupt()])
+def test_what_is_refused_or_stopped_changes_nothing_of_a_finished_run(error: BaseException, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    _kept(folder)
+    before = read_run(folder)
+
+    def look() -> None:
+        with keeping(folder, _begun(), owed={}, project=lambda _: None) as kept:
+            kept.inputs = [InputRecord(name="data", path="data.jsonl", sha256="1")]
+            kept.told = ["another was read"]
+            raise error
+
+    with pytest.raises(type(error)):
+        look()
+    assert read_run(folder) == before
+
+
 def test_failures_that_are_asked_for_again_are_noted(tmp_path: Path) -> None:
     _kept(tmp_path / "run", failed=3)
     _kept(tmp_path / "run", failed=1, answers=3)

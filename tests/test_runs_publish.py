@@ -125,6 +125,17 @@ def test_a_file_that_was_changed_after_the_run_is_not_cited(tmp_path: Path, root
         cited(Run.at(folder), tmp_path / "run.zip")
 
 
+def test_a_benchmark_that_was_changed_after_the_run_is_left_out_and_told(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("questions.jsonl").write_text('{"other": "lines"}\n')
+    manifest = cited(run, tmp_path / "run.zip").manifest
+    (given,) = (given for given in manifest.inputs if given.key == "benchmark.path")
+    assert (given.file, given.sha256) == (None, None)
+    assert manifest.left_out["inputs/benchmark.path/questions.jsonl"].why == "it was changed after the run"
+
+
 def test_a_run_that_is_under_way_is_not_cited(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run.folder, folder)

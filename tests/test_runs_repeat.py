@@ -177,6 +177,19 @@ def test_a_run_is_told_same_from_within_the_interval_from_different(outputs: Pat
     assert alike(run, near)[1]["round_2/train"] == "different"
 
 
+def test_runs_without_an_answer_in_common_are_different(outputs: Path, tmp_path: Path) -> None:
+    first, again = outputs / "acme" / "full0", tmp_path / "again"
+    shutil.copytree(first, again)
+    place = again / "round_2" / "evaluate" / "dev"
+    none = {"error": "model", "correct": None, "tool_correct": None}
+    write_rows(
+        place / "grades.jsonl", [one.model_copy(update=none) for one in read_rows(place / "grades.jsonl", Grade)]
+    )
+    other_bytes(again, "round_2/evaluate/dev", "grades.jsonl", b"")
+    said, stages = alike(first, again)
+    assert (said, stages["round_2/evaluate/dev"]) == ("different", "different")
+
+
 @pytest.fixture
 def probed(tmp_path: Path) -> Path:
     """The bundle of a probe of a model behind an endpoint that is gone by now."""

@@ -335,7 +335,7 @@ def test_runs_with_other_numbers_of_trials_are_not_compared(tmp_path: Path, caps
         (
             as_latex,
             "\\begin{tabular}{@{}lr@{}}\n\\toprule\nwhat & A $-$ B \\\\\n\\midrule\nseen\\_values & $+1.5$ \\\\\n"
-            "50\\% \\& a|b & $-$1.0 to +2.0 \\\\\n\\bottomrule\n\\end{tabular}\n",
+            "50\\% \\& a\\textbar{}b & $-$1.0 to +2.0 \\\\\n\\bottomrule\n\\end{tabular}\n",
         ),
         (as_csv, "what,A - B\nseen_values,+1.5\n50% & a|b,-1.0 to +2.0\n"),
     ],

@@ -63,15 +63,25 @@ def test_a_share_of_0_is_shown_unless_it_is_one_of_mistakes():
     scores = [_score(f"eval/b/{name}", 0.0, part) for name in ("call_accuracy", "model_errors") for part in ("", "x")]
     rounds = by_round([(1, score) for score in scores], "title")
     assert [note.text for note in rounds.layout.annotations] == ["call accuracy"]
-    assert list(heat_map(scores, "title").data[0].y) == ["call accuracy"]
+    assert list(heat_map(scores, "title").layout.yaxis.ticktext) == ["call accuracy"]
 
 
 def test_the_heat_map_has_a_cell_for_each_metric_and_slice_and_none_where_nothing_is_asked():
     scores = [_score("a", 0.5), _score("a", 0.25, "x"), _score("a", 0.75, "y"), _score("b", 1.0), _score("b", 1.0, "y")]
-    (trace,) = heat_map([*scores, _score("b", None, "x"), _score("whole", 0.5)], "title").data
-    assert (list(trace.x), list(trace.y)) == (["all", "x", "y"], ["a", "b"])
+    figure = heat_map([*scores, _score("b", None, "x"), _score("whole", 0.5)], "title")
+    (trace,), across, down = figure.data, figure.layout.xaxis, figure.layout.yaxis
+    assert (list(across.ticktext), list(down.ticktext)) == (["all", "x", "y"], ["a", "b"])
+    assert (list(trace.x), list(trace.y)) == (list(across.tickvals), list(down.tickvals)) == ([0, 1, 2], [0, 1])
     assert [list(row) for row in trace.z] == [[50, 25, 75], [100, None, 100]]
-    assert trace.customdata[0][1] == "25.0% [5.0, 35.0], n = 50"
+    assert trace.customdata[0][1] == "a, x<br>25.0% [5.0, 35.0], n = 50"
+
+
+def test_a_slice_called_all_has_a_column_beside_that_of_all_samples():
+    scores = [_score("eval/b/reward/said", 0.5), _score("eval/b/reward/said", 0.25, "all")]
+    figure = heat_map([*scores, *(row.model_copy(update={"name": "eval/b/measured/said"}) for row in scores)], "title")
+    assert list(figure.layout.xaxis.ticktext) == ["all", "all"]
+    assert list(figure.layout.yaxis.ticktext) == ["said", "said"]
+    assert len(set(figure.data[0].x)) == len(set(figure.data[0].y)) == 2, "plotly puts what has one name in one place"
 
 
 @pytest.mark.parametrize(
@@ -156,10 +166,10 @@ def test_names_are_said_in_words_and_marked_where_lower_is_better(name, words):
 
 def test_names_read_as_they_are_spelled():
     score = _score("a", 0.5, "R&D <b>")
-    (trace,) = heat_map([_score("a", 0.5), score], "title").data
+    across = heat_map([_score("a", 0.5), score], "title").layout.xaxis.ticktext
     figure = dots({"": [score]}, "<b>", [score.slice])
     spelled = "R&amp;D &lt;b&gt;"
-    assert (trace.x[1], figure.layout.yaxis.ticktext[0], figure.data[0].customdata[0][0]) == (spelled,) * 3
+    assert (across[1], figure.layout.yaxis.ticktext[0], figure.data[0].customdata[0][0]) == (spelled,) * 3
     assert figure.layout.title.text == "&lt;b&gt;"
 
 

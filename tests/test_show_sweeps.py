@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from running import fresh_database, rounds, sloop
+from running import acme_loop, fresh_database, rounds, sloop
 
 from sloop.measures.seeds import over_seeds
 from sloop.measures.stats import mean_score
@@ -48,6 +49,13 @@ def test_an_interval_of_a_share_ends_at_0_and_1() -> None:
     assert found is not None
     assert (found.low, found.high) == (0.0, 1.0)
     assert over_seeds([score(None)]) is None
+
+
+def test_a_mean_that_is_no_share_is_not_cut_off() -> None:
+    found = over_seeds([score(2.0), score(3.0)])
+    expected = mean_score("reward", [2.0, 3.0])
+    assert found is not None
+    assert (found.low, found.high) == (expected.low, expected.high)
 
 
 def test_the_table_has_means_over_seeds_and_paired_differences(
@@ -152,3 +160,47 @@ def test_a_figure_has_the_same_bytes_again(form: str, outputs: Path, tmp_path: P
         assert b"/Subtype /Type3" not in one.read_bytes()
         assert b"/FontFile2" in one.read_bytes()
         assert not re.search(rb"/(CreationDate|Producer)", one.read_bytes())
+
+
+def test_an_arm_that_trains_nothing_stands_beside_the_last_round_of_others(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(outputs / "acme", tmp_path / "acme")
+    acme_loop(tmp_path / "acme" / "few0", "variant=few_shot", "student.skill=0.2")
+    head, *rows = csv.reader(table(capsys, tmp_path, "--format", "csv").splitlines())
+    shown = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    assert {name: row["round"] for name, row in shown.items() if name.startswith("acme")} == {
+        "acme, few_shot": "0",
+        "acme, full": "2",
+        "acme, static": "2",
+    }
+    capsys.readouterr()
+    words = ("few_shot@0", "static@2", "--study", "acme", "--outputs", str(tmp_path), "--format", "csv")
+    assert sloop("compare", *words) == 0
+    compared = dict(zip(*csv.reader(capsys.readouterr().out.splitlines()), strict=True))
+    assert shown["acme, few_shot"]["call accuracy - static"].lstrip("'").startswith(f"{compared['A - B']} [")
+
+
+def test_what_was_not_measured_of_an_arm_is_told_and_the_rest_is_drawn(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(outputs / "acme", tmp_path / "acme")
+    for path in folder.glob("full*/round_*/round.json"):
+        unmeasured(path, "eval/dev/tool_accuracy")
+    assert sloop("plot", "acme", "--outputs", str(tmp_path), "--format", "svg", "--metric", "tool_accuracy") == 0
+    assert "tool_accuracy was not measured of, and is not drawn for: acme, full" in capsys.readouterr().out
+    assert [path.name for path in (folder / "plots").iterdir()] == ["dev_tool_accuracy.svg"]
+    for path in folder.glob("static*/round_*/round.json"):
+        unmeasured(path, "eval/dev/tool_accuracy")
+    shutil.rmtree(folder / "plots")
+    assert sloop("plot", "acme", "--outputs", str(tmp_path), "--metric", "tool_accuracy") == 0
+    assert not (folder / "plots").exists()
+
+
+def unmeasured(path: Path, name: str) -> None:
+    """Take a score's value out of a round's record, as of a metric that asks nothing."""
+    plain = json.loads(path.read_text())
+    for row in plain["metrics"]:
+        if row["name"] == name:
+            row |= {"value": None, "low": None, "high": None, "n": 0}
+    path.write_text(json.dumps(plain))

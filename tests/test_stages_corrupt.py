@@ -75,6 +75,13 @@ def test_drifted_labels_call_what_is_not_on_offer_with_the_same_values(tmp_path:
             assert not old.arguments.keys() & new.arguments.keys()
 
 
+def test_a_wrong_label_that_has_drifted_as_well_is_counted_as_both(tmp_path: Path) -> None:
+    made = corrupt(tmp_path, settings("wrong_calls", wrong=1.0, drifted=1.0))
+    spoilt = [truth.noise for _, truth in before_and_after(made) if truth.label.calls]
+    assert {f"{name} and older_schema" for name in ("wrong_tool", "dropped_argument", "altered_value")} <= set(spoilt)
+    assert made.summary.kinds == dict(sorted(Counter(filter(None, spoilt)).items()))
+
+
 def test_few_samples_are_kept(tmp_path: Path) -> None:
     made = corrupt(tmp_path, settings("scarce"))
     asked = Dataset(questions())

@@ -99,7 +99,7 @@ class DeskBenchmark:
 
     def score(self, grades: Iterable[Grade]) -> list[Score]:
         """METHOD's metrics over episodes, of which ``call_accuracy`` is the share that is right, and ``user_errors``:
-        the share that the user has spoilt, which no other metric counts.
+        the share that the user has spoilt, which count as ``model_errors`` and in no other metric.
         """
         graded = list(grades)
         spoilt = ((g.cluster, int((g.reason or "").startswith(USER)), 1) for g in graded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -205,10 +206,10 @@ def official_scores(
         digits: to which they, and what they are means of, are officially rounded; None: not at all.
     """
     found = [_accuracy("official_accuracy", graded, category) for category in ("", *categories)]
-    by_category = {score.slice: score for score in found}
+    measured = {score.slice: _Measured(score, _errors(graded, score)) for score in found}
     if sound is not None:
         found.append(_accuracy("official_accuracy_without_known_bad", sound, ""))
-    return [*found, *_means(by_category, aggregates, digits)]
+    return [*found, *_means(measured, aggregates, digits)]
 
 
 def _accuracy(name: str, graded: Iterable[Grade], category: str) -> Score:
@@ -219,28 +220,61 @@ def _accuracy(name: str, graded: Iterable[Grade], category: str) -> Score:
     )
 
 
-def _means(by_category: Mapping[str, Score], aggregates: Aggregates, digits: int | None) -> list[Score]:
-    """Means over the categories that were run, with the normal interval of a weighted sum."""
-    found: list[Score] = []
+class _Measured(NamedTuple):
+    """An accuracy, or a mean of some."""
+
+    score: Score
+    errors: dict[str, float]
+    """What each cluster adds to its error."""
+
+    @property
+    def half(self) -> float:
+        """Of the width of its interval."""
+        return ((self.score.high or 0.0) - (self.score.low or 0.0)) / 2
+
+
+def _errors(graded: Iterable[Grade], score: Score) -> dict[str, float]:
+    errors: dict[str, float] = {}
+    for g in graded:
+        if g.official is not None and score.slice in ("", g.slice):
+            errors[g.cluster] = errors.get(g.cluster, 0.0) + (g.official - (score.value or 0.0)) / score.n
+    return errors
+
+
+def _correlation(a: Mapping[str, float], b: Mapping[str, float]) -> float:
+    """Of two errors; 0 where they have no cluster in common, or one varies nowhere."""
+    spread = math.sqrt(math.fsum(v**2 for v in a.values()) * math.fsum(v**2 for v in b.values()))
+    return math.fsum(value * b[key] for key, value in a.items() if key in b) / spread if spread else 0.0
+
+
+def _means(measured: Mapping[str, _Measured], aggregates: Aggregates, digits: int | None) -> list[Score]:
+    """Means over the categories that were run, with the normal interval of a weighted sum, whose parts are as alike as
+    the clusters that they share make them: a scene of BFCL's stands in each category of several turns.
+    """
+    known = dict(measured)
     for name, (parts, by_entry) in aggregates.items():
-        by_category = {**by_category, **{score.name: score for score in found}}
-        run = [(part, by_category[part]) for part in parts if part in by_category and by_category[part].n]
-        weights = {part: float(score.n) if by_entry else 1.0 for part, score in run}
-        total = sum(weights.values())
+        run = [(part, known[part]) for part in parts if part in known and known[part].score.n]
+        sizes = {part: float(one.score.n) if by_entry else 1.0 for part, one in run}
+        total = sum(sizes.values())
         if not run:
             continue
-        shares = {part: score.value or 0.0 for part, score in run}
+        weights = {part: size / total for part, size in sizes.items()}
+        shares = {part: one.score.value or 0.0 for part, one in run}
         if digits is not None:
             shares = {part: round(share, digits) for part, share in shares.items()}
-        value = math.fsum(weights[part] / total * share for part, share in shares.items())
+        value = math.fsum(weights[part] * share for part, share in shares.items())
         value = value if digits is None else round(value, digits)
-        spread = math.fsum(
-            (weights[part] / total * ((score.high or 0.0) - (score.low or 0.0)) / 2) ** 2 for part, score in run
-        )
-        half = math.sqrt(spread)
-        n = sum(score.n for _, score in run)
-        found.append(Score(name=name, value=value, n=n, low=max(0.0, value - half), high=min(1.0, value + half)))
-    return found
+        halves = [(weights[part] * one.half, one.errors) for part, one in run]
+        together = (2 * a * b * _correlation(of_a, of_b) for (a, of_a), (b, of_b) in combinations(halves, 2))
+        half = math.sqrt(max(0.0, math.fsum([*(half**2 for half, _ in halves), *together])))
+        n = sum(one.score.n for _, one in run)
+        score = Score(name=name, value=value, n=n, low=max(0.0, value - half), high=min(1.0, value + half))
+        errors: dict[str, float] = {}
+        for part, one in run:
+            for cluster, error in one.errors.items():
+                errors[cluster] = errors.get(cluster, 0.0) + weights[part] * error
+        known[name] = _Measured(score, errors)
+    return [one.score for name, one in known.items() if name not in measured]
 
 
 def lacking(aggregates: Aggregates, categories: Collection[str]) -> list[str]:

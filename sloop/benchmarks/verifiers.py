@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 from sloop.benchmarks.base import GRADING
@@ -127,16 +128,15 @@ class VerifiersBenchmark:
 
     def score(self, grades: Iterable[Grade]) -> list[Score]:
         """The mean reward and what else the environment measures, overall and by slice; ``call_accuracy`` is the share
-        of the episodes that are right.
+        of the episodes that are right. Of several trials the mean of each task's counts once: they are alike.
         """
         graded = list(grades)
-        names = dict.fromkeys(name for grade in graded for name in grade.measured)
-        measured = [
-            mean_score(name, values, part)
-            for part in ("", *sorted({grade.slice for grade in graded} - {""}))
-            for name in names
-            if (values := [g.measured[name] for g in graded if part in ("", g.slice) and name in g.measured])
-        ]
+        found: dict[tuple[str, str], dict[str, list[float]]] = {}
+        for part in ("", *sorted({grade.slice for grade in graded} - {""})):
+            for one in (grade for grade in graded if part in ("", grade.slice)):
+                for name, value in one.measured.items():
+                    found.setdefault((part, name), {}).setdefault(one.sample_id, []).append(value)
+        measured = [mean_score(name, list(map(fmean, tasks.values())), part) for (part, name), tasks in found.items()]
         return [*measured, *(score for score in scores(graded) if score.name in WITHOUT_LABELS)]
 
     def notes(self) -> list[str]:

@@ -26,7 +26,8 @@ class Mean(Record):
 
 
 def over_seeds(scores: Sequence[Score]) -> Mean | None:
-    """The mean over seeds, each counted once, with Student's interval on the seeds' values, cut off at 0 and 1.
+    """The mean over seeds, each counted once, with Student's interval on the seeds' values, cut off at 0 and 1 where
+    all of these lie between: they may be rewards.
 
     It covers the choice of the seed, on the samples that all were asked. Of one seed nothing is known of that, nor of
     seeds that are all the same (round 0 of a given checkpoint): there the interval is the seed's own, over samples.
@@ -43,6 +44,8 @@ def over_seeds(scores: Sequence[Score]) -> Mean | None:
     values = [value for _, value in known]
     alike = len(set(values)) == 1
     mean = known[0][0] if alike else mean_score("", values)
-    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (mean.low, mean.high))
+    low, high = mean.low, mean.high
+    if low is not None and high is not None and all(0 <= value <= 1 for value in values):
+        low, high = max(0.0, low), min(1.0, high)
     n = sum(score.n for score, _ in known)
     return Mean(value=mean.value or 0.0, low=low, high=high, n=n, seeds=1 if alike else len(values))

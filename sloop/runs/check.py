@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
+from sloop.benchmarks.verifiers import WITHOUT_LABELS
 from sloop.engine.build import MOVED
 from sloop.engine.identity import NOT_RESULTS, config_hash, package_digest
-from sloop.measures.constants import headline_scores
+from sloop.measures.constants import HEADLINE, headline_scores
 from sloop.measures.metrics import grade, scores
 from sloop.records import (
     ROUND_FILE,
@@ -42,6 +43,8 @@ R = TypeVar("R", bound=Record)
 V = TypeVar("V", bound=Versioned)
 STRICT = ("sloop.benchmarks.jsonl.JsonlBenchmark", "sloop.benchmarks.base.SampleBenchmark")
 """Benchmarks that grade each answer by `sloop.measures.metrics.grade`."""
+UNLABELLED, PART = "sloop.benchmarks.verifiers.VerifiersBenchmark", "sloop.benchmarks.part.Part"
+"""One that gives no scores which need a label, and the part of any."""
 PREDICTIONS = "predictions.jsonl"
 CLOSE = 1e-9
 """Intervals are computed by libraries that round differently from version to version."""
@@ -292,11 +295,11 @@ def _scores(bundle: Bundle) -> Iterator[Checked]:
     for place, stage in _stages(bundle).items():
         if stage.name != "evaluate" or _name(place, GRADES) not in bundle.sizes:
             continue
-        target = str((stage.parts.get("benchmark") or {}).get("_target_"))
+        target = _target(stage.parts.get("benchmark"))
         benchmark = str(stage.summary.get("benchmark"))
         questions = _name("questions", f"{benchmark}.jsonl.gz")
         grades = list(_rows(bundle, _name(place, GRADES), Grade))
-        if MOVED.get(target, target) in STRICT and questions in bundle.sizes:
+        if target in STRICT and questions in bundle.sizes:
             asked = {sample.id: sample for sample in _rows(bundle, questions, Sample)}
             given = _rows(bundle, _name(place, PREDICTIONS), Prediction)
             yield Checked(
@@ -305,6 +308,8 @@ def _scores(bundle: Bundle) -> Iterator[Checked]:
         written = list(_rows(bundle, _name(place, SCORES), Score))
         if target.startswith("sloop."):
             computed = [*headline_scores(grades), *scores(grades)]
+            if target == UNLABELLED:
+                computed = [score for score in computed if score.name in (*WITHOUT_LABELS, HEADLINE)]
             yield Checked(
                 f"{_name(place)}, scores", _scores_differ(computed, written), f"{len(computed)} computed again"
             )
@@ -313,6 +318,14 @@ def _scores(bundle: Bundle) -> Iterator[Checked]:
     for number, benchmark in sorted(_evaluated(bundle) - known):
         why = "no grades are in the bundle from which its scores could be computed"
         yield Checked(f"round {number}, {benchmark}", why)
+
+
+def _target(benchmark: Any) -> str:
+    """The class of a benchmark as a stage's key has it; of a part, that of the whole, which grades it."""
+    told = benchmark if isinstance(benchmark, Mapping) else {}
+    target = str(told.get("_target_"))
+    target = MOVED.get(target, target)
+    return _target(told.get("benchmark")) if target == PART else target
 
 
 def _evaluated(bundle: Bundle) -> set[tuple[int, str]]:

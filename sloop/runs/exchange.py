@@ -20,8 +20,13 @@ from sloop.runs.questions import questions_of
 from sloop.runs.read import Run
 from sloop.store import Dataset, predictions_at
 
-LOWER = ("false_refusal_rate", "flip_rate", "model_errors", "needless_call_rate")
+LOWER_IS_BETTER = (
+    "false_refusal_rate", "flip_rate", "label_noise", "model_errors", "needless_call_rate", "official_format_max_delta",
+    "official_format_std", "user_errors",
+)  # fmt: skip
 """Metrics of which less is better."""
+OWN_SCALE = ("reward", "measured")
+"""How metrics begin that an environment of others measures on a scale of its own."""
 Z = 1.959964
 """Half width of a 95% interval in standard errors."""
 
@@ -210,7 +215,8 @@ def _result(manifest: Manifest, one: _Evaluated, score: Measured) -> dict[str, A
     decode = manifest.run.config.get("decode", {})
     details: dict[str, Any] = {"score": score.value, "details": {"n": str(score.n)}}
     if score.low is not None and score.high is not None:
-        how = "MOVER" if metric == HEADLINE else "Wilson at the effective sample size, or normal for means"
+        how = "Wilson at the effective sample size; of means Student's, of official means the normal one"
+        how = "MOVER" if metric == HEADLINE else how
         details["uncertainty"] = {
             "standard_error": {
                 "value": (score.high - score.low) / (2 * Z),
@@ -219,14 +225,15 @@ def _result(manifest: Manifest, one: _Evaluated, score: Measured) -> dict[str, A
             "confidence_interval": {"lower": score.low, "upper": score.high, "confidence_level": 0.95, "method": how},
             "num_samples": score.n,
         }
+    is_share = metric.partition("/")[0] not in OWN_SCALE
     config: dict[str, Any] = {
         "metric_id": f"sloop.{metric}",
         "metric_name": metric,
-        "metric_unit": "proportion",
-        "lower_is_better": metric.rpartition("/")[2] in LOWER,
+        **({"metric_unit": "proportion"} if is_share else {}),
+        "lower_is_better": metric.rpartition("/")[2] in LOWER_IS_BETTER,
         "score_type": "continuous",
-        "min_score": 0.0,
-        "max_score": 1.0,
+        "min_score": 0.0 if is_share else None,
+        "max_score": 1.0 if is_share else None,
     }
     judge = next((remote for remote in manifest.remotes if remote.role == "judge"), None)
     if metric == "judge_score" and judge:

@@ -90,7 +90,8 @@ def keeping(
         if ended is None and not stays and _is_bare(folder):
             _take_away(folder, made)
         else:
-            _close(folder, kept.into(record), "FINISHED" if stays else ended or "FAILED")
+            told = record if stays and ended != "FINISHED" else kept.into(record)  # what was refused says nothing of it
+            _close(folder, told, "FINISHED" if stays else ended or "FAILED")
             project(folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,12 @@ class Loop:
     def arm(self) -> tuple[str, str]:
         """Student and variant."""
         return self.record.called("student"), self.record.called("variant")
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has rounds of training: one that trains nothing has round 0 alone, however long others go on."""
+        variant = self.record.config.get("variant")
+        return not isinstance(variant, Mapping) or variant.get("data") != "none"
 
     def score(self, benchmark: str, round: int, metric: str) -> Score | None:
         """A metric over all samples of a round; None where there is none."""

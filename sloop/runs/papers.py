@@ -82,8 +82,9 @@ def methods(manifest: Manifest) -> str:
         lines += [
             "",
             "Intervals of shares are Wilson's at the effective sample size (those of one cluster say less than as many "
-            f"others); that of `{HEADLINE}` is MOVER's. A mean has the interval of its standard error. `baseline/` are "
-            "answers that read no question. With one seed an interval covers the choice of samples alone.",
+            f"others); that of `{HEADLINE}` is MOVER's. A mean has Student's, an official mean the normal one. "
+            "`baseline/` are answers that read no question. With one seed an interval covers the choice of samples "
+            "alone.",
         ]
     return "\n".join(lines) + "\n"
 

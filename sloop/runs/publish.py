@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from sloop.engine.identity import NOT_RESULTS, ROOT, config_hash, package_digest, source_digest
+from sloop.measures.overlap import CONTAMINATION
 from sloop.records import RUN_FILE, RunRecord, StageRecord, UserError, canonical_json, from_json
 from sloop.runs.bundle import (
     CRATE,
@@ -162,7 +163,7 @@ class _Parts:
         for place, stage in self.stages.items():
             for name, file in stage.files.items():
                 self._add(PurePosixPath(place, name).as_posix(), file.sha256)
-        loose = [*questions_of(self.run.folder), *self.run.files("round_*/contamination.jsonl")]
+        loose = [*questions_of(self.run.folder), *self._evidence()]
         for path in loose:
             self._add(path.relative_to(self.run.folder).as_posix())
         if (cache := _replies(record.config)) and cache.stat().st_size <= LARGEST_INPUT:
@@ -203,6 +204,10 @@ class _Parts:
             left_out=dict(sorted(self.left_out.items())),
         )
 
+    def _evidence(self) -> list[Path]:
+        """Of contamination: a loop's by round, an evaluation's beside its scores."""
+        return self.run.files(f"round_*/{CONTAMINATION}" if self.run.record.is_loop else CONTAMINATION)
+
     def _record(self, name: str, plain: Any) -> None:
         content = (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
         self.content[f"{RUN}/{name}"], self.files[f"{RUN}/{name}"] = content, _entry_of(content)
@@ -241,7 +246,7 @@ class _Parts:
     def _inputs(self, record: RunRecord) -> Iterator[Input]:
         """Files and folders that the configuration names; files go into the bundle."""
         counted = {key: part for key, part in record.config.items() if key not in NOT_RESULTS[""]}
-        compared = {given.name: given.sha256 for given in record.inputs}
+        compared = {given.name: {given.sha256} for given in record.inputs}
         for key, value in _leaves(counted):
             last = key.rpartition(".")[2]
             if last in ("cache_path", "models") or not isinstance(value, str) or not ("/" in value or "." in value):
@@ -251,7 +256,8 @@ class _Parts:
                 yield Input(key=key, given=value, file=None, sha256=None)
             elif os.path.isfile(path):  # noqa: PTH113
                 sha256, place = file_digest(path), f"{INPUTS}/{key}/{path.name}"
-                other = compared.get(last, sha256) != sha256
+                made_of = compared.get(last) or self._digests(key.partition(".")[0], last)
+                other = bool(made_of) and sha256 not in made_of
                 if other or path.suffix not in ENDINGS or path.stat().st_size > LARGEST_INPUT:
                     why = "it was changed after the run" if other else "it is no data of a bundle, or too large for one"
                     self.left_out[place] = LeftOut(bytes=path.stat().st_size, sha256=sha256, why=why)
@@ -261,6 +267,11 @@ class _Parts:
                     self.content[place] = path
                     self.files[place] = FileEntry(bytes=path.stat().st_size, sha256=sha256)
                     yield Input(key=key, given=value, file=place, sha256=sha256)
+
+    def _digests(self, group: str, name: str) -> set[str]:
+        """Of the files that stages were made of, by the key's first and last name, as their components know them."""
+        leaves = (leaf for stage in self.stages.values() for leaf in _leaves({group: stage.parts.get(group)}))
+        return {value for key, value in leaves if key.endswith(f".{name}.file")}
 
     def _parents(self) -> dict[str, dict[str, str]]:
         """By stage: which file of the run each digest in its key is that of; of several equal ones the first."""

@@ -236,6 +236,8 @@ def verdict(stages: list[Stage]) -> Likeness:
 
 def _judged(place: str, told: str, tested: Mapping[str, Comparison], adjusted: Mapping[str, float]) -> Stage:
     mine = {key: adjusted[key] for key in tested if key.startswith(f"{place} ")}
+    if not mine:
+        return Stage(place, "different", f"{told}; no question has an answer in both runs, so that none is compared")
     key = min(mine, key=lambda key: (mine[key], -abs(tested[key].delta)))
     found = tested[key]
     alike: Likeness = "different" if mine[key] < LEVEL else "same within the interval"

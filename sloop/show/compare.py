@@ -378,6 +378,8 @@ def _stacked(parts: Sequence[str], side: str) -> str:
 
 def _latex(cell: str) -> str:
     special = {**{mark: f"\\{mark}" for mark in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
+    # LaTeX's own encoding of fonts has other marks in their places
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
     text = "".join(special.get(mark, mark) for mark in visible(cell, keep=""))
     if text[:1] in "+-" and text[1:2].isdigit() and " " not in text:
         return f"${text}$"

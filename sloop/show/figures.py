@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from sloop.measures.metrics import worth_showing
 from sloop.measures.stats import Comparison, rate
 from sloop.records import Grade, Score
+from sloop.runs.exchange import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-LOWER_IS_BETTER = ("false_refusal_rate", "flip_rate", "model_errors", "label_noise", "needless_call_rate")
 LOWER = "↓"
 MOST_KINDS = len(COLOURS) - 1
 """Kinds of error with a colour of their own; the rarer ones are summed up under the last colour."""
@@ -121,15 +121,20 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
     in_slices = {name for (name, part), score in cells.items() if part and _tells(score)}
     names = [name for name in dict.fromkeys(name for name, _ in cells) if name in in_slices]
     slices = ["", *dict.fromkeys(part for _, part in cells if part)]
+    across, down = ["all", *map(_plain, slices[1:])], [_plain(said(name)) for name in names]
     rows = [[cells.get((name, part)) for part in slices] for name in names]
+    told = [
+        [f"{label}, {part}<br>{_interval(score)}" if score else "" for part, score in zip(across, row, strict=True)]
+        for label, row in zip(down, rows, strict=True)
+    ]
     figure = Figure(
         Heatmap(
-            x=["all", *map(_plain, slices[1:])],
-            y=[_plain(said(name)) for name in names],
+            x=list(range(len(across))),
+            y=list(range(len(down))),
             z=[[_per_cent(score.value) if score else None for score in row] for row in rows],
-            customdata=[[_interval(score) if score else "" for score in row] for row in rows],
+            customdata=told,
             texttemplate="%{z:.1f}",
-            hovertemplate="%{y}, %{x}<br>%{customdata}<extra></extra>",
+            hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=False,
             colorscale="Cividis",
             zmin=0,
@@ -139,8 +144,12 @@ def heat_map(scores: Iterable[Score], title: str) -> Figure:
             colorbar={"title": {"text": "per cent"}, "outlinewidth": 0, "thickness": 14},
         )
     )
-    figure.update_xaxes(showgrid=False, showline=False, type="category", title={"text": "slice"})
-    figure.update_yaxes(showgrid=False, showline=False, type="category", autorange="reversed", ticklabelstandoff=8)
+    for axis, labels in ((figure.layout.xaxis, across), (figure.layout.yaxis, down)):  # by place: two may read the same
+        axis.update(
+            tickmode="array", tickvals=list(range(len(labels))), ticktext=labels, showgrid=False, showline=False
+        )
+    figure.update_xaxes(title={"text": "slice"})
+    figure.update_yaxes(autorange="reversed", ticklabelstandoff=8)
     about = _about("95% interval and n: point at a cell", [said(name) for name in names])
     return _finished(figure, title, about, 190 + 42 * len(names))
 

@@ -50,13 +50,14 @@ class Series(NamedTuple):
 
 
 def of_sweep(sweep: Sweep, metric: str) -> dict[str, list[Series]]:
-    """By student, the series of its variants."""
+    """By student, the series of those of its variants that the metric was measured of."""
     panels: dict[str, list[Series]] = {}
     for (student, variant), seeds in sweep.arms.items():
         numbers = sorted({found.round for loop in seeds.values() for found in loop.record.rounds})
         known = ((number, mean(seeds.values(), sweep.benchmark, number, metric)) for number in numbers)
         points = [(number, value) for number, value in known if value]
-        panels.setdefault(student, []).append(Series(variant, points))
+        panel = panels.setdefault(student, [])
+        panel += [Series(variant, points)] if points else []
     return panels
 
 
@@ -134,6 +135,11 @@ def plot(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
     with rc_context(STYLE):
         for metric in metrics(options, sweep):
             panels = of_sweep(sweep, metric)
+            drawn = {(student, series.name) for student, panel in panels.items() for series in panel}
+            if lacking := [", ".join(arm) for arm in sweep.arms if arm not in drawn]:
+                console().say(f"{metric} was not measured of, and is not drawn for: {'; '.join(lacking)}")
+            if not drawn:
+                continue
             found += [value for panel in panels.values() for series in panel for _, value in series.points]
             constants = {a: value for (a, name), value in sweep.constants.items() if name == metric}
             figure = by_round(

@@ -102,15 +102,23 @@ def metrics(options: argparse.Namespace, sweep: Sweep) -> list[str]:
 
 
 def lines(sweep: Sweep, metrics: Sequence[str], rounds: Sequence[int] | None, against: str | None) -> Iterator[Line]:
-    """A line for each arm and round; ``rounds`` None: all."""
+    """A line for each arm and round; ``rounds`` None: all. An arm that trains nothing has its round 0 beside any."""
     for (student, variant), seeds in sweep.arms.items():
         numbers = sorted({found.round for loop in seeds.values() for found in loop.record.rounds})
-        for number in (n for n in numbers if rounds is None or n in rounds):
-            means = {name: mean(seeds.values(), sweep.benchmark, number, name) for name in metrics}
-            other = sweep.arms.get((student, against or ""), {})
+        other = sweep.arms.get((student, against or ""), {})
+        for number in numbers if rounds is None else rounds:
+            if (here := _at(seeds, number)) not in numbers:
+                continue
+            means = {name: mean(seeds.values(), sweep.benchmark, here, name) for name in metrics}
             paired = variant != against and metrics[0] in COMPARED
-            found = _paired(seeds, other, sweep.benchmark, number, metrics[0]) if paired else None
-            yield Line(student, variant, number, means, found)
+            places = here, _at(other, number)
+            found = _paired(seeds, other, sweep.benchmark, places, metrics[0]) if paired else None
+            yield Line(student, variant, here, means, found)
+
+
+def _at(seeds: Mapping[int, Loop], number: int) -> int:
+    """The round of an arm that stands beside a round of others."""
+    return number if any(loop.trains for loop in seeds.values()) else 0
 
 
 def mean(loops: Iterable[Loop], benchmark: str, round: int, metric: str) -> Mean | None:
@@ -119,13 +127,14 @@ def mean(loops: Iterable[Loop], benchmark: str, round: int, metric: str) -> Mean
 
 
 def _paired(
-    seeds: Mapping[int, Loop], others: Mapping[int, Loop], benchmark: str, round: int, metric: str
+    seeds: Mapping[int, Loop], others: Mapping[int, Loop], benchmark: str, rounds: tuple[int, int], metric: str
 ) -> Comparison | None:
     """As `sloop compare` has it, of the seeds under which both have the round."""
+    both = [tuple(zip((seeds[seed], others[seed]), rounds, strict=True)) for seed in sorted(seeds.keys() & others)]
     pairs = [
-        tuple(loop.grades(benchmark, round) for loop in (seeds[seed], others[seed]))
-        for seed in sorted(seeds.keys() & others.keys())
-        if all(loop.score(benchmark, round, metric) for loop in (seeds[seed], others[seed]))
+        tuple(loop.grades(benchmark, number) for loop, number in sides)
+        for sides in both
+        if all(loop.score(benchmark, number, metric) for loop, number in sides)
     ]
     if not pairs:
         return None
@@ -206,11 +215,13 @@ def _chance(p: float | None) -> str:
 
 
 def last_round(sweep: Sweep) -> int:
-    """The last round that every arm has."""
+    """The last round that every arm has; one that trains nothing keeps no other back."""
     ends = (
-        max(found.round for loop in seeds.values() for found in loop.record.rounds) for seeds in sweep.arms.values()
+        max(found.round for loop in seeds.values() for found in loop.record.rounds)
+        for seeds in sweep.arms.values()
+        if any(loop.trains for loop in seeds.values())
     )
-    return min(ends)
+    return min(ends, default=0)
 
 
 def _chosen(sweep: Sweep, options: argparse.Namespace) -> tuple[list[int] | None, str | None]:

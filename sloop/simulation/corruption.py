@@ -105,7 +105,8 @@ def corrupted(
         if found.calls and _drawn("drifted", settings.drifted, sample.id, seed):
             names = [tool.name for tool in sample.tools]
             calls = tuple(older(call, names) for call in found.calls)
-            done, found = "older_schema", found.model_copy(update={"calls": calls})
+            done = f"{done} and older_schema" if done else "older_schema"
+            found = found.model_copy(update={"calls": calls})
         yield sample.model_copy(update={"label": found}), label, done
 
 

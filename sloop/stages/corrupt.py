@@ -20,7 +20,8 @@ class CorruptSummary(Record):
 
     samples: int
     kinds: dict[str, int]
-    """Samples by what was done to them: the name of a mistake, ``older_schema``, ``foreign``."""
+    """Samples by what was done to them: the name of a mistake, ``older_schema``, both (``wrong_tool and
+    older_schema``), or ``foreign``."""
     not_kept: int
     """Samples fewer than there were."""
 
