@@ -120,14 +120,16 @@ class Killed(Exception):
     """The process ends here."""
 
 
+def kill(done: int, *_: object) -> None:
+    """End it after the third step."""
+    if done == 3:
+        raise Killed
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=slow(name)) for name in METHODS])
 def test_a_training_is_the_same_again_and_after_an_interruption(name: str, tmp_path: Path) -> None:
     teacher = {"teacher": str(scratch() / "half-taught" / "c0")} if name == "distill" else {}
     whole = train(name, tmp_path / "whole", **teacher)
-
-    def kill(done: int, *_: object) -> None:
-        if done == 3:
-            raise Killed
 
     with pytest.raises(Killed):
         train(name, tmp_path / "killed", kill, **teacher)
@@ -138,10 +140,6 @@ def test_a_training_is_the_same_again_and_after_an_interruption(name: str, tmp_p
 
 
 def test_another_seed_gives_other_weights_and_resumes_nothing(tmp_path: Path) -> None:
-    def kill(done: int, *_: object) -> None:
-        if done == 3:
-            raise Killed
-
     with pytest.raises(Killed):
         train("dpo", tmp_path / "c", kill)
     done: list[int] = []
@@ -151,10 +149,6 @@ def test_another_seed_gives_other_weights_and_resumes_nothing(tmp_path: Path) ->
 
 
 def test_other_answers_resume_nothing(tmp_path: Path) -> None:
-    def kill(done: int, *_: object) -> None:
-        if done == 3:
-            raise Killed
-
     with pytest.raises(Killed):
         train("dpo", tmp_path / "c", kill)
     answers = tmp_path / "answers.jsonl"
@@ -165,10 +159,6 @@ def test_other_answers_resume_nothing(tmp_path: Path) -> None:
 
 
 def test_another_teacher_at_the_same_place_resumes_nothing(tmp_path: Path) -> None:
-    def kill(done: int, *_: object) -> None:
-        if done == 3:
-            raise Killed
-
     teacher = tmp_path / "teacher"
     shutil.copytree(half_taught()[0].path, teacher)
     with pytest.raises(Killed):
@@ -181,10 +171,6 @@ def test_another_teacher_at_the_same_place_resumes_nothing(tmp_path: Path) -> No
 
 
 def test_what_changes_no_result_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
-    def kill(done: int, *_: object) -> None:
-        if done == 3:
-            raise Killed
-
     with pytest.raises(Killed):
         train("dpo", tmp_path / "c", kill)
     done: list[int] = []
