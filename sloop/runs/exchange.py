@@ -25,6 +25,8 @@ LOWER_IS_BETTER = (
     "official_format_std", "user_errors",
 )  # fmt: skip
 """Metrics of which less is better."""
+INTERVALS = "Wilson at the effective sample size; of means Student's, of official means the normal one"
+"""How intervals are made, but for that of the headline."""
 OWN_SCALE = ("reward", "measured")
 """How metrics begin that an environment of others measures on a scale of its own."""
 Z = 1.959964
@@ -215,8 +217,7 @@ def _result(manifest: Manifest, one: _Evaluated, score: Measured) -> dict[str, A
     decode = manifest.run.config.get("decode", {})
     details: dict[str, Any] = {"score": score.value, "details": {"n": str(score.n)}}
     if score.low is not None and score.high is not None:
-        how = "Wilson at the effective sample size; of means Student's, of official means the normal one"
-        how = "MOVER" if metric == HEADLINE else how
+        how = "MOVER" if metric == HEADLINE else INTERVALS
         details["uncertainty"] = {
             "standard_error": {
                 "value": (score.high - score.low) / (2 * Z),

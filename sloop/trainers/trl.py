@@ -182,6 +182,7 @@ class TRLTrainer(ABC):
         tell = progress or _unheard
         work = Work(folder, model, tokenizer, reader, rows, left_out, predictions, steps, seed, tell, load)
         answers = file_digest(predictions) if predictions else ""
+        # Described as well, for what is in a folder that a setting names
         key = digest([settings_of(self), describe(self), start.digest, data.sha256, answers, steps, seed])
         partial = _Partial(out / "sidecar" / "partial", key)
         with _quiet(), memory_told(KEYS), blocks_apart(folder):
